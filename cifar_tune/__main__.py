@@ -1,0 +1,6 @@
+"""``python -m cifar_tune`` is ``cifar-tune``."""
+
+from cifar_tune.cli import main
+
+if __name__ == "__main__":
+    main()

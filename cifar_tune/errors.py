@@ -1,0 +1,78 @@
+"""Every error that a user can see, with the exit code that each ends a command with.
+
+::
+
+    CifarTuneError
+    ├── InputError (2)            what was asked for cannot be done as asked
+    │   ├── StudyFileError        a study file, or an override of one, is wrong
+    │   ├── StudyMismatchError    the stored study was made with other settings
+    │   ├── DataError             images are missing or are not what they should be
+    │   ├── DeviceError           the device asked for is not there
+    │   └── StorageError          the database cannot be opened, read or written
+    └── WorkError (1)             the work was begun and failed
+        ├── TrialFailedError      a trial ended with an error that is not its configuration's
+        └── LeaseLostError        another process took the study over
+
+``NonFiniteLossError`` is not in the tree: it ends a trial, not a command. The runner stores it with
+the trial as a result of its configuration and goes on.
+"""
+
+from __future__ import annotations
+
+
+class CifarTuneError(Exception):
+    """An error whose message is the whole of what the user is told."""
+
+    exit_code = 1
+
+
+class InputError(CifarTuneError):
+    """What was asked for cannot be done as asked; nothing was written."""
+
+    exit_code = 2
+
+
+class StudyFileError(InputError):
+    """A study file or an override of one is wrong; the message has one line for each fault."""
+
+
+class StudyMismatchError(InputError):
+    """The stored study was made with other settings; the message names each difference."""
+
+
+class DataError(InputError):
+    """Images are missing or are not the ones that their digest names."""
+
+
+class DeviceError(InputError):
+    """The device asked for is not on this machine."""
+
+
+class StorageError(InputError):
+    """The database cannot be opened, read or written."""
+
+
+class WorkError(CifarTuneError):
+    """The work was begun and failed; what was finished before is stored."""
+
+
+class TrialFailedError(WorkError):
+    """A trial ended with an error that its configuration does not explain."""
+
+
+class LeaseLostError(WorkError):
+    """Another process took over the study while this one was not heard from."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss became infinite or not a number.
+
+    Attributes:
+        epoch: the epoch in which it happened, counted from 1.
+        step: the first step of that epoch with such a loss, counted from 1.
+    """
+
+    def __init__(self, epoch: int, step: int) -> None:
+        super().__init__(f"the training loss is not finite in epoch {epoch}, step {step}")
+        self.epoch = epoch
+        self.step = step

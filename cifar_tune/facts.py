@@ -1,0 +1,37 @@
+"""The facts beside a trial's configuration that reproduce it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+
+from cifar_tune import __version__, paths
+
+
+def software() -> dict[str, str]:
+    """Versions of what computes a trial, without importing it."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "optuna")}
+    return {"cifar-tune": __version__, "python": platform.python_version(), **packages}
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the package runs from, ``-dirty`` if it was changed.
+
+    None where it was installed from a wheel or git is not there.
+    """
+    if not paths.is_checkout():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            command,
+            cwd=paths.checkout_folder(),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

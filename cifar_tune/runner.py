@@ -1,0 +1,323 @@
+"""Asks Optuna for trials, trains them, reports every epoch and tells the result.
+
+One runner is the only writer of a study; it holds the study's lease while it works.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import optuna
+from optuna.trial import TrialState
+
+from cifar_tune import storage as stored
+from cifar_tune.errors import CifarTuneError, NonFiniteLossError, TrialFailedError
+from cifar_tune.facts import git_commit, software
+from cifar_tune.lease import Lease, hold_lease
+from cifar_tune.plan import Plan, StepTimes, make_plan
+from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
+from cifar_tune.search import distributions, make_pruner, make_sampler
+from cifar_tune.seeds import derive_seed
+from cifar_tune.storage_location import (
+    StorageLocation,
+    check_writable,
+    database_error,
+    explain_errors,
+)
+from cifar_tune.study_file import StudySpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from cifar_tune.data.source import SearchData
+
+
+class Observer(Protocol):
+    """Is shown what a run does, as it does it."""
+
+    def planned(self, plan: Plan) -> None:
+        """The run is about to begin."""
+
+    def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
+        """A trial begins."""
+
+    def stepped(self, done: int) -> None:
+        """So many of the epoch's training steps and validation batches are done."""
+
+    def epoch_ended(self, metrics: EpochMetrics) -> None:
+        """An epoch of the current trial ended."""
+
+    def trial_ended(self, trial: TrialSummary) -> None:
+        """The current trial ended."""
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """What the storage holds of a study after a run.
+
+    Attributes:
+        trials: all trials of the study, in order.
+        best: the complete trial with the highest validation accuracy; None if there is none.
+        seconds: wall-clock seconds of this run.
+        interrupted: whether it was stopped before its work was done.
+    """
+
+    trials: tuple[TrialSummary, ...]
+    best: TrialSummary | None
+    seconds: float
+    interrupted: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether the study's work failed: a named trial did, or no trial is complete."""
+        complete = {trial.name for trial in self.trials if trial.state == "complete"}
+        named = {trial.name for trial in self.trials if trial.name is not None}
+        return not complete or not named <= complete
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """Work that is left: named replicates of all, and trials to sample."""
+
+    named: int
+    named_total: int
+    sampled: int
+
+
+@dataclass
+class _Run:
+    """What the steps of one run share."""
+
+    spec: StudySpec
+    study: optuna.Study
+    seed: int
+    data: SearchData
+    device: torch.device
+    lease: Lease
+    observer: Observer
+    facts: dict[str, Any]
+    history: list[EpochMetrics] = field(default_factory=list)
+
+
+def run_study(
+    spec: StudySpec,
+    location: StorageLocation,
+    data: SearchData,
+    device: torch.device,
+    observer: Observer,
+    seed: int | None = None,
+    more_trials: int | None = None,
+) -> StudyOutcome:
+    """Run what is left of a study: named trials first, then sampled ones.
+
+    Ctrl-C and SIGTERM end it cleanly: what is finished is stored, and the trial that was cut short
+    is run again by the next call.
+
+    Args:
+        seed: of the study; None takes the stored one.
+        more_trials: trials to sample besides those already there; None fills up to the number
+            that the study file states.
+
+    Raises:
+        StudyMismatchError: the stored study was made with other settings.
+        StorageError: the database cannot be opened or written.
+        InputError: another process runs this study.
+        TrialFailedError: a trial ended with an error; it is stored, and will be run again.
+    """
+    start = time.monotonic()
+    with explain_errors(location):
+        # All that can be refused is refused before the first byte is written.
+        existing = stored.find_study(stored.open_to_read(location), spec.study_name)
+        stored.check_definition(existing, spec, seed, data.digests())
+        check_writable(location)
+        storage = stored.open_to_write(location)
+        study = stored.create_study(storage, spec.study_name)
+        with hold_lease(storage.engine, study._study_id, spec.study_name) as lease:
+            study_seed = stored.check_definition(study, spec, seed, data.digests())
+            stored.write_definition(study, spec, study_seed, data.digests())
+            facts = _facts(data, device)
+            run = _Run(spec, study, study_seed, data, device, lease, observer, facts)
+            interrupted = _run_remaining(run, more_trials)
+            found = stored.read_study(study)
+    seconds = round(time.monotonic() - start, 3)
+    return StudyOutcome(found.trials, found.best, seconds, interrupted)
+
+
+def count_remaining(
+    spec: StudySpec, study: optuna.Study | None, more_trials: int | None
+) -> Remaining:
+    """Count what a run would do: of a study that is not stored yet, everything."""
+    trials = study.get_trials(deepcopy=False) if study is not None else []
+    settled = {
+        trial.user_attrs.get("name")
+        for trial in trials
+        if trial.state.is_finished() and not stored.is_to_be_retried(trial)
+    }
+    wanted = spec.replicates(stored.DEFAULT_SEED)
+    sampled = sum(map(stored.is_sampled, trials))
+    left = max(spec.trials - sampled, 0) if more_trials is None else more_trials
+    return Remaining(sum(name not in settled for name in wanted), len(wanted), left)
+
+
+def plan_study(
+    spec: StudySpec, study: optuna.Study | None, times: StepTimes, more_trials: int | None
+) -> Plan:
+    """Plan what is left of a study from measured steps."""
+    remaining = count_remaining(spec, study, more_trials)
+    return make_plan(
+        **dataclasses.asdict(remaining),
+        seeds=spec.seeds,
+        pruner=spec.pruner,
+        config=example_config(spec),
+        times=times,
+    )
+
+
+def example_config(spec: StudySpec) -> TrialConfig:
+    """A configuration of the study that costs as much as any of its trials may."""
+    params = {
+        name: values.low if name == "freeze_depth" else values.high
+        for name, values in spec.space.ranges().items()
+    }
+    return spec.config(params, seed=0)
+
+
+def _run_remaining(run: _Run, more_trials: int | None) -> bool:
+    """Run what is left; True if it was interrupted."""
+    from cifar_tune.bench import measure_steps
+
+    study = run.study
+    stored.fail_abandoned(study, "its runner ended without a word")
+    try:
+        with _sigterm_as_interrupt():
+            remaining = count_remaining(run.spec, study, more_trials)
+            if remaining.named + remaining.sampled == 0:
+                return False
+            times = measure_steps(example_config(run.spec), run.device)
+            run.observer.planned(plan_study(run.spec, study, times, more_trials))
+            sampled = sum(map(stored.is_sampled, study.get_trials(deepcopy=False)))
+            target = sampled + remaining.sampled
+            study.pruner = make_pruner(run.spec.pruner)
+            while _is_work_left(run, target):
+                _run_next(run)
+    except KeyboardInterrupt:
+        with _without_interrupts():
+            stored.fail_abandoned(study, "interrupted")
+        return True
+    return False
+
+
+def _is_work_left(run: _Run, target: int) -> bool:
+    """Whether a trial waits, can be queued or is to be sampled; queues it in the second case."""
+    trials = run.study.get_trials(deepcopy=False)
+    return (
+        any(trial.state == TrialState.WAITING for trial in trials)
+        or stored.queue_next(run.study, run.spec, run.seed)
+        or sum(map(stored.is_sampled, trials)) < target
+    )
+
+
+def _run_next(run: _Run) -> None:
+    """Run one trial: the first that waits in the queue, else a sampled one."""
+    study = run.study
+    draw = derive_seed(run.seed, "sampler", len(study.get_trials(deepcopy=False)))
+    study.sampler = make_sampler(run.spec.sampler, draw)
+    trial = study.ask(dict(distributions(run.spec.space)))
+    seed = trial.user_attrs.get("seed", derive_seed(run.seed, "trial", trial.number))
+    config = run.spec.config(trial.params, seed)
+    stored.record_start(trial, config, {**run.facts, "sampler_seed": draw})
+    run.observer.trial_started(_summary(run, trial), config)
+    run.history.clear()
+    try:
+        _train(run, trial, config)
+    except NonFiniteLossError as error:
+        where = {"epoch": error.epoch, "step": error.step}
+        failure = {"kind": "not_finite", "message": str(error), **where}
+        stored.record_failure(study, trial.number, failure)
+    except Exception as error:
+        if isinstance(error, CifarTuneError) or database_error(error) is not None:
+            raise
+        _record_error(run, trial, error)
+        raise TrialFailedError(
+            f"trial {trial.number} failed: {type(error).__name__}: {error}; it is stored as failed "
+            "and is run again by the same command"
+        ) from error
+    run.observer.trial_ended(_summary(run, trial))
+
+
+def _train(run: _Run, trial: optuna.Trial, config: TrialConfig) -> None:
+    from cifar_tune.objective import run_trial
+
+    is_named = "name" in trial.user_attrs
+
+    def on_epoch(metrics: EpochMetrics) -> bool:
+        run.history.append(metrics)
+        stored.record_epoch(trial, run.history)
+        run.observer.epoch_ended(metrics)
+        # After the last epoch there is nothing left to save: the trial is complete.
+        return is_named or metrics.epoch == config.epochs or not trial.should_prune()
+
+    def on_step(done: int) -> None:
+        run.lease.renew()
+        run.observer.stepped(done)
+
+    result = run_trial(config, run.data, run.device, on_epoch, on_step)
+    stored.record_result(run.study, trial, result)
+
+
+def _record_error(run: _Run, trial: optuna.Trial, error: Exception) -> None:
+    lines = traceback.format_exception(error)
+    failure = {
+        "kind": "error",
+        "message": f"{type(error).__name__}: {error}",
+        "epoch": len(run.history) + 1,
+        "traceback": "".join(lines)[-4000:],
+    }
+    stored.record_failure(run.study, trial.number, failure)
+
+
+def _summary(run: _Run, trial: optuna.Trial) -> TrialSummary:
+    return stored.summarize(run.study.get_trials(deepcopy=False)[trial.number])
+
+
+def _facts(data: SearchData, device: torch.device) -> dict[str, Any]:
+    from cifar_tune.device import describe_device
+
+    return {
+        "data_digests": data.digests(),
+        "software": software(),
+        "git_commit": git_commit(),
+        "device": describe_device(device),
+    }
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C for the moment that it takes to store what happened."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

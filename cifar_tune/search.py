@@ -1,0 +1,66 @@
+"""Search space, sampler and pruner of a study, as Optuna's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from cifar_tune.study_schema import (
+    TPE,
+    FreezeDepthRange,
+    MedianPruner,
+    PercentilePruner,
+    Pruner,
+    Sampler,
+    Space,
+)
+
+
+def distributions(space: Space) -> Mapping[str, BaseDistribution]:
+    """Optuna's distribution of each searched hyperparameter."""
+    found: dict[str, BaseDistribution] = {}
+    for name, values in space.ranges().items():
+        if isinstance(values, FreezeDepthRange):
+            found[name] = IntDistribution(int(values.low), int(values.high))
+        else:
+            found[name] = FloatDistribution(values.low, values.high, log=values.log)
+    return found
+
+
+def make_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    """Build the sampler for one draw.
+
+    Args:
+        seed: of this draw. A sampler that lives through a study would repeat its draws after a
+            restart; one seed for each trial's number does not.
+    """
+    if isinstance(sampler, TPE):
+        return optuna.samplers.TPESampler(
+            n_startup_trials=sampler.startup_trials,
+            multivariate=sampler.multivariate,
+            # One runner asks for one trial at a time: there are no running ones to allow for.
+            constant_liar=False,
+            seed=seed,
+        )
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
+    """Build the pruner.
+
+    Epochs are reported as steps 1, 2, …; Optuna begins to prune at the step that equals its
+    ``n_warmup_steps``, which is the first one after the warm-up.
+    """
+    if isinstance(pruner, MedianPruner):
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs + 1
+        )
+    if isinstance(pruner, PercentilePruner):
+        return optuna.pruners.PercentilePruner(
+            pruner.percentile,
+            n_startup_trials=pruner.startup_trials,
+            n_warmup_steps=pruner.warmup_epochs + 1,
+        )
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,185 @@
+"""Finds every fault of a study file at once and says of each: key, value and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cifar_tune.records import HYPERPARAMETERS
+from cifar_tune.study_schema import NamedTrial, Range, Space
+
+
+def schema_faults(model: type[BaseModel], raw: object) -> list[str]:
+    """Every fault that pydantic finds, as ``key = value: expected …``."""
+    try:
+        model.model_validate(raw)
+    except ValidationError as error:
+        return [_describe(model, detail) for detail in error.errors(include_url=False)]
+    return []
+
+
+def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
+    # Tags of unions and the marker of a dict's key are pydantic's own, not keys of the file.
+    location = [part for part in detail["loc"] if not _is_marker(part)]
+    key = _dotted(location)
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "fault":
+        return f"{key}: {detail['msg']}" if key else detail["msg"]
+    if kind == "missing":
+        return f"{key}: is missing"
+    if kind == "extra_forbidden":
+        return f"{key}: {describe_unknown_key(str(location[-1]), _owner(model, location[:-1]))}"
+    if kind == "union_tag_not_found":
+        return f"{key}.name: is missing"
+    if kind == "union_tag_invalid":
+        return f"{key}.name = {context['tag']!r}: expected one of {context['expected_tags']}"
+    return f"{key} = {_short(detail['input'])}: expected {_expected(kind, context, detail)}"
+
+
+def _is_marker(part: int | str) -> bool:
+    tags = {"tpe", "random", "percentile", "median", "none", "[key]"}
+    return part in tags or (isinstance(part, str) and part.startswith(("literal[", "constrained")))
+
+
+def _expected(kind: str, context: Mapping[str, Any], detail: ErrorDetails) -> str:
+    bounds = {
+        "greater_than": "a number above {gt}",
+        "greater_than_equal": "a number of at least {ge}",
+        "less_than": "a number below {lt}",
+        "less_than_equal": "a number of at most {le}",
+        "literal_error": "{expected}",
+        "too_short": "at least {min_length} of them",
+        "too_long": "at most {max_length} of them",
+        "string_pattern_mismatch": "text that matches {pattern}",
+    }
+    types = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "string_type": "text in quotes",
+        "bool_type": "true or false",
+        "list_type": "a list",
+        "dict_type": "a table",
+        "model_type": "a table",
+        "model_attributes_type": "a table",
+    }
+    if kind in bounds:
+        return bounds[kind].format(**context)
+    return types.get(kind, detail["msg"])
+
+
+def _owner(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that a key of the file belongs to, found by walking the annotations."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            current = field.annotation if field else None
+        else:
+            current = get_args(current)[-1] if get_args(current) else None
+        while get_args(current) and get_args(current)[-1] is type(None):
+            current = get_args(current)[0]
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def describe_unknown_key(key: str, owner: type[BaseModel] | None) -> str:
+    if owner is None:
+        return "is not a known key"
+    known = list(owner.model_fields)
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"is not a known key; expected one of {', '.join(known)}{hint}"
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+# --- faults between parts of a file --------------------------------------------------------------
+
+
+def cross_faults(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Faults between parts, found among the parts that hold by themselves.
+
+    They are looked for in a file that has other faults too, so that all are reported at once.
+    """
+    ranges = _valid_ranges(raw.get("space"))
+    declared = raw.get("space")
+    searched = declared.keys() if isinstance(declared, dict) else ranges.keys()
+    yield from _named_faults(raw.get("named"), ranges, searched)
+    profiles = raw.get("profiles")
+    for name, profile in profiles.items() if isinstance(profiles, dict) else ():
+        if not isinstance(profile, dict):
+            continue
+        if isinstance(profile.get("protocol"), dict):
+            where = f"profiles.{name}.protocol"
+            yield from protocol_faults(where, profile["protocol"], searched)
+        trials = profile.get("trials")
+        if isinstance(trials, int) and trials > 0 and not searched:
+            yield f"profiles.{name}.trials = {trials}: expected 0, since space is empty"
+
+
+def _valid_ranges(raw: object) -> dict[str, Range]:
+    found: dict[str, Range] = {}
+    for name, entry in raw.items() if isinstance(raw, dict) else ():
+        try:
+            found.update(Space.model_validate({name: entry}).ranges())
+        except ValidationError:
+            continue  # reported with the file's own faults
+    return found
+
+
+def _named_faults(
+    raw: object, ranges: Mapping[str, Range], searched: Collection[str]
+) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(raw if isinstance(raw, list) else ()):
+        try:
+            named = NamedTrial.model_validate(entry)
+        except ValidationError:
+            continue  # reported with the file's own faults
+        where = f"named[{index}]"
+        if named.name in seen:
+            yield (
+                f"{where}.name = {named.name!r}: expected a name of its own; "
+                f"named[{seen[named.name]}] has it"
+            )
+        seen.setdefault(named.name, index)
+        for key in searched:
+            if key not in named.params and key in HYPERPARAMETERS:
+                yield f"{where}.params.{key}: is missing; {named.name} needs it, space has it"
+        for key, value in named.params.items():
+            if key not in searched:
+                yield f"{where}.params.{key}: is not in space; expected {', '.join(searched)}"
+            elif key in ranges and not ranges[key].contains(value):
+                low, high = ranges[key].low, ranges[key].high
+                yield f"{where}.params.{key} = {value:g}: expected {low:g} to {high:g}, as in space"
+            elif key == "freeze_depth" and value != int(value):
+                yield f"{where}.params.{key} = {value:g}: expected a whole number"
+
+
+def protocol_faults(
+    where: str, protocol: Mapping[str, Any], searched: Collection[str]
+) -> Iterator[str]:
+    prefix = f"{where}." if where else ""
+    for key in HYPERPARAMETERS:
+        if key in searched and key in protocol:
+            yield f"{prefix}{key}: is in space too; expected it in one of the two"
+        elif key == "dropout_rate" and protocol.get("head") == "linear":
+            if key in searched or protocol.get(key):
+                yield f'{prefix}head = "linear": has no dropout; expected "dropout" or "mlp"'
+        elif key not in searched and key not in protocol:
+            yield f"{prefix}{key}: is missing; expected it here or in space"

@@ -1,0 +1,213 @@
+"""Study files: TOML that states protocols, a search space and named trials, checked in full.
+
+``load_study_file`` reports every fault of a file at once. ``resolve`` picks a profile, applies
+overrides and gives the ``StudySpec`` that the runner works from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifar_tune import paths
+from cifar_tune.errors import StudyFileError
+from cifar_tune.records import TrialConfig
+from cifar_tune.seeds import derive_seed
+from cifar_tune.study_faults import (
+    cross_faults,
+    describe_unknown_key,
+    protocol_faults,
+    schema_faults,
+)
+from cifar_tune.study_schema import (
+    NamedTrial,
+    Protocol,
+    Pruner,
+    Sampler,
+    Space,
+    StudyFile,
+)
+
+
+@dataclass(frozen=True)
+class LoadedStudyFile:
+    """A study file that holds, with its name, its place and its content as parsed."""
+
+    name: str
+    path: Path
+    content: StudyFile
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A study file, a profile and overrides, resolved: all that defines one Optuna study.
+
+    Attributes:
+        study_name: the name of the Optuna study, e.g. ``dropout:quick`` or, with overrides,
+            ``dropout:quick:epochs=2``.
+        trials: how many trials are sampled, named ones apart.
+        seeds: replicates of each named trial.
+    """
+
+    study_name: str
+    file_name: str
+    profile_name: str
+    title: str
+    overrides: Mapping[str, Any]
+    protocol: Protocol
+    space: Space
+    named: tuple[NamedTrial, ...]
+    sampler: Sampler
+    pruner: Pruner
+    trials: int
+    seeds: int
+
+    def config(self, params: Mapping[str, float], seed: int) -> TrialConfig:
+        """The full configuration of a trial with the given searched values."""
+        settings = {**self.protocol.model_dump(), **params, "seed": seed}
+        for field in ("normalize_mean", "normalize_std"):
+            settings[field] = tuple(settings[field])
+        settings["freeze_depth"] = int(settings["freeze_depth"])
+        return TrialConfig(**settings)
+
+    def replicates(self, study_seed: int) -> dict[str, tuple[NamedTrial, int]]:
+        """Every named trial with every replicate: name -> (named trial, seed).
+
+        Replicate k of one name has the seed of replicate k of any other, so that they can be
+        compared in pairs.
+        """
+        return {
+            f"{named.name}/seed={k}": (named, derive_seed(study_seed, "replicate", k))
+            for k in range(1, self.seeds + 1)
+            for named in self.named
+        }
+
+
+def find_study_files() -> dict[str, Path]:
+    """Study files by name: those in ``./studies`` hide shipped ones of the same name."""
+    found: dict[str, Path] = {}
+    for folder in paths.study_folders():
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load_study_file(name_or_path: str) -> LoadedStudyFile:
+    """Find a study file by name or path, read it and check all of it.
+
+    Raises:
+        StudyFileError: there is no such file, or it is wrong; one line for each fault.
+    """
+    path = _locate(name_or_path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyFileError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StudyFileError(f"{path}: is not UTF-8 text: {error.reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise StudyFileError(f"{path}: is not TOML: {error}") from error
+    faults = schema_faults(StudyFile, raw) + list(cross_faults(raw))
+    if faults:
+        raise StudyFileError("\n".join(f"{path}: {fault}" for fault in faults))
+    return LoadedStudyFile(path.stem, path, StudyFile.model_validate(raw), raw)
+
+
+def resolve(
+    loaded: LoadedStudyFile,
+    profile_name: str,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+) -> StudySpec:
+    """Pick a profile of a study file and apply overrides of its protocol.
+
+    Args:
+        overrides: protocol keys with new values; those that change nothing are dropped, so that
+            they do not make a study of their own.
+        seeds: replicates of the named trials, if not the profile's.
+
+    Raises:
+        StudyFileError: an unknown profile, an unknown key or a value that is not allowed.
+    """
+    file = loaded.content
+    if profile_name not in file.profiles:
+        known = ", ".join(file.profiles)
+        raise StudyFileError(
+            f"--profile {profile_name}: expected one of the profiles of {loaded.path}: {known}"
+        )
+    profile = file.profiles[profile_name]
+    protocol = _override(loaded, profile_name, overrides or {})
+    before, after = profile.protocol.model_dump(), protocol.model_dump()
+    changed = {key: value for key, value in after.items() if value != before[key]}
+    suffix = ":" + ",".join(f"{key}={changed[key]}" for key in sorted(changed)) if changed else ""
+    return StudySpec(
+        study_name=f"{loaded.name}:{profile_name}{suffix}",
+        file_name=loaded.name,
+        profile_name=profile_name,
+        title=file.title,
+        overrides=changed,
+        protocol=protocol,
+        space=file.space,
+        named=tuple(file.named),
+        sampler=profile.sampler,
+        pruner=profile.pruner,
+        trials=profile.trials,
+        seeds=profile.seeds if seeds is None else seeds,
+    )
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Parse ``key=value``; the value is read as TOML, and as a plain string where it is not.
+
+    Raises:
+        StudyFileError: there is no ``=`` or no key.
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise StudyFileError(f"--set {text}: expected key=value, e.g. --set batch_size=64")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _locate(name_or_path: str) -> Path:
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise StudyFileError(f"{path}: there is no such study file")
+        return path
+    known = find_study_files()
+    if name_or_path not in known:
+        near = difflib.get_close_matches(name_or_path, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        names = ", ".join(sorted(known)) or "none"
+        raise StudyFileError(f"unknown study {name_or_path!r}; known studies: {names}{hint}")
+    return known[name_or_path]
+
+
+def _override(loaded: LoadedStudyFile, profile_name: str, overrides: Mapping[str, Any]) -> Protocol:
+    """The profile's protocol with overrides, checked as if the file had said so."""
+    searched = loaded.content.space.ranges()
+    faults = []
+    for key in overrides:
+        if key in searched:
+            faults.append(
+                f"--set {key}: is searched by this study (space.{key}); "
+                "expected a key of its protocol"
+            )
+        elif key not in Protocol.model_fields:
+            faults.append(f"--set {key}: {describe_unknown_key(key, Protocol)}")
+    raw = {**loaded.raw["profiles"][profile_name]["protocol"], **overrides}
+    if not faults:
+        found = schema_faults(Protocol, raw) + list(protocol_faults("", raw, searched))
+        faults = [f"--set {fault}" for fault in found]
+    if faults:
+        raise StudyFileError("\n".join(faults))
+    return Protocol.model_validate(raw)

@@ -1,0 +1,207 @@
+"""The form of a study file, as pydantic models: what keys it has and what values they may take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cifar_tune.records import HYPERPARAMETERS, DataName, FrozenBatchNorm, Head
+
+FULL_SET_IMAGES = 50_000
+BUNDLED_IMAGES = {"train_images": 5_000, "validation_images": 1_000}
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+TrialName = Annotated[str, Field(pattern=r"^[a-z0-9-]+/[A-Za-z0-9_.=+-]+$")]
+Channel = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+AugmentationStrength = Annotated[float, Field(ge=0, le=4)]
+FreezeDepth = Annotated[int, Field(ge=0, le=5)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Range(_Strict):
+    """The values that a search may give a hyperparameter: from ``low`` to ``high``, both in."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Range:
+        if self.low >= self.high:
+            raise _fault(f"low = {self.low:g}, high = {self.high:g}", "low < high")
+        if self.log and self.low <= 0:
+            raise _fault(f"low = {self.low:g} with log = true", "low > 0")
+        return self
+
+    def contains(self, value: float) -> bool:
+        """Whether ``value`` lies in the range."""
+        return self.low <= value <= self.high
+
+
+class LearningRateRange(Range):
+    """Of Adam's learning rate."""
+
+    low: LearningRate
+    high: LearningRate
+
+
+class DropoutRateRange(Range):
+    """Of the probability of the head's dropout."""
+
+    low: DropoutRate
+    high: DropoutRate
+
+
+class AugmentationStrengthRange(Range):
+    """Of the augmentation strength."""
+
+    low: AugmentationStrength
+    high: AugmentationStrength
+
+
+class FreezeDepthRange(Range):
+    """Of the freeze depth, in whole numbers."""
+
+    low: FreezeDepth
+    high: FreezeDepth
+    log: Literal[False] = False
+
+
+class Space(_Strict):
+    """The search space: a range for each hyperparameter that is searched."""
+
+    dropout_rate: DropoutRateRange | None = None
+    learning_rate: LearningRateRange | None = None
+    augmentation_strength: AugmentationStrengthRange | None = None
+    freeze_depth: FreezeDepthRange | None = None
+
+    def ranges(self) -> dict[str, Range]:
+        """The ranges that are given, by hyperparameter, in the order of ``HYPERPARAMETERS``."""
+        found = {name: getattr(self, name) for name in HYPERPARAMETERS}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class NamedTrial(_Strict):
+    """A configuration that is trained under a name, once for each replicate."""
+
+    name: TrialName
+    params: dict[str, float]
+
+
+class Protocol(_Strict):
+    """What all trials of a study have in common; the fields are those of ``TrialConfig``.
+
+    A hyperparameter is given here where the study does not search over it.
+    """
+
+    data: DataName
+    train_images: Annotated[int, Field(ge=2, le=FULL_SET_IMAGES)]
+    validation_images: Annotated[int, Field(ge=1, le=FULL_SET_IMAGES)]
+    input_size: Annotated[int, Field(ge=32, le=512)]
+    normalize_mean: Annotated[list[Channel], Field(min_length=3, max_length=3)]
+    normalize_std: Annotated[list[Deviation], Field(min_length=3, max_length=3)]
+    augment_validation: bool
+    head: Head
+    frozen_batch_norm: FrozenBatchNorm
+    batch_size: Annotated[int, Field(ge=2, le=FULL_SET_IMAGES)]
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    cosine_t_max: Annotated[int, Field(ge=1)]
+    dropout_rate: DropoutRate | None = None
+    learning_rate: LearningRate | None = None
+    augmentation_strength: AugmentationStrength | None = None
+    freeze_depth: FreezeDepth | None = None
+
+    @model_validator(mode="after")
+    def _has_its_images(self) -> Protocol:
+        if self.data == "bundled":
+            for field, most in BUNDLED_IMAGES.items():
+                if getattr(self, field) > most:
+                    raise _fault(
+                        f"{field} = {getattr(self, field)}", f'at most {most} with data = "bundled"'
+                    )
+        elif self.train_images + self.validation_images > FULL_SET_IMAGES:
+            raise _fault(
+                f"train_images + validation_images = {self.train_images + self.validation_images}",
+                f"at most {FULL_SET_IMAGES}, the training set of CIFAR-10",
+            )
+        if self.train_images % self.batch_size == 1:
+            raise _fault(
+                f"batch_size = {self.batch_size} with train_images = {self.train_images}",
+                "sizes that leave no last batch of one image: batch norm needs two",
+            )
+        return self
+
+
+class TPE(_Strict):
+    """The tree-structured Parzen estimator (Bergstra et al. 2011), as Optuna has it."""
+
+    name: Literal["tpe"]
+    startup_trials: Annotated[int, Field(ge=0)]
+    multivariate: bool
+
+
+class Random(_Strict):
+    """Independent uniform draws."""
+
+    name: Literal["random"]
+
+
+class PercentilePruner(_Strict):
+    """Stop a trial whose best epoch so far is below a percentile of the others at that epoch."""
+
+    name: Literal["percentile"]
+    percentile: Annotated[float, Field(ge=0, le=100)]
+    startup_trials: Annotated[int, Field(ge=0)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+
+
+class MedianPruner(_Strict):
+    """Stop a trial whose best epoch so far is below the median of the others at that epoch."""
+
+    name: Literal["median"]
+    startup_trials: Annotated[int, Field(ge=0)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+
+
+class NoPruner(_Strict):
+    """Train every trial to its last epoch."""
+
+    name: Literal["none"]
+
+
+Sampler = Annotated[TPE | Random, Field(discriminator="name")]
+Pruner = Annotated[MedianPruner | PercentilePruner | NoPruner, Field(discriminator="name")]
+
+
+class Profile(_Strict):
+    """One protocol, with how much of it is run and how it is searched."""
+
+    description: str
+    seeds: Annotated[int, Field(ge=1)]
+    trials: Annotated[int, Field(ge=0)]
+    sampler: Sampler
+    pruner: Pruner
+    protocol: Protocol
+
+
+class StudyFile(_Strict):
+    """The content of a study file."""
+
+    title: str
+    description: str
+    space: Space
+    named: list[NamedTrial] = []
+    profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
+
+
+def _fault(found: str, expected: str) -> PydanticCustomError:
+    context = {"found": found, "expected": expected}
+    return PydanticCustomError("fault", "{found}: expected {expected}", context)

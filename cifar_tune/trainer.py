@@ -1,0 +1,164 @@
+"""Trains and evaluates one network; it knows nothing of Optuna."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
+from cifar_tune.errors import NonFiniteLossError
+from cifar_tune.model import set_training
+from cifar_tune.records import EpochMetrics, TrialConfig
+from cifar_tune.seeds import derive_seed
+
+OnEpoch = Callable[[EpochMetrics], bool]
+"""Called after each epoch; False stops the training."""
+
+OnStep = Callable[[int], None]
+"""Called after each step or validation batch, with how many of the epoch's are done."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Mean cross-entropy in nats and the fraction classified rightly, over a set of images."""
+
+    loss: float
+    accuracy: float
+
+
+def fit(
+    model: nn.Module,
+    train: DeviceSplit,
+    validation: DeviceSplit,
+    config: TrialConfig,
+    on_epoch: OnEpoch,
+    on_step: OnStep,
+) -> tuple[EpochMetrics, ...]:
+    """Train as the assignment did: cross-entropy, Adam, cosine learning rate stepped each epoch.
+
+    Args:
+        model: on the device of the splits.
+
+    Returns:
+        The epochs that were trained: all, or those up to the one after which ``on_epoch`` said
+        to stop.
+
+    Raises:
+        NonFiniteLossError: a training loss became infinite or not a number.
+    """
+    optimizer = make_optimizer(model, config)
+    schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
+    history: list[EpochMetrics] = []
+    for epoch in range(1, config.epochs + 1):
+        start = time.perf_counter()
+        # The dropout masks follow from seed and epoch alone, like the order of the images.
+        torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
+        trained = train_epoch(model, optimizer, train, config, epoch, on_step)
+        evaluated = evaluate(model, validation, config, epoch, on_step)
+        schedule.step()
+        seconds = time.perf_counter() - start
+        history.append(
+            EpochMetrics(
+                epoch,
+                trained.loss,
+                trained.accuracy,
+                evaluated.loss,
+                evaluated.accuracy,
+                round(seconds, 3),
+            )
+        )
+        if not on_epoch(history[-1]):
+            break
+    return tuple(history)
+
+
+def make_optimizer(model: nn.Module, config: TrialConfig) -> Optimizer:
+    """Adam with PyTorch's defaults over the parameters that are not frozen."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel instead of one a tensor
+    return Adam(parameters, lr=config.learning_rate, fused=fused)
+
+
+def train_step(
+    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of gradient descent on a batch.
+
+    Args:
+        images: float32 [B, 3, S, S].
+        labels: int64 [B].
+
+    Returns:
+        The mean loss before the step and the number classified rightly, both on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    logits = model(images)
+    loss = functional.cross_entropy(logits, labels)
+    loss.backward()
+    optimizer.step()
+    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: Optimizer,
+    split: DeviceSplit,
+    config: TrialConfig,
+    epoch: int,
+    on_step: OnStep,
+) -> Totals:
+    """One pass over the training images; the host waits for the device only at its end.
+
+    Raises:
+        NonFiniteLossError: with the first step whose loss is not finite.
+    """
+    set_training(model, config)
+    losses: list[Tensor] = []
+    right: list[Tensor] = []
+    sizes: list[int] = []
+    for images, labels in training_batches(split, config, epoch):
+        loss, correct = train_step(model, optimizer, images, labels)
+        losses.append(loss)
+        right.append(correct)
+        sizes.append(len(labels))
+        on_step(len(losses))
+    step_losses = torch.stack(losses).cpu()
+    broken = (~step_losses.isfinite()).nonzero()
+    if len(broken):
+        raise NonFiniteLossError(epoch, int(broken[0, 0]) + 1)
+    return _totals(step_losses, torch.stack(right).cpu(), sizes)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, split: DeviceSplit, config: TrialConfig, epoch: int, on_step: OnStep
+) -> Totals:
+    """Loss and accuracy on a split, in evaluation mode."""
+    model.eval()
+    losses: list[Tensor] = []
+    right: list[Tensor] = []
+    sizes: list[int] = []
+    for images, labels in validation_batches(split, config, epoch):
+        logits = model(images)
+        losses.append(functional.cross_entropy(logits, labels))
+        right.append((logits.argmax(dim=1) == labels).sum())
+        sizes.append(len(labels))
+        on_step(config.steps + len(losses))
+    return _totals(torch.stack(losses).cpu(), torch.stack(right).cpu(), sizes)
+
+
+def _totals(losses: Tensor, right: Tensor, sizes: list[int]) -> Totals:
+    """Sum up batches: losses float [B] are means over ``sizes`` images, right is int64 [B]."""
+    weights = torch.tensor(sizes, dtype=torch.float64)
+    count = float(weights.sum())
+    return Totals(
+        loss=float((losses.double() * weights).sum()) / count,
+        accuracy=float(right.sum()) / count,
+    )
