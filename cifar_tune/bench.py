@@ -28,6 +28,8 @@ from cifar_tune.seeds import derive_seed
 from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
 
 MEASURE_SECONDS = 3.0
+MEASURE_STEPS = 10
+STEP_SECONDS_MOST = 1.0
 FIRST_IMAGES = 8
 
 
@@ -52,7 +54,7 @@ class EpochComparison:
 
 
 def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
-    """Time single training steps and validation batches for about ``MEASURE_SECONDS``.
+    """Time single training steps and validation batches, for a few seconds.
 
     Random images serve: how long a step takes does not depend on what they show. Where a full
     batch would take too long it is measured with fewer images and scaled up.
@@ -64,21 +66,19 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
         model = build_model(config).to(device)
         step, check = _timed_steps(model, config, device)
         step(FIRST_IMAGES)  # the first one also sets up memory and kernels
-        seconds = step(FIRST_IMAGES)
-        fitting = int(FIRST_IMAGES * MEASURE_SECONDS / 6 / seconds)
+        fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
         images = max(min(fitting, config.batch_size), min(FIRST_IMAGES, config.batch_size))
         scale = config.batch_size / images
-        deadline = time.perf_counter() + MEASURE_SECONDS
         step(images)
-        training = [step(images) * scale]
-        validation = [check(images) * scale]
-        while time.perf_counter() < deadline:
+        check(images)
+        deadline = time.perf_counter() + MEASURE_SECONDS
+        training, validation = [step(images) * scale], [check(images) * scale]
+        while len(training) < MEASURE_STEPS and time.perf_counter() < deadline:
             training.append(step(images) * scale)
             if len(validation) < len(training) // 4:
                 validation.append(check(images) * scale)
-    return StepTimes(
-        min(training), statistics.median(training), max(training), statistics.median(validation)
-    )
+    low, *_, high = statistics.quantiles(training * 2, n=10, method="inclusive")
+    return StepTimes(low, statistics.median(training), high, statistics.median(validation))
 
 
 def _timed_steps(

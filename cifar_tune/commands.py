@@ -300,7 +300,7 @@ def _stored(file_name: str, location: StorageLocation) -> list[StoredStudy]:
 def _print_study_file(loaded: LoadedStudyFile, content: dict[str, Any]) -> None:
     console = _console()
     console.print(f"[bold]{loaded.name}[/]  {loaded.content.title}   ({loaded.path})")
-    console.print(loaded.content.description.strip(), highlight=False)
+    console.print(" ".join(loaded.content.description.split()), highlight=False)
     console.print("\n[bold]space[/]")
     for key, values in loaded.content.space.ranges().items():
         scale = ", log scale" if values.log else ""
@@ -310,10 +310,8 @@ def _print_study_file(loaded: LoadedStudyFile, content: dict[str, Any]) -> None:
         console.print(f"  {named.name}: {tables.format_params(named.params)}", highlight=False)
     for key, profile in content["profiles"].items():
         console.print(f"[bold]profile {key}[/]: {profile['description']}", highlight=False)
-        console.print(
-            f"  {profile['seeds']} seeds, {profile['trials']} sampled trials",
-            highlight=False,
-        )
+        seeds, trials = profile["seeds"], profile["trials"]
+        console.print(f"  {seeds} replicates of each named trial, {trials} sampled trials")
         for part in ("sampler", "pruner", "protocol"):
             text = ", ".join(f"{name} {value}" for name, value in profile[part].items())
             console.print(f"  {part}: {text}", highlight=False)

@@ -13,8 +13,8 @@ class StepTimes:
     """Measured wall-clock seconds of one training step and of one validation batch.
 
     Attributes:
-        train_low, train_median, train_high: fastest, median and slowest training step, each of
-            a full batch.
+        train_low, train_median, train_high: 10th percentile, median and 90th percentile of
+            training steps of a full batch.
         validation: median validation batch.
     """
 
@@ -45,8 +45,8 @@ class Plan:
         epochs: of a trial that is not pruned.
         epochs_least, epochs_expected, epochs_most: of all trials together, if all sampled ones
             are pruned as early as can be, if as many as the pruner's percentile are, if none is.
-        seconds_least, seconds_expected, seconds_most: the time for them, with the fastest,
-            median and slowest step that was measured.
+        seconds_least, seconds_expected, seconds_most: the time for them, with a fast, a
+            median and a slow step of those that were measured.
         seconds_saved_most: what pruning saves at the most, at the median step.
     """
 

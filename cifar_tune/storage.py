@@ -232,9 +232,14 @@ def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
 
 
 def record_result(study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:
-    """End a trial as complete or pruned, with the validation accuracy of its last epoch."""
-    state = TrialState.PRUNED if result.pruned else TrialState.COMPLETE
-    study.tell(trial, result.val_accuracy, state=state)
+    """End a trial as complete or pruned, with the validation accuracy of its last epoch.
+
+    Optuna takes no value for a pruned trial: it takes the last one that was reported.
+    """
+    if result.pruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, result.val_accuracy)
 
 
 def record_failure(study: optuna.Study, number: int, failure: Mapping[str, Any]) -> None:

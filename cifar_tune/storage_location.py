@@ -11,9 +11,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
 
@@ -41,6 +38,8 @@ class StorageLocation:
         """The place as it may be shown: a path, or a URL whose password is hidden."""
         if self.path is not None:
             return str(self.path)
+        from sqlalchemy.engine import make_url
+
         return make_url(self.url).render_as_string(hide_password=True)
 
     def exists(self) -> bool:
@@ -60,6 +59,11 @@ def locate_storage(text: str | None = None) -> StorageLocation:
     text = text or os.environ.get("CIFAR_TUNE_STORAGE") or str(paths.STORAGE_FILE)
     if "://" not in text:
         return StorageLocation(f"sqlite:///{text}", Path(text))
+
+    # Imported here: most commands name a file, and some need nothing else of SQLAlchemy.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(text)
     except ArgumentError as error:
@@ -148,6 +152,8 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
 
 def database_error(error: BaseException | None) -> BaseException | None:
     """The innermost error of a database driver or of the disk in a chain of causes, if any."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     found = None
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -1,60 +1,94 @@
-"""The assignment's image transforms as batched functions on the device.
+"""The assignment's image transforms as batched functions on the device, exact to the last bit.
 
 The report's recipe is, per image: ``Resize(size)``, ``RandomHorizontalFlip(0.40)``,
-``RandomRotation(30)`` (nearest, black corners), to tensor, normalise. Here the three geometric
-steps are one sampling grid: each output pixel is traced back through rotation, flip and resize
-to the place in the 32-pixel image that it comes from.
+``RandomRotation(30)`` (nearest, black corners), to tensor, normalise, as torchvision does them on
+Pillow images. Pillow computes resize and rotation in fixed-point integers; the same integers are
+computed here, so that every device gives the pixels that Pillow gives.
+
+Sources: Pillow's ``src/libImaging/Resample.c`` (bilinear, two passes of 8 bits, 22-bit weights),
+``src/libImaging/Geometry.c`` (``affine_fixed``, 16-bit fractions) and ``Image.rotate``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 FLIP_PROBABILITY = 0.40
 ROTATION_DEGREES = 30.0
 
+_WEIGHT_BITS = 22
+_AFFINE_BITS = 16
+
 
 @dataclass(frozen=True)
 class Draws:
-    """The random part of augmentation for a set of images.
+    """The random part of augmentation for N images, drawn on the CPU.
 
     Attributes:
         flip: bool [N], whether the image is mirrored left to right.
-        degrees: float32 [N], its rotation in degrees, counter-clockwise.
+        affine: int32 [N, 6], the inverse rotation in 16-bit fixed point. The pixel at column x
+            and row y comes from column ``(a2 + a0·x + a1·y) >> 16`` and row
+            ``(a5 + a3·x + a4·y) >> 16``.
     """
 
     flip: Tensor
-    degrees: Tensor
+    affine: Tensor
 
     def take(self, rows: slice) -> Draws:
         """The draws of some of the images."""
-        return Draws(self.flip[rows], self.degrees[rows])
+        return Draws(self.flip[rows], self.affine[rows])
 
     def to(self, device: torch.device) -> Draws:
         """The same draws on a device."""
-        return Draws(self.flip.to(device), self.degrees.to(device))
+        return Draws(self.flip.to(device), self.affine.to(device))
 
 
-def draw(count: int, strength: float, generator: torch.Generator) -> Draws | None:
+def draw(count: int, strength: float, size: int, generator: torch.Generator) -> Draws | None:
     """Draw flips and rotations, each image its own.
 
     Args:
         count: number of images N.
         strength: 0 gives None, no augmentation; 1 the report's recipe. The flip probability
             grows with it up to one half, where it is strongest, the rotation up to ±120° at 4.
+        size: height and width in pixels of the image that is rotated.
         generator: a CPU generator, so that every device gets the same draws.
     """
     if strength == 0:
         return None
-    probability = min(FLIP_PROBABILITY * strength, 0.5)
-    flip = torch.rand(count, generator=generator) < probability
-    turn = torch.rand(count, generator=generator) * 2 - 1
-    return Draws(flip, turn * (ROTATION_DEGREES * strength))
+    flip = torch.rand(count, generator=generator) < min(FLIP_PROBABILITY * strength, 0.5)
+    turn = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
+    return Draws(flip, rotation_matrices(turn * (ROTATION_DEGREES * strength), size))
+
+
+def rotation_matrices(degrees: Tensor, size: int) -> Tensor:
+    """Inverse rotations about the centre, counter-clockwise as ``Image.rotate`` has them.
+
+    Args:
+        degrees: float64 [N].
+        size: height and width of the image in pixels.
+
+    Returns:
+        int32 [N, 6], as ``Draws.affine``.
+    """
+    radians = degrees * (math.pi / 180)
+    cos, sin = radians.cos(), radians.sin()
+    centre = size / 2
+    across = cos * -centre + sin * centre + centre  # where column 0, row 0 comes from
+    down = -sin * centre - cos * centre + centre
+    rows = (
+        cos,
+        -sin,
+        across + (cos - sin) / 2,  # half a pixel on: from corners to centres
+        sin,
+        cos,
+        down + (sin + cos) / 2,
+    )
+    return (torch.stack(rows, dim=1) * (1 << _AFFINE_BITS) + 0.5).floor().to(torch.int32)
 
 
 def transform(images: Tensor, draws: Draws | None, size: int, mean: Tensor, std: Tensor) -> Tensor:
@@ -62,48 +96,61 @@ def transform(images: Tensor, draws: Draws | None, size: int, mean: Tensor, std:
 
     Args:
         images: uint8 [N, 3, H, H].
-        draws: flips and rotations of the N images; None for none.
-        size: height and width of the result in pixels.
+        draws: flips and rotations of the N images, drawn for ``size``; None for none.
+        size: height and width of the result in pixels, at least H.
         mean: float32 [3] on the scale 0 to 1.
         std: float32 [3] on the same scale.
 
     Returns:
         float32 [N, 3, size, size] in channels-last memory order.
     """
-    pixels = images.to(torch.float32)
-    if draws is not None:
-        pixels = _sample(pixels, draws, size)
-    elif size != images.shape[-1]:
-        pixels = functional.interpolate(pixels, size=(size, size), mode="bilinear")
+    pixels = images
     if size != images.shape[-1]:
-        pixels = pixels.round()  # as the 8-bit image in between has it
-    scaled = (pixels / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+        across = _resize_last(pixels.to(torch.int32), size)
+        pixels = _resize_last(across.transpose(2, 3), size).transpose(2, 3)
+    if draws is not None:
+        pixels = _flip_and_rotate(pixels, draws)
+    scaled = (pixels.to(torch.float32) / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def _sample(pixels: Tensor, draws: Draws, size: int) -> Tensor:
-    """Resize, flip and rotate by one sampling grid; pixels that come from outside are black.
-
-    A rotated pixel takes the nearest pixel of the resized image (Pillow's rule: the pixel whose
-    square holds the traced-back centre), and that pixel is a bilinear mix of the original's.
-    """
-    source = pixels.shape[-1]
-    radians = draws.degrees * (math.pi / 180)
-    cos, sin = radians.cos().view(-1, 1, 1), radians.sin().view(-1, 1, 1)
-    centre = torch.arange(size, device=pixels.device, dtype=torch.float32) + 0.5 - size / 2
-    x, y = centre.view(1, 1, size), centre.view(1, size, 1)
-    column = (cos * x - sin * y + size / 2).floor()
-    row = (sin * x + cos * y + size / 2).floor()
+def _flip_and_rotate(pixels: Tensor, draws: Draws) -> Tensor:
+    """Trace each pixel back through rotation and flip; those from outside the image are black."""
+    size = pixels.shape[-1]
+    steps = torch.arange(size, device=pixels.device, dtype=torch.int32)
+    x, y = steps.view(1, 1, size), steps.view(1, size, 1)
+    a0, a1, a2, a3, a4, a5 = (part.view(-1, 1, 1) for part in draws.affine.unbind(dim=1))
+    column = (a2 + a0 * x + a1 * y) >> _AFFINE_BITS
+    row = (a5 + a3 * x + a4 * y) >> _AFFINE_BITS
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     column = torch.where(draws.flip.view(-1, 1, 1), size - 1 - column, column)
-    if size == source:  # nothing to mix: each pixel is one of the original's
-        index = row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
-        flat = index.to(torch.int64).flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
-        sampled = pixels.flatten(2).gather(2, flat).view_as(pixels)
-    else:
-        # grid_sample counts from -1 to 1 across the image, pixel squares included.
-        grid = torch.stack((column, row), dim=-1).add(0.5).mul(2 / size).sub(1)
-        sampled = functional.grid_sample(
-            pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
+    index = row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
+    flat = index.to(torch.int64).flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
+    sampled = pixels.flatten(2).gather(2, flat).view_as(pixels)
     return sampled * inside.unsqueeze(1)
+
+
+def _resize_last(pixels: Tensor, size: int) -> Tensor:
+    """Enlarge the last dimension of int32 pixels bilinearly, rounded to whole values."""
+    left, weights = _resize_taps(pixels.shape[-1], size, pixels.device)
+    right = (left + 1).clamp(max=pixels.shape[-1] - 1)
+    mixed = pixels[..., left] * weights[0] + pixels[..., right] * weights[1]
+    return (mixed + (1 << (_WEIGHT_BITS - 1))) >> _WEIGHT_BITS
+
+
+@cache
+def _resize_taps(source: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which two pixels an enlarged pixel mixes: the left one's index int64 [size], and the weights
+    of both int32 [2, size] in 22-bit fixed point."""
+    left, weights = [], []
+    for position in range(size):
+        centre = (position + 0.5) * source / size
+        first = max(math.floor(centre - 0.5), 0)
+        near = [max(1 - abs(first + k + 0.5 - centre), 0.0) for k in (0, 1)]
+        if first + 1 == source:
+            near[1] = 0.0
+        total = sum(near)
+        left.append(first)
+        weights.append([math.floor(w / total * (1 << _WEIGHT_BITS) + 0.5) for w in near])
+    taps = torch.tensor(weights, dtype=torch.int32, device=device).T.contiguous()
+    return torch.tensor(left, dtype=torch.int64, device=device), taps

@@ -59,7 +59,7 @@ def training_batches(
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
     device = split.labels.device
     order = torch.randperm(len(split), generator=generator).to(device)
-    draws = draw(len(split), config.augmentation_strength, generator)
+    draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
     yield from _batches(split, config, order, draws)
 
 
@@ -70,7 +70,7 @@ def validation_batches(
     draws = None
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
-        draws = draw(len(split), config.augmentation_strength, generator)
+        draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
     order = torch.arange(len(split), device=split.labels.device)
     yield from _batches(split, config, order, draws)
 
