@@ -44,7 +44,7 @@ class Plan:
         sampled: trials left to sample.
         epochs: of a trial that is not pruned.
         epochs_least, epochs_expected, epochs_most: of all trials together, if all sampled ones
-            are pruned as early as can be, if as many as the pruner's percentile are, if none is.
+            are pruned as early as can be, if the share that the pruner aims at is, if none is.
         seconds_least, seconds_expected, seconds_most: the time for them, with a fast, a
             median and a slow step of those that were measured.
         seconds_saved_most: what pruning saves at the most, at the median step.
@@ -100,5 +100,5 @@ def _pruning(pruner: Pruner, epochs: int) -> tuple[int, float]:
     """Epochs of a trial that is pruned as early as can be, and the share that is pruned."""
     if isinstance(pruner, NoPruner):
         return epochs, 0.0
-    share = pruner.percentile / 100 if isinstance(pruner, PercentilePruner) else 0.5
+    share = 1 - pruner.percentile / 100 if isinstance(pruner, PercentilePruner) else 0.5
     return min(pruner.warmup_epochs + 1, epochs), share

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cifar_tune.records import HYPERPARAMETERS
-from cifar_tune.study_schema import NamedTrial, Range, Space
+from cifar_tune.study_schema import NamedTrial, Protocol, Range, Space
 
 
 def schema_faults(model: type[BaseModel], raw: object) -> list[str]:
@@ -18,8 +18,22 @@ def schema_faults(model: type[BaseModel], raw: object) -> list[str]:
     try:
         model.model_validate(raw)
     except ValidationError as error:
-        return [_describe(model, detail) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        return [_describe(model, one) for one in details if not _is_misspelt(one, details)]
     return []
+
+
+def _is_misspelt(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a missing key stands beside an unknown one that means it and is reported itself."""
+    if detail["type"] != "missing":
+        return False
+    *parent, key = detail["loc"]
+    unknown = [
+        str(one["loc"][-1])
+        for one in details
+        if one["type"] == "extra_forbidden" and [*one["loc"][:-1]] == parent
+    ]
+    return nearest(str(key), unknown) is not None
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
@@ -91,9 +105,19 @@ def describe_unknown_key(key: str, owner: type[BaseModel] | None) -> str:
     if owner is None:
         return "is not a known key"
     known = list(owner.model_fields)
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(key, known)
+    hint = f"; did you mean {near}?" if near else ""
     return f"is not a known key; expected one of {', '.join(known)}{hint}"
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """The known word that a misspelt one most probably means, if any."""
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
+def _as_meant(keys: Collection[str], known: Collection[str]) -> list[str]:
+    """Keys with misspelt ones set right: what is misspelt is reported once, by itself."""
+    return [nearest(key, known) or key for key in keys]
 
 
 def _dotted(location: Sequence[int | str]) -> str:
@@ -118,7 +142,7 @@ def cross_faults(raw: Mapping[str, Any]) -> Iterator[str]:
     """
     ranges = _valid_ranges(raw.get("space"))
     declared = raw.get("space")
-    searched = declared.keys() if isinstance(declared, dict) else ranges.keys()
+    searched = _as_meant(declared if isinstance(declared, dict) else (), HYPERPARAMETERS)
     yield from _named_faults(raw.get("named"), ranges, searched)
     profiles = raw.get("profiles")
     for name, profile in profiles.items() if isinstance(profiles, dict) else ():
@@ -158,8 +182,9 @@ def _named_faults(
                 f"named[{seen[named.name]}] has it"
             )
         seen.setdefault(named.name, index)
+        given = _as_meant(named.params, searched)
         for key in searched:
-            if key not in named.params and key in HYPERPARAMETERS:
+            if key not in given and key in HYPERPARAMETERS:
                 yield f"{where}.params.{key}: is missing; {named.name} needs it, space has it"
         for key, value in named.params.items():
             if key not in searched:
@@ -175,11 +200,12 @@ def protocol_faults(
     where: str, protocol: Mapping[str, Any], searched: Collection[str]
 ) -> Iterator[str]:
     prefix = f"{where}." if where else ""
+    given = _as_meant(protocol, Protocol.model_fields)
     for key in HYPERPARAMETERS:
-        if key in searched and key in protocol:
+        if key in searched and key in given:
             yield f"{prefix}{key}: is in space too; expected it in one of the two"
         elif key == "dropout_rate" and protocol.get("head") == "linear":
             if key in searched or protocol.get(key):
                 yield f'{prefix}head = "linear": has no dropout; expected "dropout" or "mlp"'
-        elif key not in searched and key not in protocol:
+        elif key not in searched and key not in given:
             yield f"{prefix}{key}: is missing; expected it here or in space"

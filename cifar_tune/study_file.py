@@ -6,7 +6,6 @@ overrides and gives the ``StudySpec`` that the runner works from.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cifar_tune.seeds import derive_seed
 from cifar_tune.study_faults import (
     cross_faults,
     describe_unknown_key,
+    nearest,
     protocol_faults,
     schema_faults,
 )
@@ -185,8 +185,8 @@ def _locate(name_or_path: str) -> Path:
         return path
     known = find_study_files()
     if name_or_path not in known:
-        near = difflib.get_close_matches(name_or_path, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(name_or_path, known)
+        hint = f"; did you mean {near}?" if near else ""
         names = ", ".join(sorted(known)) or "none"
         raise StudyFileError(f"unknown study {name_or_path!r}; known studies: {names}{hint}")
     return known[name_or_path]

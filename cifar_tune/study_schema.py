@@ -155,7 +155,7 @@ class Random(_Strict):
 
 
 class PercentilePruner(_Strict):
-    """Stop a trial whose best epoch so far is below a percentile of the others at that epoch."""
+    """Stop a trial whose best epoch so far is not among the top ``percentile`` % at that epoch."""
 
     name: Literal["percentile"]
     percentile: Annotated[float, Field(ge=0, le=100)]

@@ -104,8 +104,6 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None) -> T
 
 def _state(trial: TrialSummary) -> str:
     failure = trial.failure or {}
-    if failure.get("kind") == "interrupted":
-        return "interrupted"
     if failure.get("kind") == "not_finite":
         return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
-    return trial.state
+    return str(failure.get("kind", trial.state))

@@ -104,14 +104,23 @@ def cut_mosaic(mosaic: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(images)
 
 
-def write_bundle(full: dict[str, LabelledImages], folder: Path) -> None:
-    """Write the three mosaics and the manifest."""
+def write_bundle(full: dict[str, LabelledImages], folder: Path, effort: int = 100) -> None:
+    """Write the three mosaics, lossless, and the manifest.
+
+    Args:
+        effort: time spent on making the files smaller, 0 to 100.
+    """
     splits = {}
     for split in RULE:
         picked = apply_rule(full, split)
         picture = Image.fromarray(make_mosaic(picked.images))
-        # Lossless; quality 100 and method 6 spend time, once, for the smallest file.
-        picture.save(folder / f"{split}.webp", lossless=True, quality=100, method=6, exact=True)
+        picture.save(
+            folder / f"{split}.webp",
+            lossless=True,
+            quality=effort,
+            method=effort * 6 // 100,
+            exact=True,
+        )
         labels = "".join(map(str, picked.labels))
         splits[split] = {"sha256": picked.digests(), "labels": labels}
     manifest = {

@@ -1,0 +1,95 @@
+"""What the tests share: the command line as a function, and a study small enough to run often."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifar_tune.cli import main
+from cifar_tune.data.source import SearchData, load_search_data
+from cifar_tune.records import TrialConfig
+from cifar_tune.study_file import load_study_file, resolve
+
+TINY = ("--set", "train_images=64", "--set", "validation_images=50", "--set", "batch_size=32")
+"""Overrides that make a trial of real images take a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Standard output as the one JSON object that it must be."""
+        record: dict[str, Any] = json.loads(self.out)
+        return record
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run ``cifar-tune`` in this process, in an empty folder, with a storage of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
+    monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
+
+    def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        printed = capsys.readouterr()
+        code = end.value.code
+        assert isinstance(code, int)
+        return Answer(code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def in_process() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``cifar-tune`` in a process of its own."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cifar_tune", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundled() -> SearchData:
+    """The bundled training and validation images."""
+    return load_search_data("bundled")
+
+
+@pytest.fixture
+def make_config() -> Callable[..., TrialConfig]:
+    """A tiny trial of the dropout study's quick profile, with other settings where given."""
+
+    def make(**settings: Any) -> TrialConfig:
+        tiny = {"train_images": 64, "validation_images": 50, "batch_size": 32, "epochs": 2}
+        params = {"dropout_rate": 0.3, "learning_rate": 0.001, "augmentation_strength": 1.0}
+        seed = settings.pop("seed", 7)
+        params |= {key: settings.pop(key) for key in list(settings) if key in params}
+        spec = resolve(load_study_file("dropout"), "quick", tiny | settings)
+        return spec.config(params, seed)
+
+    return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the unit tests first, then the end-to-end ones."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)

@@ -1,0 +1,60 @@
+"""Batched transforms give the pixels that torchvision gives on Pillow images, one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional
+
+from cifar_tune.data.augment import Draws, draw, rotation_matrices, transform
+from cifar_tune.data.source import SearchData
+
+COUNT = 40
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize("size", [32, 48, 224])
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 120.0])
+def test_equals_torchvision_bit_for_bit(bundled: SearchData, size: int, degrees: float) -> None:
+    assert bundled.validation is not None
+    images = bundled.validation.images[:COUNT]
+    generator = torch.Generator().manual_seed(size)
+    turns = (torch.rand(COUNT, generator=generator, dtype=torch.float64) * 2 - 1) * degrees
+    flips = torch.rand(COUNT, generator=generator) < 0.5
+    ours = transform(
+        torch.tensor(images),
+        Draws(flips, rotation_matrices(turns, size)),
+        size,
+        torch.tensor(MEAN),
+        torch.tensor(STD),
+    )
+    for index, image in enumerate(images):
+        picture = functional.resize(Image.fromarray(image.transpose(1, 2, 0)), size)
+        if flips[index]:
+            picture = functional.hflip(picture)
+        picture = functional.rotate(picture, float(turns[index]))
+        theirs = functional.normalize(functional.to_tensor(picture), MEAN, STD)
+        assert torch.equal(ours[index], theirs)
+
+
+def test_strength_zero_is_resize_and_normalise_only(bundled: SearchData) -> None:
+    images = bundled.train.images[:COUNT]
+    assert draw(COUNT, 0.0, 32, torch.Generator()) is None
+    ours = transform(torch.tensor(images), None, 32, torch.tensor(MEAN), torch.tensor(STD))
+    for index, image in enumerate(images):
+        pixels = functional.to_tensor(image.transpose(1, 2, 0))
+        assert torch.equal(ours[index], functional.normalize(pixels, MEAN, STD))
+
+
+@pytest.mark.parametrize(("strength", "flipped"), [(0.5, 0.2), (1.0, 0.4), (2.0, 0.5)])
+def test_each_image_has_a_draw_of_its_own(strength: float, flipped: float) -> None:
+    draws = draw(20_000, strength, 32, torch.Generator().manual_seed(0))
+    assert draws is not None
+    assert draws.flip.float().mean().item() == pytest.approx(flipped, abs=0.02)
+    degrees = torch.rad2deg(torch.atan2(draws.affine[:, 3].double(), draws.affine[:, 0].double()))
+    assert degrees.abs().max().item() == pytest.approx(30 * strength, abs=0.1)
+    assert degrees.mean().item() == pytest.approx(0, abs=0.5 * strength)
+    assert degrees.std().item() == pytest.approx(60 * strength / np.sqrt(12), rel=0.03)
+    assert len(degrees.unique()) > 15_000

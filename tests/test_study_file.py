@@ -1,0 +1,251 @@
+"""Study files: what is shipped holds, and what is wrong is said in full, with nothing written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+
+from cifar_tune.errors import StudyFileError
+from cifar_tune.study_file import find_study_files, load_study_file, parse_override, resolve
+
+SHIPPED = Path(__file__).parent.parent / "studies"
+TEXT = (SHIPPED / "dropout.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_study_file_holds(path: Path) -> None:
+    loaded = load_study_file(str(path))
+    for profile in loaded.content.profiles:
+        spec = resolve(loaded, profile)
+        for name, (named, seed) in spec.replicates(0).items():
+            assert name.startswith(named.name)
+            assert spec.config(named.params, seed).epochs == spec.protocol.epochs
+
+
+def test_dropout_study_states_the_assignment() -> None:
+    """The settings of the report's part 3, one by one."""
+    spec = resolve(load_study_file("dropout"), "assignment")
+    assert [named.name for named in spec.named] == [f"dropout/p=0.{i}" for i in range(1, 5)]
+    assert spec.seeds == 5
+    for index, named in enumerate(spec.named, start=1):
+        config = spec.config(named.params, seed=0)
+        assert config.dropout_rate == pytest.approx(index / 10)
+        assert config.learning_rate == 0.001
+        assert config.augmentation_strength == 1
+        assert (config.train_images, config.validation_images) == (5_000, 45_000)
+        assert (config.data, config.input_size, config.head) == ("cifar10", 224, "dropout")
+        assert config.normalize_mean == (0.485, 0.456, 0.406)
+        assert config.normalize_std == (0.229, 0.224, 0.225)
+        assert (config.batch_size, config.cosine_t_max, config.freeze_depth) == (128, 200, 0)
+        assert config.augment_validation
+
+
+def test_replicates_are_paired_across_names() -> None:
+    spec = resolve(load_study_file("dropout"), "quick", seeds=3)
+    seeds = {name: seed for name, (_, seed) in spec.replicates(0).items()}
+    assert len(seeds) == 12
+    assert seeds["dropout/p=0.1/seed=2"] == seeds["dropout/p=0.4/seed=2"]
+    assert len(set(seeds.values())) == 3
+    assert not set(seeds.values()) & {seed for _, seed in spec.replicates(1).values()}
+
+
+def test_own_folder_hides_a_shipped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "studies").mkdir()
+    own = tmp_path / "studies" / "dropout.toml"
+    own.write_text(TEXT.replace('title = "', 'title = "My own: '), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert find_study_files()["dropout"].absolute() == own
+    assert load_study_file("dropout").content.title.startswith("My own")
+
+
+# --- overrides ----------------------------------------------------------------------------------
+
+
+def test_override_makes_a_study_of_its_own() -> None:
+    loaded = load_study_file("dropout")
+    assert resolve(loaded, "quick").study_name == "dropout:quick"
+    changed = resolve(loaded, "quick", {"epochs": 2, "batch_size": 64})
+    assert changed.study_name == "dropout:quick:batch_size=64,epochs=2"
+    assert changed.config(changed.named[0].params, seed=0).batch_size == 64
+
+
+def test_override_that_changes_nothing_is_none() -> None:
+    assert resolve(load_study_file("dropout"), "quick", {"epochs": 3}).study_name == "dropout:quick"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("epochs=3", 3), ("a=0.5", 0.5), ("b=true", True), ("head=mlp", "mlp"), ("c=[1, 2]", [1, 2])],
+)
+def test_override_values_are_toml_or_text(text: str, value: object) -> None:
+    assert parse_override(text) == (text.partition("=")[0], value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--set", "epoch=2"], "--set epoch: is not a known key"),
+        (["--set", "epoch=2"], "did you mean epochs?"),
+        (["--set", "batch_size"], "expected key=value"),
+        (["--set", "batch_size=0"], "batch_size = 0: expected a number of at least 2"),
+        (["--set", "batch_size=4999"], "no last batch of one image"),
+        (["--set", "learning_rate=1"], "is searched by this study"),
+        (["--set", "head=linear"], "has no dropout"),
+        (["--set", "train_images=6000"], "at most 5000"),
+        (["--epochs", "0"], "epochs = 0: expected a number of at least 1"),
+        (["--profile", "slow"], "expected one of the profiles"),
+        (["--seeds", "0"], "0 is not in the range"),
+        (["--trials", "many"], "'many' is not a valid integer"),
+        (["--device", "cuda:99"], "CUDA device"),
+        (["--device", "tpu"], "expected auto, cpu, mps, cuda or cuda:N"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_wrong_options(
+    cli: Cli, tmp_path: Path, command: str, arguments: list[str], complaint: str
+) -> None:
+    answer = cli("study", command, "dropout", *arguments)
+    assert answer.code == 2
+    assert complaint in answer.err
+    assert answer.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- faults -------------------------------------------------------------------------------------
+
+
+def with_change(old: str, new: str) -> str:
+    assert old in TEXT
+    return TEXT.replace(old, new, 1)
+
+
+FAULTS = {
+    "unknown key": (
+        with_change("head = ", "haed = "),
+        r"profiles\.quick\.protocol\.haed: is not a known key; expected one of .* mean head\?",
+    ),
+    "missing key": (
+        with_change("cosine_t_max = 200", ""),
+        r"profiles\.quick\.protocol\.cosine_t_max: is missing",
+    ),
+    "wrong type": (
+        with_change("epochs = 3", 'epochs = "3"'),
+        r"profiles\.quick\.protocol\.epochs = '3': expected a whole number",
+    ),
+    "truth value": (
+        with_change("augment_validation = false", "augment_validation = 0"),
+        r"augment_validation = 0: expected true or false",
+    ),
+    "out of range": (
+        with_change("high = 0.6", "high = 1.0"),
+        r"space\.dropout_rate\.high = 1\.0: expected a number below 1\.0",
+    ),
+    "not a number": (
+        with_change("high = 0.6", "high = nan"),
+        r"space\.dropout_rate\.high = nan: expected a finite number",
+    ),
+    "empty range": (
+        with_change("low = 0.0\nhigh = 0.6", "low = 0.6\nhigh = 0.6"),
+        r"space\.dropout_rate: low = 0\.6, high = 0\.6: expected low < high",
+    ),
+    "log range at zero": (
+        with_change("high = 0.6", "high = 0.6\nlog = true"),
+        r"space\.dropout_rate: low = 0 with log = true: expected low > 0",
+    ),
+    "learning rate zero": (
+        with_change("low = 1e-4", "low = 0"),
+        r"space\.learning_rate\.low = 0: expected a number above 0",
+    ),
+    "unknown hyperparameter": (
+        with_change("[space.dropout_rate]", "[space.dropout]"),
+        r"space\.dropout: is not a known key; .*did you mean dropout_rate\?",
+    ),
+    "duplicate name": (
+        with_change("p=0.2", "p=0.1"),
+        r"named\[1\]\.name = 'dropout/p=0\.1': expected a name of its own; named\[0\] has it",
+    ),
+    "named trial lacks a parameter": (
+        with_change("{ dropout_rate = 0.1, ", "{ "),
+        r"named\[0\]\.params\.dropout_rate: is missing",
+    ),
+    "named trial outside the space": (
+        with_change("dropout_rate = 0.1", "dropout_rate = 0.7"),
+        r"named\[0\]\.params\.dropout_rate = 0\.7: expected 0 to 0\.6",
+    ),
+    "named trial with a stray parameter": (
+        with_change("dropout_rate = 0.1", "momentum = 1, dropout_rate = 0.1"),
+        r"named\[0\]\.params\.momentum: is not in space",
+    ),
+    "hyperparameter nowhere": (
+        with_change("freeze_depth = 0\n", ""),
+        r"profiles\.quick\.protocol\.freeze_depth: is missing; expected it here or in space",
+    ),
+    "hyperparameter twice": (
+        with_change("freeze_depth = 0\n", "freeze_depth = 0\ndropout_rate = 0.1\n"),
+        r"profiles\.quick\.protocol\.dropout_rate: is in space too",
+    ),
+    "unknown sampler": (
+        with_change('name = "tpe"', 'name = "tpee"'),
+        r"profiles\.quick\.sampler\.name = 'tpee': expected one of 'tpe', 'random'",
+    ),
+    "no seeds": (with_change("seeds = 1", "seeds = 0"), r"profiles\.quick\.seeds = 0: expected"),
+    "too many images": (
+        with_change("train_images = 5_000", "train_images = 5_001"),
+        r'train_images = 5001: expected at most 5000 with data = "bundled"',
+    ),
+    "broken TOML": (
+        with_change('title = "', 'title = "\n'),
+        r"is not TOML: .*line 1, column \d+",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "complaint"), FAULTS.values(), ids=FAULTS)
+def test_each_fault_is_one_line(cli: Cli, tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    answer = cli("study", "run", str(path))
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(answer.err.splitlines()) == 1, answer.err
+    assert re.fullmatch(rf"error: {re.escape(str(path))}: .*{complaint}.*\n", answer.err)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    changes = {
+        "head = ": "haed = ",
+        "epochs = 3": "epochs = 0",
+        "high = 0.6": "high = 0",
+        "p=0.2": "p=0.1",
+        "learning_rate = 0.001": "learning_rate = 5",
+    }
+    text = TEXT
+    for old, new in changes.items():
+        text = text.replace(old, new, 1)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(StudyFileError) as caught:
+        load_study_file(str(tmp_path / "mine.toml"))
+    for key in ("did you mean head?", "epochs = 0", "low = 0, high = 0", "named[1].name"):
+        assert key in str(caught.value)
+    assert "named[0].params.learning_rate = 5" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_unreadable_files(cli: Cli, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    answer = cli("study", "show", str(path))
+    assert answer.code == 2
+    assert "not UTF-8" in answer.err or "no such study file" in answer.err
+
+
+def test_unknown_study_names_the_known(cli: Cli) -> None:
+    answer = cli("study", "run", "droput")
+    assert answer.code == 2
+    assert "unknown study 'droput'; known studies: dropout" in answer.err
+    assert "did you mean dropout?" in answer.err
