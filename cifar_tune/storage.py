@@ -40,7 +40,9 @@ def open_to_write(location: StorageLocation) -> RDBStorage:
     storage = _open(location)
     if location.path is not None:
         event.listen(storage.engine, "connect", _tune_sqlite)
-        storage.engine.dispose()  # connections made before the listener do not have its settings
+        # Connections made before the listener do not have its settings.
+        storage.remove_session()
+        storage.engine.dispose()
     return storage
 
 

@@ -113,7 +113,7 @@ def test_disk_that_fills_up_during_a_run(cli: Cli, monkeypatch: pytest.MonkeyPat
     def tune_and_limit(connection: Any, record: object) -> None:
         tune(connection, record)
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count={limits.setdefault('pages', pages + 4)}")
+        connection.execute(f"PRAGMA max_page_count={limits.setdefault('pages', pages + 1)}")
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_tune_sqlite", tune_and_limit)
