@@ -216,15 +216,13 @@ def is_sampled(trial: FrozenTrial) -> bool:
 
 
 def record_start(trial: optuna.Trial, config: TrialConfig, facts: Mapping[str, Any]) -> None:
-    """Store the full configuration of a trial and the facts that reproduce it."""
-    attributes = {
-        "seed": config.seed,
-        "config": dataclasses.asdict(config),
-        "config_sha256": config.digest,
-        **facts,
-    }
-    for key, value in attributes.items():
-        trial.set_user_attr(key, value)
+    """Store the full configuration of a trial and the facts that reproduce it.
+
+    Under few keys: optuna-dashboard shows six attributes of a trial, and one must be its name.
+    """
+    trial.set_user_attr("seed", config.seed)
+    trial.set_user_attr("config", dataclasses.asdict(config))
+    trial.set_user_attr("facts", {"config_sha256": config.digest, **facts})
 
 
 def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -25,13 +26,15 @@ def format_accuracy(fraction: float | None) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a reader says them: ``42 s``, ``6 min 5 s``, ``3 h 20 min``."""
+    """Seconds as a reader says them: ``42 s``, ``6 min 5 s``, ``3 h 20 min``, ``2 days 4 h``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} days {whole % 86_400 // 3600} h"
 
 
 def format_params(params: Mapping[str, float]) -> str:
@@ -78,7 +81,7 @@ def plan_lines(plan: Plan) -> list[str]:
 def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None) -> Table:
     """All trials of a study, the best one marked."""
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    table = Table(title_justify="left", header_style="bold")
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("#", justify="right")
     table.add_column("trial", no_wrap=True)
     table.add_column("state")

@@ -93,10 +93,12 @@ def test_a_stored_trial_says_what_made_it(cli: Cli) -> None:
         attributes = trial.user_attrs
         assert attributes["config"]["seed"] == attributes["seed"]
         assert attributes["config"]["epochs"] == 2
-        assert len(attributes["config_sha256"]) == 64
-        assert set(attributes["software"]) >= {"cifar-tune", "torch", "torchvision", "python"}
-        assert attributes["device"].startswith("CPU (")
-        assert set(attributes["data_digests"]) == {
+        facts = attributes["facts"]
+        assert len(facts["config_sha256"]) == 64
+        assert set(facts["software"]) >= {"cifar-tune", "torch", "torchvision", "python"}
+        assert facts["device"].startswith("CPU (")
+        assert set(facts) >= {"git_commit", "sampler_seed"}
+        assert set(facts["data_digests"]) == {
             "train images",
             "train labels",
             "validation images",

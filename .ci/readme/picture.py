@@ -1,0 +1,33 @@
+"""Turn a captured terminal screen into the README's picture.
+
+tmux new-session -d -s run -x 104 -y 40 "cifar-tune study run dropout; sleep 999"
+tmux capture-pane -e -p -t run | python .ci/readme/picture.py "cifar-tune study run dropout"
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 104
+
+
+def main() -> None:
+    """Read the screen, with its colours, on standard input and write the SVG beside this file."""
+    command = sys.argv[1]
+    screen = sys.stdin.read().rstrip()
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(Text("$ " + command, style="bold"))
+    console.print(Text.from_ansi(screen))
+    target = Path(__file__).parent / "study-run.svg"
+    svg = console.export_svg(title="cifar-tune")
+    # The fonts come from the reader's machine: the picture asks no other host for anything.
+    svg = re.sub(r",\s*url\([^;]*;", ";", svg)
+    target.write_text(svg + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
