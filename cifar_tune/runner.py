@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -28,7 +29,6 @@ from cifar_tune.search import distributions, make_pruner, make_sampler
 from cifar_tune.seeds import derive_seed
 from cifar_tune.storage_location import (
     StorageLocation,
-    check_writable,
     database_error,
     explain_errors,
 )
@@ -137,7 +137,6 @@ def run_study(
         # All that can be refused is refused before the first byte is written.
         existing = stored.find_study(stored.open_to_read(location), spec.study_name)
         stored.check_definition(existing, spec, seed, data.digests())
-        check_writable(location)
         storage = stored.open_to_write(location)
         study = stored.create_study(storage, spec.study_name)
         with hold_lease(storage.engine, study._study_id, spec.study_name) as lease:
@@ -162,7 +161,7 @@ def count_remaining(
         if trial.state.is_finished() and not stored.is_to_be_retried(trial)
     }
     wanted = spec.replicates(stored.DEFAULT_SEED)
-    sampled = sum(map(stored.is_sampled, trials))
+    sampled = stored.count_sampled(study) if study is not None else 0
     left = max(spec.trials - sampled, 0) if more_trials is None else more_trials
     return Remaining(sum(name not in settled for name in wanted), len(wanted), left)
 
@@ -203,8 +202,7 @@ def _run_remaining(run: _Run, more_trials: int | None) -> bool:
                 return False
             times = measure_steps(example_config(run.spec), run.device)
             run.observer.planned(plan_study(run.spec, study, times, more_trials))
-            sampled = sum(map(stored.is_sampled, study.get_trials(deepcopy=False)))
-            target = sampled + remaining.sampled
+            target = stored.count_sampled(study) + remaining.sampled
             study.pruner = make_pruner(run.spec.pruner)
             while _is_work_left(run, target):
                 _run_next(run)
@@ -216,22 +214,28 @@ def _run_remaining(run: _Run, more_trials: int | None) -> bool:
 
 
 def _is_work_left(run: _Run, target: int) -> bool:
-    """Whether a trial waits, can be queued or is to be sampled; queues it in the second case."""
-    trials = run.study.get_trials(deepcopy=False)
-    return (
-        any(trial.state == TrialState.WAITING for trial in trials)
-        or stored.queue_next(run.study, run.spec, run.seed)
-        or sum(map(stored.is_sampled, trials)) < target
-    )
+    """Whether there is a trial to run; one whose parameters are known is queued.
+
+    Named trials come first, then sampled ones that were cut short, then new ones.
+    """
+    study = run.study
+    if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        return True
+    if stored.queue_named(study, run.spec, run.seed):
+        return True
+    return stored.count_sampled(study) < target and (stored.queue_retry(study) or True)
 
 
 def _run_next(run: _Run) -> None:
     """Run one trial: the first that waits in the queue, else a sampled one."""
     study = run.study
-    draw = derive_seed(run.seed, "sampler", len(study.get_trials(deepcopy=False)))
+    # Seeds follow the count of sampled trials, not a trial's number: a trial that was cut short
+    # takes up a number, and the study must go on as if it had not been.
+    index = stored.count_sampled(study)
+    draw = derive_seed(run.seed, "sampler", index)
     study.sampler = make_sampler(run.spec.sampler, draw)
     trial = study.ask(dict(distributions(run.spec.space)))
-    seed = trial.user_attrs.get("seed", derive_seed(run.seed, "trial", trial.number))
+    seed = trial.user_attrs.get("seed", derive_seed(run.seed, "trial", index))
     config = run.spec.config(trial.params, seed)
     stored.record_start(trial, config, {**run.facts, "sampler_seed": draw})
     run.observer.trial_started(_summary(run, trial), config)
@@ -301,7 +305,10 @@ def _facts(data: SearchData, device: torch.device) -> dict[str, Any]:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does."""
+    """Let SIGTERM end a run as Ctrl-C does; signals can be set in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -316,6 +323,9 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Ignore Ctrl-C for the moment that it takes to store what happened."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

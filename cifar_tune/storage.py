@@ -178,12 +178,10 @@ def _differences(key: str, stored: object, wanted: object) -> Iterable[str]:
 # --- trials -------------------------------------------------------------------------------------
 
 
-def queue_next(study: optuna.Study, spec: StudySpec, study_seed: int) -> bool:
-    """Queue the next trial whose parameters are known, if there is one; True if there was.
+def queue_named(study: optuna.Study, spec: StudySpec, study_seed: int) -> bool:
+    """Queue the next replicate of a named trial that was not run; False if there is none.
 
-    First each replicate of each named trial that was not run; then sampled trials that were cut
-    short, with the parameters and the seed they had. One at a time, so that a run with other
-    replicates finds no left-overs in the queue.
+    One at a time, so that a run with other replicates finds no left-overs in the queue.
     """
     trials = study.get_trials(deepcopy=False)
     settled = {trial.user_attrs.get("name") for trial in trials if not is_to_be_retried(trial)}
@@ -191,6 +189,13 @@ def queue_next(study: optuna.Study, spec: StudySpec, study_seed: int) -> bool:
         if name not in settled:
             study.enqueue_trial(dict(named.params), user_attrs={"name": name, "seed": seed})
             return True
+    return False
+
+
+def queue_retry(study: optuna.Study) -> bool:
+    """Queue the next sampled trial that was cut short, with the parameters and the seed it had;
+    False if there is none."""
+    trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get("retry_of") for trial in trials}
     for trial in trials:
         attributes = trial.user_attrs
@@ -208,10 +213,11 @@ def is_to_be_retried(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and failure.get("kind", "error") in RETRIED
 
 
-def is_sampled(trial: FrozenTrial) -> bool:
-    """Whether a trial counts towards the number of sampled ones: done, and not a named one."""
-    return (
+def count_sampled(study: optuna.Study) -> int:
+    """How many sampled trials are done; one that is to be run again is not."""
+    return sum(
         "name" not in trial.user_attrs and trial.state.is_finished() and not is_to_be_retried(trial)
+        for trial in study.get_trials(deepcopy=False)
     )
 
 
