@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from cifar_tune import paths, tables
+from cifar_tune.errors import StudyFileError
 from cifar_tune.progress import Bars, PlainLines
 from cifar_tune.records import StoredStudy
 from cifar_tune.storage_location import (
@@ -67,7 +68,13 @@ class Prepared:
 def list_studies(storage: str | None, *, as_json: bool) -> None:
     """Print every study file, its profiles, and which have stored trials."""
     location = locate_storage(storage)
-    found = [load_study_file(str(path)) for _, path in sorted(find_study_files().items())]
+    found, faults = [], []
+    for path in find_study_files().values():
+        try:
+            found.append(load_study_file(str(path)))
+        except StudyFileError as error:
+            faults.append(str(error))
+    found.sort(key=lambda loaded: loaded.name)
     stored = {one.name: _stored(one.name, location) for one in found}
     if as_json:
         rows = [
@@ -81,15 +88,10 @@ def list_studies(storage: str | None, *, as_json: bool) -> None:
             for one in found
         ]
         print_json({"storage": str(location), "studies": rows})
-        return
-    console = _console()
-    for one in found:
-        console.print(f"[bold]{one.name}[/]  {one.content.title}")
-        profiles = ", ".join(one.content.profiles)
-        console.print(f"  profiles: {profiles}; file: {one.path}", highlight=False, soft_wrap=True)
-        for study in stored[one.name]:
-            line = f"  stored: {study.study_name}, {len(study.trials)} trials in {location}"
-            console.print(line, highlight=False, soft_wrap=True)
+    else:
+        tables.print_list(_console(), found, stored, location)
+    if faults:  # the others are shown all the same
+        raise StudyFileError("\n".join(faults))
 
 
 def show_study(name: str, profile: str | None, storage: str | None, *, as_json: bool) -> None:
@@ -111,12 +113,12 @@ def show_study(name: str, profile: str | None, storage: str | None, *, as_json: 
         shown = [dataclasses.asdict(study) for study in stored]
         print_json({**record, "storage": str(location), "stored": shown})
         return
-    _print_study_file(loaded, content)
     console = _console()
+    tables.print_study_file(console, loaded, content["profiles"])
     if not stored:
-        console.print(f"\nNothing of it is stored in {location}.", highlight=False)
+        console.print(f"\nNothing of it is stored in {location}.")
     for study in stored:
-        console.print(f"\n[bold]{study.study_name}[/] in {location}", highlight=False)
+        console.print(Text.assemble((f"\n{study.study_name}", "bold"), f" in {location}"))
         console.print(tables.trials_table(study.trials, study.best))
 
 
@@ -138,7 +140,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
         return
     _print_header(_console(), ready)
     for line in tables.plan_lines(plan):
-        _console().print(line, highlight=False)
+        _console().print(line)
 
 
 def run_study(name: str, options: StudyOptions) -> int:
@@ -170,7 +172,8 @@ def run_study(name: str, options: StudyOptions) -> int:
     if options.as_json:
         print_json(_outcome_record(ready, outcome))
     else:
-        _print_outcome(console, ready, outcome)
+        validation_images = ready.spec.protocol.validation_images
+        tables.print_outcome(console, outcome, validation_images, ready.location)
     return 130 if outcome.interrupted else 1 if outcome.failed else 0
 
 
@@ -182,10 +185,10 @@ def show_data() -> None:
     console = _console()
     for split in RULE:
         console.print(f"bundled {split}: {len(read_bundled(split)):,} images, digests match")
-    console.print(f"source: {read_manifest()['source']}", highlight=False)
+    console.print(f"source: {read_manifest()['source']}")
     where = paths.full_set_folder()
     state = "imported" if has_full_set() else "not imported (cifar-tune data import FOLDER)"
-    console.print(f"full CIFAR-10: {state}; {where}", highlight=False, soft_wrap=True)
+    console.print(f"full CIFAR-10: {state}; {where}", soft_wrap=True)
 
 
 def import_data(folder: Path) -> None:
@@ -193,7 +196,7 @@ def import_data(folder: Path) -> None:
     from cifar_tune.data.source import import_full_set
 
     where = import_full_set(folder)
-    _console().print(f"full CIFAR-10: digests match; kept in {where}", highlight=False)
+    _console().print(f"full CIFAR-10: digests match; kept in {where}")
 
 
 def bench(rounds: int, device_name: str | None, *, as_json: bool) -> None:
@@ -206,13 +209,13 @@ def bench(rounds: int, device_name: str | None, *, as_json: bool) -> None:
     spec = resolve(load_study_file("dropout"), "quick")
     config = spec.config(spec.named[0].params, seed=0)
     console = _console(to_stderr=as_json)
-    console.print(f"{describe_device(device)}; {software_line()}", highlight=False)
+    console.print(f"{describe_device(device)}; {software_line()}")
     result = compare_epochs(
         config,
         load_search_data("bundled"),
         device,
         rounds,
-        lambda name, seconds: console.print(f"  {name:<6}{seconds:8.2f} s", highlight=False),
+        lambda name, seconds: console.print(f"  {name:<6}{seconds:8.2f} s"),
     )
     record: dict[str, Any] = {"device": describe_device(device), "images": result.images}
     for name, values in (("plain", result.plain_seconds), ("ours", result.ours_seconds)):
@@ -223,7 +226,6 @@ def bench(rounds: int, device_name: str | None, *, as_json: bool) -> None:
             console.print(
                 f"{name:<6} median {median:.2f} s ({min(values):.2f} to {max(values):.2f}), "
                 f"{result.images / median:.0f} images/s",
-                highlight=False,
             )
     record["ratio"] = statistics.median(result.ratios)
     if as_json:
@@ -232,7 +234,6 @@ def bench(rounds: int, device_name: str | None, *, as_json: bool) -> None:
     console.print(
         f"plain / ours: median {record['ratio']:.2f} "
         f"({min(result.ratios):.2f} to {max(result.ratios):.2f}) over {rounds} rounds",
-        highlight=False,
     )
 
 
@@ -245,8 +246,10 @@ def print_json(record: object) -> None:
 
 
 def _console(*, to_stderr: bool = False) -> Console:
-    console = Console(stderr=to_stderr)
-    return console if console.is_terminal else Console(stderr=to_stderr, width=PLAIN_WIDTH)
+    # No markup: what is printed is the user's text, brackets and all.
+    settings: dict[str, Any] = {"stderr": to_stderr, "markup": False, "highlight": False}
+    console = Console(**settings)
+    return console if console.is_terminal else Console(**settings, width=PLAIN_WIDTH)
 
 
 def _prepare(name: str, options: StudyOptions) -> Prepared:
@@ -297,39 +300,6 @@ def _stored(file_name: str, location: StorageLocation) -> list[StoredStudy]:
         return storage.read_studies(location, file_name)
 
 
-def _print_study_file(loaded: LoadedStudyFile, content: dict[str, Any]) -> None:
-    console = _console()
-    console.print(f"[bold]{loaded.name}[/]  {loaded.content.title}   ({loaded.path})")
-    console.print(" ".join(loaded.content.description.split()), highlight=False)
-    console.print("\n[bold]space[/]")
-    for key, values in loaded.content.space.ranges().items():
-        scale = ", log scale" if values.log else ""
-        console.print(f"  {key}: {values.low:g} to {values.high:g}{scale}", highlight=False)
-    console.print("[bold]named trials[/]")
-    for named in loaded.content.named:
-        console.print(f"  {named.name}: {tables.format_params(named.params)}", highlight=False)
-    for key, profile in content["profiles"].items():
-        console.print(f"[bold]profile {key}[/]: {profile['description']}", highlight=False)
-        seeds, trials = profile["seeds"], profile["trials"]
-        console.print(f"  {seeds} replicates of each named trial, {trials} sampled trials")
-        for part in ("sampler", "pruner", "protocol"):
-            text = ", ".join(f"{name} {value}" for name, value in profile[part].items())
-            console.print(f"  {part}: {text}", highlight=False)
-
-
-def _print_header(console: Console, ready: Prepared) -> None:
-    from cifar_tune.device import describe_device
-
-    spec = ready.spec
-    console.print(f"[bold]{spec.study_name}[/]  {spec.title}", highlight=False)
-    console.print(f"profile {spec.profile_name}: {ready.reason}", highlight=False)
-    console.print(
-        f"device {describe_device(ready.device)}, storage {ready.location}",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
 def _outcome_record(ready: Prepared, outcome: StudyOutcome) -> dict[str, Any]:
     return {
         "study": ready.spec.file_name,
@@ -342,28 +312,13 @@ def _outcome_record(ready: Prepared, outcome: StudyOutcome) -> dict[str, Any]:
     }
 
 
-def _print_outcome(console: Console, ready: Prepared, outcome: StudyOutcome) -> None:
-    console.print(tables.trials_table(outcome.trials, outcome.best))
-    if outcome.best is not None and outcome.best.val_accuracy is not None:
-        best, images = outcome.best, ready.spec.protocol.validation_images
-        accuracy = outcome.best.val_accuracy
-        error = math.sqrt(accuracy * (1 - accuracy) / images)
-        console.print(
-            f"Best: {tables.trial_label(best)}, validation accuracy "
-            f"{tables.format_accuracy(accuracy)} ({tables.format_params(best.params)})",
-            highlight=False,
-            style="bold",
-        )
-        console.print(
-            f"One run on {images:,} validation images has a binomial standard error of "
-            f"{100 * error:.1f} points, and the best of many looks better than it is.",
-            highlight=False,
-        )
-    ended = "Interrupted" if outcome.interrupted else "Done"
+def _print_header(console: Console, ready: Prepared) -> None:
+    from cifar_tune.device import describe_device
+
+    spec = ready.spec
+    console.print(Text.assemble((spec.study_name, "bold"), f"  {spec.title}"))
+    console.print(f"profile {spec.profile_name}: {ready.reason}")
     console.print(
-        f"{ended} after {tables.format_duration(outcome.seconds)}; stored in {ready.location}.",
-        highlight=False,
+        f"device {describe_device(ready.device)}, storage {ready.location}",
         soft_wrap=True,
     )
-    if outcome.interrupted:
-        console.print("The same command continues.", highlight=False)

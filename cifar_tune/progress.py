@@ -50,7 +50,7 @@ class PlainLines:
         self._print(trial_line(trial))
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
 
 class Bars:
@@ -81,7 +81,7 @@ class Bars:
     def planned(self, plan: Plan) -> None:
         """Print the plan and put the bars up."""
         self._plan, self._start = plan, time.monotonic()
-        self._console.print("\n".join(plan_lines(plan)), markup=False, highlight=False)
+        self._console.print("\n".join(plan_lines(plan)))
         trials = plan.named + plan.sampled
         self._tasks = {
             "study": self._progress.add_task("study", total=trials, live=""),

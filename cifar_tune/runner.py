@@ -66,12 +66,14 @@ class StudyOutcome:
     Attributes:
         trials: all trials of the study, in order.
         best: the complete trial with the highest validation accuracy; None if there is none.
+        trials_run: trials that this run ended.
         seconds: wall-clock seconds of this run.
         interrupted: whether it was stopped before its work was done.
     """
 
     trials: tuple[TrialSummary, ...]
     best: TrialSummary | None
+    trials_run: int
     seconds: float
     interrupted: bool
 
@@ -105,6 +107,7 @@ class _Run:
     observer: Observer
     facts: dict[str, Any]
     history: list[EpochMetrics] = field(default_factory=list)
+    trials_run: int = 0
 
 
 def run_study(
@@ -147,7 +150,7 @@ def run_study(
             interrupted = _run_remaining(run, more_trials)
             found = stored.read_study(study)
     seconds = round(time.monotonic() - start, 3)
-    return StudyOutcome(found.trials, found.best, seconds, interrupted)
+    return StudyOutcome(found.trials, found.best, run.trials_run, seconds, interrupted)
 
 
 def count_remaining(
@@ -254,6 +257,7 @@ def _run_next(run: _Run) -> None:
             f"trial {trial.number} failed: {type(error).__name__}: {error}; it is stored as failed "
             "and is run again by the same command"
         ) from error
+    run.trials_run += 1
     run.observer.trial_ended(_summary(run, trial))
 
 

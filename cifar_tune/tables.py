@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.plan import Plan
-from cifar_tune.records import TrialSummary
+from cifar_tune.records import StoredStudy, TrialSummary
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.study_file import LoadedStudyFile
+
+if TYPE_CHECKING:
+    from cifar_tune.runner import StudyOutcome
 
 _SHORT = {
     "dropout_rate": "dropout",
@@ -110,3 +118,70 @@ def _state(trial: TrialSummary) -> str:
     if failure.get("kind") == "not_finite":
         return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
     return str(failure.get("kind", trial.state))
+
+
+def print_list(
+    console: Console,
+    found: Sequence[LoadedStudyFile],
+    stored: Mapping[str, Sequence[StoredStudy]],
+    location: StorageLocation,
+) -> None:
+    """Print study files and what is stored of each."""
+    for one in found:
+        console.print(Text.assemble((one.name, "bold"), f"  {one.content.title}"))
+        profiles = ", ".join(one.content.profiles)
+        console.print(f"  profiles: {profiles}; file: {one.path}", soft_wrap=True)
+        for study in stored[one.name]:
+            line = f"  stored: {study.study_name}, {len(study.trials)} trials in {location}"
+            console.print(line, soft_wrap=True)
+
+
+def print_study_file(
+    console: Console, loaded: LoadedStudyFile, profiles: Mapping[str, Any]
+) -> None:
+    """Print a study file: space, named trials, and the given ones of its profiles."""
+    title = f"  {loaded.content.title}   ({loaded.path})"
+    console.print(Text.assemble((loaded.name, "bold"), title))
+    console.print(" ".join(loaded.content.description.split()))
+    console.print("\nspace", style="bold")
+    for key, values in loaded.content.space.ranges().items():
+        scale = ", log scale" if values.log else ""
+        console.print(f"  {key}: {values.low:g} to {values.high:g}{scale}")
+    console.print("named trials", style="bold")
+    for named in loaded.content.named:
+        console.print(f"  {named.name}: {format_params(named.params)}")
+    for key, profile in profiles.items():
+        console.print(Text.assemble((f"profile {key}", "bold"), f": {profile['description']}"))
+        seeds, trials = profile["seeds"], profile["trials"]
+        console.print(f"  {seeds} replicates of each named trial, {trials} sampled trials")
+        for part in ("sampler", "pruner", "protocol"):
+            text = ", ".join(f"{name} {value}" for name, value in profile[part].items())
+            console.print(f"  {part}: {text}")
+
+
+def print_outcome(
+    console: Console, outcome: StudyOutcome, validation_images: int, location: StorageLocation
+) -> None:
+    """Print the trials of a study, the best one, and how far to trust it."""
+    console.print(trials_table(outcome.trials, outcome.best))
+    if outcome.best is not None and outcome.best.val_accuracy is not None:
+        best, accuracy = outcome.best, outcome.best.val_accuracy
+        error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
+        console.print(
+            f"Best: {trial_label(best)}, validation accuracy "
+            f"{format_accuracy(accuracy)} ({format_params(best.params)})",
+            style="bold",
+        )
+        console.print(
+            f"One run on {validation_images:,} validation images has a binomial standard error of "
+            f"{100 * error:.1f} points, and the best of many looks better than it is.",
+        )
+    if outcome.trials_run == 0 and not outcome.interrupted:
+        console.print("Nothing was left to do; --trials N adds N sampled trials.")
+    ended = "Interrupted" if outcome.interrupted else "Done"
+    console.print(
+        f"{ended} after {format_duration(outcome.seconds)}; stored in {location}.",
+        soft_wrap=True,
+    )
+    if outcome.interrupted:
+        console.print("The same command continues.")

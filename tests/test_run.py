@@ -68,6 +68,7 @@ def test_first_run_then_nothing_then_more(cli: Cli) -> None:
 
     again = run(cli, "--trials", "0")
     assert again.code == 0
+    assert "Nothing was left to do" in again.out
     assert len(stored_study().trials) == 6
 
     more = run(cli, "--trials", "1", "--json").record
@@ -348,6 +349,21 @@ def test_show_and_list(cli: Cli) -> None:
     assert "dropout/p=0.4/seed=1" in shown.out
     assert "profile assignment" not in shown.out
     assert cli("study", "show", "dropout", "--profile", "nope").code == 2
+
+
+def test_brackets_in_a_title_are_text(cli: Cli, tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "studies" / "dropout.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace('title = "', 'title = "[red] '))
+    assert "[red] Dropout" in cli("study", "show", "mine.toml").out
+
+
+def test_list_shows_the_good_files_beside_a_broken_one(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "broken.toml").write_text("title = 3")
+    answer = cli("study", "list")
+    assert answer.code == 2
+    assert "Dropout rate before the classifier" in answer.out
+    assert "studies/broken.toml: title = 3: expected text in quotes" in answer.err
 
 
 def test_summary_keys_are_the_documented_ones() -> None:
