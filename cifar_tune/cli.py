@@ -130,15 +130,16 @@ def study_list(storage: str | None, as_json: bool) -> None:
 
 @study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
 @click.argument("name")
-@_options("profile", "storage", "json")
-def study_show(name: str, profile: str | None, storage: str | None, as_json: bool) -> None:
+@_options("profile", "epochs", "set", "storage", "json")
+def study_show(name: str, **options: Any) -> None:
     """Show a study file and what the storage holds of it.
 
-    NAME is the name of a study file or its path.
+    NAME is the name of a study file or its path. With --epochs or --set, only the study of its
+    own that they name is shown.
     """
     from cifar_tune import commands
 
-    commands.show_study(name, profile, storage, as_json=as_json)
+    commands.show_study(name, **options)
 
 
 @study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")

@@ -94,20 +94,39 @@ def list_studies(storage: str | None, *, as_json: bool) -> None:
         raise StudyFileError("\n".join(faults))
 
 
-def show_study(name: str, profile: str | None, storage: str | None, *, as_json: bool) -> None:
-    """Print a study file and what the storage holds of it."""
+def show_study(
+    name: str,
+    profile: str | None,
+    epochs: int | None,
+    settings: tuple[str, ...],
+    storage: str | None,
+    as_json: bool,
+) -> None:
+    """Print a study file and what the storage holds of it.
+
+    Args:
+        profile: show only this profile.
+        epochs, settings: overrides; show only the study that they make.
+    """
     loaded = load_study_file(name)
-    if profile is not None:
-        resolve(loaded, profile)
+    overrides = _overrides(epochs, settings)
+    wanted = list(loaded.content.profiles) if profile is None else [profile]
+    specs = {one: resolve(loaded, one, overrides) for one in wanted}
     location = locate_storage(storage)
+    names = {spec.study_name for spec in specs.values()}
     stored = [
         study
         for study in _stored(loaded.name, location)
-        if profile is None or study.study_name.split(":")[1] == profile
+        if (study.study_name in names if overrides else study.study_name.split(":")[1] in specs)
     ]
     content = loaded.content.model_dump(exclude_none=True)
-    if profile is not None:
-        content["profiles"] = {profile: content["profiles"][profile]}
+    content["profiles"] = {
+        one: {
+            **content["profiles"][one],
+            "protocol": spec.protocol.model_dump(exclude_none=True),
+        }
+        for one, spec in specs.items()
+    }
     if as_json:
         record = {"study": loaded.name, "file": str(loaded.path), **content}
         shown = [dataclasses.asdict(study) for study in stored]
@@ -256,9 +275,7 @@ def _prepare(name: str, options: StudyOptions) -> Prepared:
     """Check all that was asked for, cheapest first; writes nothing."""
     loaded = load_study_file(name)
     location = locate_storage(options.storage)
-    overrides = dict(map(parse_override, options.settings))
-    if options.epochs is not None:
-        overrides["epochs"] = options.epochs
+    overrides = _overrides(options.epochs, options.settings)
     if options.profile is not None:  # an error in it is found before PyTorch is imported
         resolve(loaded, options.profile, overrides, options.seeds)
 
@@ -268,6 +285,12 @@ def _prepare(name: str, options: StudyOptions) -> Prepared:
     profile, reason = _choose_profile(loaded, options.profile, device)
     spec = resolve(loaded, profile, overrides, options.seeds)
     return Prepared(spec, reason, location, device)
+
+
+def _overrides(epochs: int | None, settings: tuple[str, ...]) -> dict[str, Any]:
+    """The overrides of ``--epochs`` and ``--set``."""
+    overrides = dict(map(parse_override, settings))
+    return overrides if epochs is None else {**overrides, "epochs": epochs}
 
 
 def _choose_profile(

@@ -71,6 +71,7 @@ class Bars:
         self._plan: Plan | None = None
         self._start = time.monotonic()
         self._epoch_seconds: list[float] = []
+        self._best: float | None = None
 
     def __enter__(self) -> Bars:
         return self
@@ -115,6 +116,8 @@ class Bars:
     def trial_ended(self, trial: TrialSummary) -> None:
         """Move the study's bar on and leave a line for the trial."""
         self._progress.advance(self._tasks["study"])
+        if trial.state == "complete" and trial.val_accuracy is not None:
+            self._best = max(trial.val_accuracy, self._best or 0.0)
         line = Text(trial_line(trial), style=state_style(trial.state), no_wrap=True)
         self._progress.console.print(line, overflow="ellipsis")
         self._update_study()
@@ -129,6 +132,8 @@ class Bars:
             mean = sum(self._epoch_seconds) / len(self._epoch_seconds)
             left = max(self._plan.epochs_expected - len(self._epoch_seconds), 0) * mean
             live += f", about {format_duration(left)} left"
+        if self._best is not None:
+            live += f", best {format_accuracy(self._best)}"
         self._progress.update(self._tasks["study"], live=live)
 
 

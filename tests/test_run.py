@@ -129,6 +129,9 @@ def test_override_is_a_study_of_its_own(cli: Cli) -> None:
     assert len(names) == 2
     shown = cli("study", "show", "dropout", "--json").record
     assert [len(study["trials"]) for study in shown["stored"]] == [4, 4]
+    own = cli("study", "show", "dropout", *TINY, "--epochs", "1", "--json").record
+    assert [study["study_name"] for study in own["stored"]] == [names[0]]
+    assert own["profiles"]["quick"]["protocol"]["epochs"] == 1
 
 
 def test_another_seed_for_a_stored_study_is_refused(cli: Cli) -> None:
@@ -322,13 +325,13 @@ def test_plan_writes_nothing_and_counts_what_is_left(cli: Cli, tmp_path: Path) -
     plan = cli(*command).record
     assert time.monotonic() - start < 30
     assert list(tmp_path.iterdir()) == []
-    assert (plan["named"], plan["named_total"], plan["sampled"]) == (4, 4, 6)
-    assert (plan["epochs_least"], plan["epochs_most"]) == (4 * 3 + 6 * 2, 10 * 3)
+    assert (plan["named"], plan["named_total"], plan["sampled"]) == (4, 4, 8)
+    assert (plan["epochs_least"], plan["epochs_most"]) == (4 * 3 + 8 * 2, 12 * 3)
     assert plan["epochs_least"] <= plan["epochs_expected"] <= plan["epochs_most"]
     assert 0 < plan["seconds_least"] <= plan["seconds_expected"] <= plan["seconds_most"]
     run(cli, "--trials", "1", epochs=3)
     left = cli(*command).record
-    assert (left["named"], left["sampled"]) == (0, 5)
+    assert (left["named"], left["sampled"]) == (0, 7)
     assert cli(*command, "--trials", "0").record["epochs_most"] == 0
     assert "Nothing is left" in cli(*command[:-1], "--trials", "0").out
 
