@@ -150,6 +150,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
     ready = _prepare(name, options)
     with explain_errors(ready.location):
         study = stored.find_study(stored.open_to_read(ready.location), ready.spec.study_name)
+        stored.check_definition(study, ready.spec, options.seed, data_digests=None)
         times = measure_steps(runner.example_config(ready.spec), ready.device)
         plan = runner.plan_study(ready.spec, study, times, options.trials)
     if options.as_json:

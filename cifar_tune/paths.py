@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 STORAGE_FILE = Path("storage") / "cifar-tune.db"
@@ -19,8 +20,6 @@ def study_folders() -> list[Path]:
 
 def full_set_folder() -> Path:
     """Where the full CIFAR-10 is kept: ``$CIFAR_TUNE_DATA`` or the user's cache, /cifar10."""
-    import os
-
     root = os.environ.get("CIFAR_TUNE_DATA")
     if root:
         return Path(root) / "cifar10"

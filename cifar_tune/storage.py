@@ -99,12 +99,16 @@ def stored_seed(study: optuna.Study | None) -> int | None:
 
 
 def check_definition(
-    study: optuna.Study | None, spec: StudySpec, seed: int | None, data_digests: dict[str, str]
+    study: optuna.Study | None,
+    spec: StudySpec,
+    seed: int | None,
+    data_digests: dict[str, str] | None,
 ) -> int:
     """Check that a stored study, if any, was made with the same settings.
 
     Args:
         seed: the study's seed as asked for; None takes the stored one, else ``DEFAULT_SEED``.
+        data_digests: of the images; None leaves them unchecked, for a plan that loads none.
 
     Returns:
         The study's seed.
@@ -118,7 +122,7 @@ def check_definition(
     if "protocol" not in stored:
         raise StudyMismatchError(f"study {study.study_name} was made by another program")
     effective: int = stored["seed"] if seed is None else seed
-    wanted = _definition(spec, effective, data_digests)
+    wanted = _definition(spec, effective, data_digests or stored["data_digests"])
     differences = [
         line
         for key in ("seed", "protocol", "space", "data_digests")

@@ -93,9 +93,8 @@ def check_readable(location: StorageLocation) -> None:
     with explain_errors(location):
         if not location.exists():
             return
-        with path.open("rb") as file:
-            if file.read(16) != b"SQLite format 3\0":
-                raise StorageError(f"{path}: is not a SQLite file")
+        if _first_bytes(path) != b"SQLite format 3\0":
+            raise StorageError(f"{path}: is not a SQLite file")
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             tables = {name for (name,) in rows}
@@ -104,6 +103,14 @@ def check_readable(location: StorageLocation) -> None:
             f"{path}: is a SQLite file of another program: it has no table "
             f"{', '.join(sorted(_OPTUNA_TABLES - tables))}"
         )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def check_writable(location: StorageLocation) -> None:

@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 from cifar_tune.records import HYPERPARAMETERS
 from cifar_tune.study_schema import NamedTrial, Protocol, Range, Space
 
+_TAGS = {"tpe", "random", "percentile", "median", "none"}
+
 
 def schema_faults(model: type[BaseModel], raw: object) -> list[str]:
     """Every fault that pydantic finds, as ``key = value: expected …``."""
@@ -37,8 +39,7 @@ def _is_misspelt(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
-    # Tags of unions and the marker of a dict's key are pydantic's own, not keys of the file.
-    location = [part for part in detail["loc"] if not _is_marker(part)]
+    location = _keys(detail["loc"])
     key = _dotted(location)
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "fault":
@@ -54,9 +55,14 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
     return f"{key} = {_short(detail['input'])}: expected {_expected(kind, context, detail)}"
 
 
-def _is_marker(part: int | str) -> bool:
-    tags = {"tpe", "random", "percentile", "median", "none", "[key]"}
-    return part in tags or (isinstance(part, str) and part.startswith(("literal[", "constrained")))
+def _keys(location: Sequence[int | str]) -> list[int | str]:
+    """A location without what is pydantic's own: tags of unions and the marker of a dict's key."""
+    keys: list[int | str] = []
+    for part in location:
+        is_tag = bool(keys) and keys[-1] in ("sampler", "pruner") and part in _TAGS
+        if not is_tag and part != "[key]":
+            keys.append(part)
+    return keys
 
 
 def _expected(kind: str, context: Mapping[str, Any], detail: ErrorDetails) -> str:
@@ -102,6 +108,7 @@ def _owner(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseMo
 
 
 def describe_unknown_key(key: str, owner: type[BaseModel] | None) -> str:
+    """What to say of a key that the table it stands in, ``owner``, does not have."""
     if owner is None:
         return "is not a known key"
     known = list(owner.model_fields)

@@ -136,9 +136,10 @@ def test_override_is_a_study_of_its_own(cli: Cli) -> None:
 
 def test_another_seed_for_a_stored_study_is_refused(cli: Cli) -> None:
     run(cli, "--trials", "0")
-    answer = run(cli, "--trials", "1", "--seed", "3")
-    assert answer.code == 2
-    assert "seed is 3, stored 0" in answer.err
+    for command in ("plan", "run"):
+        answer = cli("study", command, "dropout", *TINY, "--epochs", "1", "--seed", "3")
+        assert answer.code == 2
+        assert "seed is 3, stored 0" in answer.err
     assert len(stored_study().trials) == 4
 
 

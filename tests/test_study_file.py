@@ -191,6 +191,10 @@ FAULTS = {
         with_change('name = "tpe"', 'name = "tpee"'),
         r"profiles\.quick\.sampler\.name = 'tpee': expected one of 'tpe', 'random'",
     ),
+    "unknown key of a pruner, in a profile named like a tag": (
+        TEXT.replace("profiles.quick", "profiles.none").replace("percentile = 75", "percent = 75"),
+        r"profiles\.none\.pruner\.percent: is not a known key",
+    ),
     "no seeds": (with_change("seeds = 1", "seeds = 0"), r"profiles\.quick\.seeds = 0: expected"),
     "too many images": (
         with_change("train_images = 5_000", "train_images = 5_001"),
