@@ -138,7 +138,7 @@ def show_study(
         console.print(f"\nNothing of it is stored in {location}.")
     for study in stored:
         console.print(Text.assemble((f"\n{study.study_name}", "bold"), f" in {location}"))
-        console.print(tables.trials_table(study.trials, study.best))
+        console.print(tables.trials_table(study.trials, study.best, console.width))
 
 
 def plan_study(name: str, options: StudyOptions) -> None:

@@ -86,17 +86,22 @@ def plan_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None) -> Table:
-    """All trials of a study, the best one marked."""
+def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, width: int) -> Table:
+    """All trials of a study, the best one marked.
+
+    Args:
+        width: columns of the terminal; three hyperparameters fit into 80.
+    """
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    gap = 2 if width >= 100 else 0  # besides the column that the box takes
+    table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False, padding=(0, gap, 0, 0))
     table.add_column("#", justify="right")
     table.add_column("trial", no_wrap=True)
     table.add_column("state")
     for name in names:
         table.add_column(_SHORT.get(name, name), justify="right")
     table.add_column("epochs", justify="right")
-    table.add_column("validation", justify="right", no_wrap=True)
+    table.add_column("val acc", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     for trial in trials:
         is_best = best is not None and trial.number == best.number
@@ -117,7 +122,7 @@ def _state(trial: TrialSummary) -> str:
     failure = trial.failure or {}
     if failure.get("kind") == "not_finite":
         return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
-    return str(failure.get("kind", trial.state))
+    return "cut short" if failure.get("kind") == "interrupted" else trial.state
 
 
 def print_list(
@@ -153,7 +158,7 @@ def print_study_file(
     for key, profile in profiles.items():
         console.print(Text.assemble((f"profile {key}", "bold"), f": {profile['description']}"))
         seeds, trials = profile["seeds"], profile["trials"]
-        console.print(f"  {seeds} replicates of each named trial, {trials} sampled trials")
+        console.print(f"  seeds of each named trial: {seeds}, sampled trials: {trials}")
         for part in ("sampler", "pruner", "protocol"):
             text = ", ".join(f"{name} {value}" for name, value in profile[part].items())
             console.print(f"  {part}: {text}")
@@ -163,7 +168,9 @@ def print_outcome(
     console: Console, outcome: StudyOutcome, validation_images: int, location: StorageLocation
 ) -> None:
     """Print the trials of a study, the best one, and how far to trust it."""
-    console.print(trials_table(outcome.trials, outcome.best))
+    console.print()
+    console.print(trials_table(outcome.trials, outcome.best, console.width))
+    console.print()
     if outcome.best is not None and outcome.best.val_accuracy is not None:
         best, accuracy = outcome.best, outcome.best.val_accuracy
         error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
