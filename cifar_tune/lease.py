@@ -34,6 +34,7 @@ from cifar_tune.errors import InputError, LeaseLostError
 
 RENEW_SECONDS = 15
 STALE_SECONDS = 180
+CLOCK_SECONDS = 10
 
 _TABLE = Table(
     "cifar_tune_lease",
@@ -140,4 +141,5 @@ def _is_alive(holder: RowMapping) -> bool:
         started = psutil.Process(holder["pid"]).create_time()
     except psutil.NoSuchProcess:
         return False
-    return bool(abs(started - float(holder["process_started"])) < 1)
+    # The start is worked out from the clock, which may have been set a little since.
+    return bool(abs(started - float(holder["process_started"])) < CLOCK_SECONDS)
