@@ -93,11 +93,6 @@ def create_study(storage: RDBStorage, study_name: str) -> optuna.Study:
     )
 
 
-def stored_seed(study: optuna.Study | None) -> int | None:
-    """The seed that a stored study was started with."""
-    return study.user_attrs.get("seed") if study is not None else None
-
-
 def check_definition(
     study: optuna.Study | None,
     spec: StudySpec,
