@@ -81,8 +81,9 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
             training.append(step(images) * scale)
             if len(validation) < len(training) // 4:
                 validation.append(check(images) * scale)
-    low, *_, high = statistics.quantiles(training * 2, n=10, method="inclusive")
-    return StepTimes(low, statistics.median(training), high, statistics.median(validation))
+    low, high = np.percentile(training, [10, 90])
+    median = statistics.median(training)
+    return StepTimes(float(low), median, float(high), statistics.median(validation))
 
 
 def _timed_steps(

@@ -136,16 +136,17 @@ def run_study(
         TrialFailedError: a trial ended with an error; it is stored, and will be run again.
     """
     start = time.monotonic()
+    digests = data.digests()
     with explain_errors(location):
         # All that can be refused is refused before the first byte is written.
         existing = stored.find_study(stored.open_to_read(location), spec.study_name)
-        stored.check_definition(existing, spec, seed, data.digests())
+        stored.check_definition(existing, spec, seed, digests)
         storage = stored.open_to_write(location)
         study = stored.create_study(storage, spec.study_name)
         with hold_lease(storage.engine, study._study_id, spec.study_name) as lease:
-            study_seed = stored.check_definition(study, spec, seed, data.digests())
-            stored.write_definition(study, spec, study_seed, data.digests())
-            facts = _facts(data, device)
+            study_seed = stored.check_definition(study, spec, seed, digests)
+            stored.write_definition(study, spec, study_seed, digests)
+            facts = _facts(digests, device)
             run = _Run(spec, study, study_seed, data, device, lease, observer, facts)
             interrupted = _run_remaining(run, more_trials)
             found = stored.read_study(study)
@@ -226,7 +227,10 @@ def _is_work_left(run: _Run, target: int) -> bool:
         return True
     if stored.queue_named(study, run.spec, run.seed):
         return True
-    return stored.count_sampled(study) < target and (stored.queue_retry(study) or True)
+    if stored.count_sampled(study) < target:
+        stored.queue_retry(study)  # with none to queue, a new trial is sampled
+        return True
+    return False
 
 
 def _run_next(run: _Run) -> None:
@@ -296,11 +300,11 @@ def _summary(run: _Run, trial: optuna.Trial) -> TrialSummary:
     return stored.summarize(run.study.get_trials(deepcopy=False)[trial.number])
 
 
-def _facts(data: SearchData, device: torch.device) -> dict[str, Any]:
+def _facts(data_digests: dict[str, str], device: torch.device) -> dict[str, Any]:
     from cifar_tune.device import describe_device
 
     return {
-        "data_digests": data.digests(),
+        "data_digests": data_digests,
         "software": software(),
         "git_commit": git_commit(),
         "device": describe_device(device),
