@@ -20,11 +20,12 @@ from torchvision.models import resnet18
 from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import place
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.source import SearchData, Subset
 from cifar_tune.model import build_model
-from cifar_tune.plan import StepTimes
+from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
+from cifar_tune.study_file import StudySpec
 from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
 
 MEASURE_SECONDS = 3.0
@@ -53,6 +54,17 @@ class EpochComparison:
         return tuple(plain / ours for plain, ours in pairs)
 
 
+def measure_costs(spec: StudySpec, device: torch.device) -> Costs:
+    """Time the steps of a study's trials at the least and the greatest freeze depth they have."""
+    example = example_config(spec)
+    shallow, deep = freeze_depths(spec)
+    times = {
+        depth: measure_steps(replace(example, freeze_depth=depth), device)
+        for depth in {shallow, deep}
+    }
+    return Costs(shallow, times[shallow], deep, times[deep])
+
+
 def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     """Time single training steps and validation batches, for a few seconds.
 
@@ -67,7 +79,7 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
         torch.manual_seed(0)
-        model = build_model(config).to(device)
+        model = build_model(config, len(CLASSES)).to(device)
         step, check = _timed_steps(model, config, device)
         step(FIRST_IMAGES)  # the first one also sets up memory and kernels
         fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
@@ -98,18 +110,18 @@ def _timed_steps(
     )
     optimizer = make_optimizer(model, config)
 
-    def timed(run: Callable[[TrialConfig, LabelledImages], object], images: int) -> float:
-        part = random_images.take(np.arange(images))
+    def timed(run: Callable[[TrialConfig, Subset], object], images: int) -> float:
+        part = Subset(random_images, np.arange(images))
         one_batch = replace(config, batch_size=images, train_images=images)
         start = time.perf_counter()
         run(one_batch, part)
         return time.perf_counter() - start
 
-    def train(one_batch: TrialConfig, part: LabelledImages) -> object:
+    def train(one_batch: TrialConfig, part: Subset) -> object:
         split = place(part, one_batch, device)
         return train_epoch(model, optimizer, split, one_batch, 1, lambda _done: None)
 
-    def check(one_batch: TrialConfig, part: LabelledImages) -> object:
+    def check(one_batch: TrialConfig, part: Subset) -> object:
         return evaluate(model, place(part, one_batch, device), one_batch, 1, lambda _done: None)
 
     return (lambda images: timed(train, images)), (lambda images: timed(check, images))
@@ -198,11 +210,11 @@ def compare_epochs(
         rounds: epochs of each that count.
         on_epoch: told which of ``plain`` and ``ours`` took how many seconds.
     """
-    train, _validation = data.split(config)
-    model = build_model(config).to(device)
+    train = data.split(config).train
+    model = build_model(config, len(data.classes)).to(device)
     optimizer, split = make_optimizer(model, config), place(train, config, device)
     loops: dict[str, Callable[[], object]] = {
-        "plain": make_plain_epoch(train, config, device),
+        "plain": make_plain_epoch(train.copy(), config, device),
         "ours": lambda: train_epoch(model, optimizer, split, config, 1, lambda _done: None),
     }
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}

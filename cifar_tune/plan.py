@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from cifar_tune.records import TrialConfig
+from cifar_tune.study_file import StudySpec
 from cifar_tune.study_schema import NoPruner, PercentilePruner, Pruner
 
 
@@ -31,6 +32,50 @@ class StepTimes:
             + batches * self.validation * step / self.train_median
             for step in (self.train_low, self.train_median, self.train_high)
         )
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Steps measured at the least and at the greatest freeze depth that a study's trials have.
+
+    The deeper the freeze, the less is computed; in between it is taken to be in proportion.
+    """
+
+    shallow_depth: int
+    shallow: StepTimes
+    deep_depth: int
+    deep: StepTimes
+
+    def at(self, freeze_depth: float) -> StepTimes:
+        """The expected step times at a freeze depth."""
+        span = self.deep_depth - self.shallow_depth
+        share = (freeze_depth - self.shallow_depth) / span if span else 0.0
+        mixed = {
+            part.name: (1 - share) * getattr(self.shallow, part.name)
+            + share * getattr(self.deep, part.name)
+            for part in fields(StepTimes)
+        }
+        return StepTimes(**mixed)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do of a study.
+
+    Attributes:
+        named: configurations of the replicates of named trials that are left.
+        named_total: how many replicates there are in all.
+        sampled: trials left to sample.
+    """
+
+    named: tuple[TrialConfig, ...]
+    named_total: int
+    sampled: int
+
+    @property
+    def trials(self) -> int:
+        """Trials left."""
+        return len(self.named) + self.sampled
 
 
 @dataclass(frozen=True)
@@ -64,34 +109,53 @@ class Plan:
     seconds_saved_most: float
 
 
-def make_plan(
-    *,
-    named: int,
-    named_total: int,
-    seeds: int,
-    sampled: int,
-    pruner: Pruner,
-    config: TrialConfig,
-    times: StepTimes,
-) -> Plan:
+def freeze_depths(spec: StudySpec) -> tuple[int, int]:
+    """The least and the greatest freeze depth that a trial of the study may have."""
+    named = [spec.named_config(named, seed=0).freeze_depth for named in spec.named]
+    searched = spec.space.freeze_depth
+    if spec.trials and searched is not None:
+        named += [int(searched.low), int(searched.high)]
+    elif spec.trials or not named:
+        named.append(example_config(spec).freeze_depth)
+    return min(named), max(named)
+
+
+def example_config(spec: StudySpec) -> TrialConfig:
+    """A configuration of the study that costs as much as any of its sampled trials may."""
+    params = {
+        name: values.low if name == "freeze_depth" else values.high
+        for name, values in spec.space.ranges().items()
+    }
+    return spec.config(params, seed=0)
+
+
+def make_plan(spec: StudySpec, work: Work, costs: Costs) -> Plan:
     """Work out epochs and seconds from what is left and from measured steps."""
-    shortest, share = _pruning(pruner, config.epochs)
-    longest = (named + sampled) * config.epochs
-    saved = sampled * (config.epochs - shortest)
-    expected = longest - round(saved * share)
-    low, median, high = times.epoch_seconds(config)
+    example = example_config(spec)
+    shortest, share = _pruning(spec.pruner, example.epochs)
+    longest = work.trials * example.epochs
+    saved = work.sampled * (example.epochs - shortest)
+    searched = spec.space.freeze_depth
+    depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
+    named = [costs.at(one.freeze_depth).epoch_seconds(one) for one in work.named]
+    low, median, high = costs.at(depth).epoch_seconds(example)
+    slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]
+    sampled_epochs = work.sampled * example.epochs
+    low_named, median_named, high_named = (
+        example.epochs * sum(times[index] for times in named) for index in range(3)
+    )
     return Plan(
-        named=named,
-        named_total=named_total,
-        seeds=seeds,
-        sampled=sampled,
-        epochs=config.epochs,
+        named=len(work.named),
+        named_total=work.named_total,
+        seeds=spec.seeds,
+        sampled=work.sampled,
+        epochs=example.epochs,
         epochs_least=longest - saved,
-        epochs_expected=expected,
+        epochs_expected=longest - round(saved * share),
         epochs_most=longest,
-        seconds_least=(longest - saved) * low,
-        seconds_expected=expected * median,
-        seconds_most=longest * high,
+        seconds_least=low_named + (sampled_epochs - saved) * low,
+        seconds_expected=median_named + (sampled_epochs - round(saved * share)) * median,
+        seconds_most=high_named + sampled_epochs * max(high, slowest),
         seconds_saved_most=saved * median,
     )
 

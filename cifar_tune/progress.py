@@ -36,7 +36,7 @@ class PlainLines:
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
         """Print the trial's parameters."""
         self._label, self._epochs = trial_label(trial), config.epochs
-        self._print(f"{self._label}  begins: {format_params(trial.params)}")
+        self._print(f"{self._label}  begins: {format_params({**trial.params, **trial.settings})}")
 
     def stepped(self, done: int) -> None:
         """Steps are too many to print."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 HYPERPARAMETERS = ("dropout_rate", "learning_rate", "augmentation_strength", "freeze_depth")
 """What a study may search over."""
 
-DataName = Literal["bundled", "cifar10"]
+Split = Literal["fixed", "plain", "stratified"]
 Head = Literal["linear", "dropout", "mlp"]
 FrozenBatchNorm = Literal["batch", "running"]
 
@@ -21,15 +21,22 @@ class TrialConfig:
     """All that decides the outcome of one trial on one kind of machine.
 
     Attributes:
-        data: ``bundled`` (the mini CIFAR-10 in the package) or ``cifar10`` (the full set).
+        data: ``bundled`` (the mini CIFAR-10 in the package), ``cifar10`` (the full set) or the
+            name of an imported image set.
+        split: how training and validation images are told apart. ``fixed``: as the image set has
+            them; ``plain``: drawn from the training set by seed, whatever their class;
+            ``stratified``: the same with every class in proportion.
         train_images: number of training images.
         validation_images: number of validation images.
         input_size: height and width in pixels that images are resized to.
         normalize_mean: mean of each channel, on the scale 0 to 1.
         normalize_std: standard deviation of each channel, on the same scale.
         augment_validation: augment validation images as training images are.
-        head: ``linear``: Linear(512, 10); ``dropout``: Dropout(p), Linear(512, 10); ``mlp``:
-            Linear(512, 256), ReLU, Dropout(p), Linear(256, 10).
+        weights: ``none`` for random initialisation, ``imagenet``, ``tiny-imagenet-32`` or the name
+            of imported weights; the head is always initialised at random.
+        head: for ten or however many classes. ``linear``: Linear(512, 10); ``dropout``:
+            Dropout(p), Linear(512, 10); ``mlp``: Linear(512, 256), ReLU, Dropout(p),
+            Linear(256, 10).
         frozen_batch_norm: ``batch``: batch norm in the frozen part normalises with batch
             statistics and its running averages move; ``running``: it is a fixed function.
         batch_size: images in a training step; the last step of an epoch has the rest.
@@ -42,13 +49,15 @@ class TrialConfig:
         seed: of initialisation, order, augmentation and dropout.
     """
 
-    data: DataName
+    data: str
+    split: Split
     train_images: int
     validation_images: int
     input_size: int
     normalize_mean: tuple[float, float, float]
     normalize_std: tuple[float, float, float]
     augment_validation: bool
+    weights: str
     head: Head
     frozen_batch_norm: FrozenBatchNorm
     batch_size: int
@@ -94,15 +103,56 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial gave: its epochs in order, and whether it was stopped before the last."""
+    """What a trial gave.
+
+    Attributes:
+        epochs: in order.
+        pruned: whether it was stopped before the last.
+        kept_sha256: SHA-256 of the file of its final weights; None where they were not kept.
+    """
 
     epochs: tuple[EpochMetrics, ...]
     pruned: bool
+    kept_sha256: str | None
 
     @property
     def val_accuracy(self) -> float:
         """Validation accuracy after the last epoch that was trained, as a fraction."""
         return self.epochs[-1].val_accuracy
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one trial's final weights gave on the test images.
+
+    Attributes:
+        trial: its number in its study.
+        name: of a named trial with its replicate; None if sampled.
+        weights_sha256: of the file of its kept weights.
+        test_sha256: of the test images' bytes.
+        images: how many they are.
+        accuracy: fraction of them classified rightly.
+        loss: mean cross-entropy in nats.
+    """
+
+    study_name: str
+    trial: int
+    name: str | None
+    seed: int
+    weights_sha256: str
+    test_sha256: str
+    images: int
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class TestRead:
+    """A row of the ledger: when (UTC, ISO 8601) and by which command the test images were read."""
+
+    time: str
+    command: str
+    result: TestResult
 
 
 @dataclass(frozen=True)
@@ -115,6 +165,7 @@ class TrialSummary:
         seed: that the trial was trained with; None until it was begun.
         state: ``waiting``, ``running``, ``complete``, ``pruned`` or ``fail``.
         params: the values of the searched hyperparameters.
+        settings: what a named trial sets for itself besides; empty if sampled.
         epochs: how many were trained.
         val_accuracy: after the last of them, as a fraction; None before the first.
         seconds: wall-clock seconds from start to end; None until it ended.
@@ -127,6 +178,7 @@ class TrialSummary:
     seed: int | None
     state: str
     params: dict[str, float]
+    settings: dict[str, Any]
     epochs: int
     val_accuracy: float | None
     seconds: float | None

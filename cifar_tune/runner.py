@@ -5,12 +5,11 @@ One runner is the only writer of a study; it holds the study's lease while it wo
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -19,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import optuna
 from optuna.trial import TrialState
 
+from cifar_tune import paths
 from cifar_tune import storage as stored
 from cifar_tune.errors import CifarTuneError, NonFiniteLossError, TrialFailedError
 from cifar_tune.facts import git_commit, software
 from cifar_tune.lease import Lease, hold_lease
-from cifar_tune.plan import Plan, StepTimes, make_plan
+from cifar_tune.plan import Plan, Work, make_plan
 from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
 from cifar_tune.search import distributions, make_pruner, make_sampler
 from cifar_tune.seeds import derive_seed
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import torch
 
     from cifar_tune.data.source import SearchData
+    from cifar_tune.weights.registry import Weights
 
 
 class Observer(Protocol):
@@ -85,15 +86,6 @@ class StudyOutcome:
         return not complete or not named <= complete
 
 
-@dataclass(frozen=True)
-class Remaining:
-    """Work that is left: named replicates of all, and trials to sample."""
-
-    named: int
-    named_total: int
-    sampled: int
-
-
 @dataclass
 class _Run:
     """What the steps of one run share."""
@@ -101,7 +93,9 @@ class _Run:
     spec: StudySpec
     study: optuna.Study
     seed: int
+    location: StorageLocation
     data: SearchData
+    weights: Mapping[str, Weights]
     device: torch.device
     lease: Lease
     observer: Observer
@@ -114,6 +108,7 @@ def run_study(
     spec: StudySpec,
     location: StorageLocation,
     data: SearchData,
+    weights: Mapping[str, Weights],
     device: torch.device,
     observer: Observer,
     seed: int | None = None,
@@ -125,6 +120,7 @@ def run_study(
     is run again by the next call.
 
     Args:
+        weights: the pretrained ones that its trials start from, by name.
         seed: of the study; None takes the stored one.
         more_trials: trials to sample besides those already there; None fills up to the number
             that the study file states.
@@ -136,7 +132,7 @@ def run_study(
         TrialFailedError: a trial ended with an error; it is stored, and will be run again.
     """
     start = time.monotonic()
-    digests = data.digests()
+    digests = stored.Digests(data.digests, {name: one.sha256 for name, one in weights.items()})
     with explain_errors(location):
         # All that can be refused is refused before the first byte is written.
         existing = stored.find_study(stored.open_to_read(location), spec.study_name)
@@ -146,18 +142,18 @@ def run_study(
         with hold_lease(storage.engine, study._study_id, spec.study_name) as lease:
             study_seed = stored.check_definition(study, spec, seed, digests)
             stored.write_definition(study, spec, study_seed, digests)
-            facts = _facts(digests, device)
-            run = _Run(spec, study, study_seed, data, device, lease, observer, facts)
+            facts = _facts(data.digests, device)
+            run = _Run(
+                spec, study, study_seed, location, data, weights, device, lease, observer, facts
+            )
             interrupted = _run_remaining(run, more_trials)
             found = stored.read_study(study)
     seconds = round(time.monotonic() - start, 3)
     return StudyOutcome(found.trials, found.best, run.trials_run, seconds, interrupted)
 
 
-def count_remaining(
-    spec: StudySpec, study: optuna.Study | None, more_trials: int | None
-) -> Remaining:
-    """Count what a run would do: of a study that is not stored yet, everything."""
+def remaining_work(spec: StudySpec, study: optuna.Study | None, more_trials: int | None) -> Work:
+    """What a run would do: of a study that is not stored yet, everything."""
     trials = study.get_trials(deepcopy=False) if study is not None else []
     settled = {
         trial.user_attrs.get("name")
@@ -165,48 +161,26 @@ def count_remaining(
         if trial.state.is_finished() and not stored.is_to_be_retried(trial)
     }
     wanted = spec.replicates(stored.DEFAULT_SEED)
+    left = [spec.named_config(*one) for name, one in wanted.items() if name not in settled]
     sampled = stored.count_sampled(study) if study is not None else 0
-    left = max(spec.trials - sampled, 0) if more_trials is None else more_trials
-    return Remaining(sum(name not in settled for name in wanted), len(wanted), left)
-
-
-def plan_study(
-    spec: StudySpec, study: optuna.Study | None, times: StepTimes, more_trials: int | None
-) -> Plan:
-    """Plan what is left of a study from measured steps."""
-    remaining = count_remaining(spec, study, more_trials)
-    return make_plan(
-        **dataclasses.asdict(remaining),
-        seeds=spec.seeds,
-        pruner=spec.pruner,
-        config=example_config(spec),
-        times=times,
-    )
-
-
-def example_config(spec: StudySpec) -> TrialConfig:
-    """A configuration of the study that costs as much as any of its trials may."""
-    params = {
-        name: values.low if name == "freeze_depth" else values.high
-        for name, values in spec.space.ranges().items()
-    }
-    return spec.config(params, seed=0)
+    to_sample = max(spec.trials - sampled, 0) if more_trials is None else more_trials
+    return Work(tuple(left), len(wanted), to_sample)
 
 
 def _run_remaining(run: _Run, more_trials: int | None) -> bool:
     """Run what is left; True if it was interrupted."""
-    from cifar_tune.bench import measure_steps
+    from cifar_tune.bench import measure_costs
 
     study = run.study
     stored.fail_abandoned(study, "its runner ended without a word")
     try:
         with _sigterm_as_interrupt():
-            remaining = count_remaining(run.spec, study, more_trials)
-            if remaining.named + remaining.sampled == 0:
+            work = remaining_work(run.spec, study, more_trials)
+            if work.trials == 0:
                 return False
-            times = measure_steps(example_config(run.spec), run.device)
-            run.observer.planned(plan_study(run.spec, study, times, more_trials))
-            target = stored.count_sampled(study) + remaining.sampled
+            costs = measure_costs(run.spec, run.device)
+            run.observer.planned(make_plan(run.spec, work, costs))
+            target = stored.count_sampled(study) + work.sampled
             study.pruner = make_pruner(run.spec.pruner)
             while _is_work_left(run, target):
                 _run_next(run)
@@ -243,8 +217,8 @@ def _run_next(run: _Run) -> None:
     study.sampler = make_sampler(run.spec.sampler, draw)
     trial = study.ask(dict(distributions(run.spec.space)))
     seed = trial.user_attrs.get("seed", derive_seed(run.seed, "trial", index))
-    config = run.spec.config(trial.params, seed)
-    stored.record_start(trial, config, {**run.facts, "sampler_seed": draw})
+    config = run.spec.config(trial.params, seed, trial.user_attrs.get("settings"))
+    stored.record_start(trial, config, _trial_facts(run, config, draw))
     run.observer.trial_started(_summary(run, trial), config)
     run.history.clear()
     try:
@@ -281,7 +255,12 @@ def _train(run: _Run, trial: optuna.Trial, config: TrialConfig) -> None:
         run.lease.renew()
         run.observer.stepped(done)
 
-    result = run_trial(config, run.data, run.device, on_epoch, on_step)
+    is_kept = is_named and run.spec.keep_weights == "named"
+    path = paths.kept_weights_file(run.location.path, run.study.study_name, trial.number)
+    weights = run.weights.get(config.weights)
+    result = run_trial(
+        config, run.data, weights, run.device, on_epoch, on_step, path if is_kept else None
+    )
     stored.record_result(run.study, trial, result)
 
 
@@ -300,11 +279,19 @@ def _summary(run: _Run, trial: optuna.Trial) -> TrialSummary:
     return stored.summarize(run.study.get_trials(deepcopy=False)[trial.number])
 
 
-def _facts(data_digests: dict[str, str], device: torch.device) -> dict[str, Any]:
+def _trial_facts(run: _Run, config: TrialConfig, sampler_seed: int) -> dict[str, Any]:
+    facts = {"split_sha256": run.data.split(config).digest, "sampler_seed": sampler_seed}
+    weights = run.weights.get(config.weights)
+    if weights is not None:
+        facts |= {"weights_sha256": weights.sha256, "weights_source": weights.source}
+    return {**run.facts, **facts}
+
+
+def _facts(data_digests: Mapping[str, str], device: torch.device) -> dict[str, Any]:
     from cifar_tune.device import describe_device
 
     return {
-        "data_digests": data_digests,
+        "data_digests": dict(data_digests),
         "software": software(),
         "git_commit": git_commit(),
         "device": describe_device(device),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -24,8 +25,17 @@ from cifar_tune.storage_location import (
 from cifar_tune.study_file import StudySpec
 
 DEFAULT_SEED = 0
+_GROWING = ("named", "weights_digests")
 RETRIED = ("interrupted", "error")
 """Kinds of failure after which a trial is run again. A loss that is not finite is a result."""
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of what a study learns from: images by part, pretrained weights by name."""
+
+    data: Mapping[str, str]
+    weights: Mapping[str, str]
 
 
 def open_to_write(location: StorageLocation) -> RDBStorage:
@@ -97,13 +107,13 @@ def check_definition(
     study: optuna.Study | None,
     spec: StudySpec,
     seed: int | None,
-    data_digests: dict[str, str] | None,
+    digests: Digests | None,
 ) -> int:
     """Check that a stored study, if any, was made with the same settings.
 
     Args:
         seed: the study's seed as asked for; None takes the stored one, else ``DEFAULT_SEED``.
-        data_digests: of the images; None leaves them unchecked, for a plan that loads none.
+        digests: of images and weights; None leaves them unchecked, for a plan that loads none.
 
     Returns:
         The study's seed.
@@ -117,15 +127,17 @@ def check_definition(
     if "protocol" not in stored:
         raise StudyMismatchError(f"study {study.study_name} was made by another program")
     effective: int = stored["seed"] if seed is None else seed
-    wanted = _definition(spec, effective, data_digests or stored["data_digests"])
+    wanted = _definition(spec, effective, digests or Digests(stored["data_digests"], {}))
     differences = [
         line
         for key in ("seed", "protocol", "space", "data_digests")
         for line in _differences(key, stored.get(key), wanted[key])
     ]
-    # A file may gain and lose named trials; one that stays must stay what it was.
-    for name, params in stored["named"].items():
-        differences += _differences(f"named.{name}", params, wanted["named"].get(name, params))
+    # A file may gain and lose named trials, and a run may leave some out together with the weights
+    # that they start from; what stays must stay what it was.
+    for key in _GROWING:
+        for name, was in stored[key].items():
+            differences += _differences(f"{key}.{name}", was, wanted[key].get(name, was))
     if differences:
         raise StudyMismatchError(
             f"study {study.study_name} is stored with other settings, and values of different "
@@ -135,13 +147,12 @@ def check_definition(
     return effective
 
 
-def write_definition(
-    study: optuna.Study, spec: StudySpec, seed: int, data_digests: dict[str, str]
-) -> None:
+def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: Digests) -> None:
     """Store what defines the study beside it; called by the holder of its lease."""
-    definition = _definition(spec, seed, data_digests)
+    definition = _definition(spec, seed, digests)
     # What a name once meant stays known, also when the file no longer has it.
-    definition["named"] = {**study.user_attrs.get("named", {}), **definition["named"]}
+    for key in _GROWING:
+        definition[key] = {**study.user_attrs.get(key, {}), **definition[key]}
     for key, value in definition.items():
         if study.user_attrs.get(key) != value:
             study.set_user_attr(key, value)
@@ -149,7 +160,7 @@ def write_definition(
         study.set_metric_names(["val_accuracy"])
 
 
-def _definition(spec: StudySpec, seed: int, data_digests: dict[str, str]) -> dict[str, Any]:
+def _definition(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:
     ranges = spec.space.ranges()
     return {
         "title": spec.title,
@@ -159,10 +170,14 @@ def _definition(spec: StudySpec, seed: int, data_digests: dict[str, str]) -> dic
         "seed": seed,
         "protocol": spec.protocol.model_dump(),
         "space": {name: values.model_dump() for name, values in ranges.items()},
-        "named": {named.name: named.params for named in spec.named},
+        "named": {
+            named.name: {"params": named.params, "settings": named.settings.given()}
+            for named in spec.named
+        },
         "sampler": spec.sampler.model_dump(),
         "pruner": spec.pruner.model_dump(),
-        "data_digests": data_digests,
+        "data_digests": dict(digests.data),
+        "weights_digests": dict(digests.weights),
     }
 
 
@@ -186,7 +201,13 @@ def queue_named(study: optuna.Study, spec: StudySpec, study_seed: int) -> bool:
     settled = {trial.user_attrs.get("name") for trial in trials if not is_to_be_retried(trial)}
     for name, (named, seed) in spec.replicates(study_seed).items():
         if name not in settled:
-            study.enqueue_trial(dict(named.params), user_attrs={"name": name, "seed": seed})
+            settings = named.settings.given()
+            attributes = {
+                "name": name,
+                "seed": seed,
+                **({"settings": settings} if settings else {}),
+            }
+            study.enqueue_trial(dict(named.params), user_attrs=attributes)
             return True
     return False
 
@@ -241,6 +262,8 @@ def record_result(study: optuna.Study, trial: optuna.Trial, result: TrialResult)
 
     Optuna takes no value for a pruned trial: it takes the last one that was reported.
     """
+    if result.kept_sha256 is not None:
+        trial.set_user_attr("kept_weights_sha256", result.kept_sha256)
     if result.pruned:
         study.tell(trial, state=TrialState.PRUNED)
     else:
@@ -271,6 +294,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         seed=attributes.get("seed"),
         state=trial.state.name.lower(),
         params=trial.params or fixed,
+        settings=attributes.get("settings", {}),
         epochs=len(values),
         val_accuracy=values[max(values)] if values else None,
         seconds=round(seconds, 3) if seconds is not None else None,

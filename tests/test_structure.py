@@ -16,8 +16,18 @@ import cifar_tune
 from cifar_tune.cli import app
 
 PACKAGE = Path(cifar_tune.__file__).parent
-OPTUNA = {"search", "storage", "runner"}
-TORCH = {"data", "model", "trainer", "objective", "bench", "device"}
+OPTUNA = {"search", "storage", "runner", "rerun"}
+TORCH = {
+    "data",
+    "weights",
+    "model",
+    "checkpoint",
+    "trainer",
+    "objective",
+    "rerun",
+    "bench",
+    "device",
+}
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -45,7 +55,7 @@ def test_help_imports_neither_torch_nor_optuna() -> None:
         "heavy = {'torch', 'optuna', 'numpy', 'pydantic', 'sqlalchemy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    for command in ([], ["study"], ["study", "run"]):
+    for command in ([], ["study"], ["study", "run"], ["data", "import"], ["weights"], ["trial"]):
         done = subprocess.run(
             [sys.executable, "-c", script, *command, "--help"],
             capture_output=True,
@@ -79,7 +89,7 @@ def test_only_some_modules_import_optuna_or_torch(path: Path) -> None:
         assert forbidden not in names
 
 
-@pytest.mark.parametrize("module", ["runner", "commands"])
+@pytest.mark.parametrize("module", ["runner", "commands.study", "commands.trial"])
 def test_torch_is_a_type_only_where_it_is_named_for_types(module: str) -> None:
     script = f"import sys, cifar_tune.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

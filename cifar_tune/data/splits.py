@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.uint8]
 
 
 def plain_split(total: int, first: int, second: int, seed: int) -> tuple[Rows, Rows]:
@@ -21,7 +22,27 @@ def plain_split(total: int, first: int, second: int, seed: int) -> tuple[Rows, R
     return order[:first], order[first : first + second]
 
 
-def balanced_head(labels: npt.NDArray[np.uint8], count: int) -> Rows:
+def stratified_split(labels: Labels, first: int, second: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw two disjoint sets of rows at random, each with the classes in proportion.
+
+    In each set, a class has its share of the rows to within one row.
+
+    Args:
+        labels: of the rows to draw from, uint8 [N].
+        first, second, seed: as for ``plain_split``.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # Shuffled rows of each class are spread evenly over 0 to 1; any stretch of that has all classes
+    # in proportion.
+    place = np.zeros(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels[order] == label)
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    spread = order[np.argsort(place, kind="stable")]
+    return spread[:first], spread[first : first + second]
+
+
+def balanced_head(labels: Labels, count: int) -> Rows:
     """The first ``count`` rows when classes take turns, in the original order.
 
     Every class has ``count / classes`` rows, give or take one.

@@ -1,0 +1,53 @@
+"""Writes a file so that a reader sees all of it or nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cifar_tune.errors import CifarTuneError
+
+
+@contextmanager
+def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterator[Path]:
+    """Give a path to write to, beside ``path``, and rename it to ``path`` once it is on the disk.
+
+    Of two processes that do this at once, each writes a file of its own and the later one's stays.
+
+    Args:
+        size: bytes that are going to be written.
+        error_type: what to raise where they cannot be.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_disk_space(path.parent, size, error_type)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        reason = "the disk is full" if full else error.strerror or str(error)
+        raise error_type(f"{path}: cannot be written: {reason}") from error
+    finally:
+        with suppress(OSError):  # e.g. a file where a folder should be; said above
+            temporary.unlink(missing_ok=True)
+
+
+def check_disk_space(folder: Path, size: int, error_type: type[CifarTuneError]) -> None:
+    """Check that ``size`` bytes fit on the disk of ``folder``, which exists.
+
+    Raises:
+        error_type: they do not; the message has both figures.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise error_type(
+            f"{folder}: {free / 1e6:,.0f} MB are free on this disk, {size / 1e6:,.0f} MB are needed"
+        )

@@ -1,0 +1,67 @@
+"""Saves tensors atomically and loads the weights of a trial strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cifar_tune.atomic_file import replacing
+from cifar_tune.errors import WeightsError
+
+
+def write_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, str], path: Path) -> None:
+    """Write tensors and what they are to a safetensors file, which appears whole or not at all.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
+    size = sum(value.nbytes for value in tensors.values())
+    # One entry only: safetensors gives several no fixed order, and equal content must be equal
+    # bytes.
+    metadata = {"about": json.dumps(dict(about), sort_keys=True)}
+    with replacing(path, size, WeightsError) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata=metadata)
+        except SafetensorError as error:  # e.g. a full disk, without its error number
+            raise WeightsError(f"{path}: cannot be written: {error}") from error
+
+
+def save_model(model: nn.Module, path: Path) -> str:
+    """Keep the weights of a trained model, in torchvision's names and shapes.
+
+    Returns:
+        The file's SHA-256, as hexadecimal.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_tensors(state, {"made_by": "cifar-tune"}, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_model(model: nn.Module, path: Path, sha256: str) -> None:
+    """Load kept weights into a model of the same configuration.
+
+    Args:
+        sha256: of the file, as it was recorded.
+
+    Raises:
+        WeightsError: the file is gone, is another one, or does not fit the model.
+    """
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: kept weights cannot be read: {error.strerror}") from error
+    if found != sha256:
+        raise WeightsError(f"{path}: is not the file that was kept: its SHA-256 is {found}")
+    try:
+        model.load_state_dict(load_file(path), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{path}: does not fit the trial's model: {error}") from error

@@ -1,0 +1,1 @@
+"""What each command does after its arguments are parsed: call the product, print the answer."""

@@ -1,0 +1,209 @@
+"""One imported image set in one file that is mapped into memory, never read as a whole.
+
+The file is a safetensors file: 8 bytes with the header's length, a JSON header, then the bytes of
+the arrays without a gap. Its tensors are ``train images``, ``train labels`` and so on; the
+header's ``__metadata__`` has the name, the classes, the digests and the source.
+
+Source: https://huggingface.co/docs/safetensors/index#format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from cifar_tune.atomic_file import replacing
+from cifar_tune.data.cifar10 import FULL_SET_DIGESTS, LabelledImages, UInt8Array
+from cifar_tune.data.printable import printable
+from cifar_tune.errors import DataError
+
+FORMAT = "cifar-tune image set 1"
+SPLITS = ("train", "validation", "test")
+
+_MAX_HEADER = 1_000_000
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in splits, with what they are and where they are from.
+
+    Attributes:
+        name: ``cifar10`` or the user's own name.
+        classes: in the order of the labels.
+        splits: ``train``, ``validation``, ``test``: those that exist, or that were asked for.
+        digests: SHA-256 of ``train images``, ``train labels`` and so on, of all splits stored.
+        source: what it was imported from, in words.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, LabelledImages]
+    digests: Mapping[str, str]
+    source: str
+
+
+def write_image_set(image_set: ImageSet, path: Path) -> None:
+    """Write an image set to one file, so that a reader sees all of it or nothing.
+
+    Args:
+        image_set: its images are uint8 [N, 3, H, H] with N and H at least 1.
+        path: replaced if it is there; of two processes at once, the later one's file stays.
+
+    Raises:
+        DataError: it does not fit on the disk or cannot be written; nothing is left behind.
+    """
+    arrays = _arrays(image_set)
+    header = _make_header(image_set, arrays)
+    size = len(header) + sum(array.nbytes for array in arrays.values())
+    try:
+        with replacing(path, size, DataError) as temporary, temporary.open("wb") as file:
+            file.write(header)
+            for array in arrays.values():
+                file.write(np.ascontiguousarray(array).reshape(-1).data)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:
+    """Map some splits of an image set into memory; the arrays may be written to, the file stays.
+
+    The header is checked against the file's size, and the labels against the classes. The images
+    are not hashed; ``imports.verify_image_set`` does that.
+
+    Args:
+        splits: those wanted; one that the set does not have is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is damaged, cut short or no image set of this version.
+    """
+    try:
+        with path.open("rb") as file:
+            image_set, tensors = _read_header(path, file)
+            arrays = {
+                key: np.memmap(file, np.uint8, "c", tensor.start, tensor.shape)
+                for key, tensor in tensors.items()
+                if key.split(" ")[0] in splits
+            }
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _fault(path, f"cannot be read: {error.strerror or error}") from error
+    parts = {
+        split: LabelledImages(arrays[f"{split} images"], arrays[f"{split} labels"])
+        for split in SPLITS
+        if f"{split} images" in arrays
+    }
+    for split, part in parts.items():
+        if part.labels.max() >= len(image_set.classes):
+            raise _fault(path, f"is damaged: its {split} labels are not those of its classes")
+    return replace(image_set, splits=parts)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where an array is in the file: its first byte and its shape."""
+
+    start: int
+    shape: tuple[int, ...]
+
+
+def _arrays(image_set: ImageSet) -> dict[str, UInt8Array]:
+    arrays = {}
+    for split in SPLITS:
+        if split in image_set.splits:
+            arrays[f"{split} images"] = image_set.splits[split].images
+            arrays[f"{split} labels"] = image_set.splits[split].labels
+    return arrays
+
+
+def _make_header(image_set: ImageSet, arrays: Mapping[str, UInt8Array]) -> bytes:
+    """The length and the JSON header, padded so that the arrays start at a multiple of 8."""
+    entries: dict[str, Any] = {
+        "__metadata__": {
+            "format": FORMAT,
+            "name": image_set.name,
+            "classes": json.dumps(image_set.classes),
+            "digests": json.dumps(dict(image_set.digests)),
+            "source": image_set.source,
+        }
+    }
+    start = 0
+    for key, array in arrays.items():
+        stop = start + array.nbytes
+        entries[key] = {"dtype": "U8", "shape": array.shape, "data_offsets": [start, stop]}
+        start = stop
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _read_header(path: Path, file: IO[bytes]) -> tuple[ImageSet, dict[str, _Tensor]]:
+    """The image set without its splits, and where the arrays are, checked in full."""
+    file_size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(_MAX_HEADER, file_size - 8):
+        raise _fault(path, "is damaged, cut short or not an image set of this program")
+    try:
+        entries = json.loads(file.read(length))
+        metadata = entries.pop("__metadata__")
+        known = metadata["format"] == FORMAT
+        image_set = ImageSet(
+            name=str(metadata["name"]),
+            classes=tuple(map(str, json.loads(metadata["classes"]))),
+            splits={},
+            digests={
+                str(key): str(value) for key, value in json.loads(metadata["digests"]).items()
+            },
+            source=str(metadata["source"]),
+        )
+        tensors = _place_tensors(entries, 8 + length, file_size)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _fault(path, "is damaged, cut short or not an image set of this program") from error
+    if not known:
+        raise _fault(path, f"is not of the format {FORMAT!r}")
+    if image_set.name != path.stem or set(image_set.digests) != set(tensors):
+        raise _fault(path, f"is the image set {printable(image_set.name)} under another name")
+    if image_set.name == "cifar10" and image_set.digests != FULL_SET_DIGESTS:
+        raise _fault(path, "is not CIFAR-10: its digests are others")
+    return image_set, tensors
+
+
+def _place_tensors(entries: dict[str, Any], start: int, file_size: int) -> dict[str, _Tensor]:
+    """Check that the arrays are the expected ones and fill the file to the last byte.
+
+    Raises:
+        ValueError: they do not; LookupError or TypeError where an entry has another form.
+    """
+    tensors, end = {}, start
+    for key, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"][0]):
+        shape = tuple(entry["shape"])
+        if entry["dtype"] != "U8" or not all(type(side) is int and side > 0 for side in shape):
+            raise ValueError(f"{key}: not a non-empty array of uint8")
+        if entry["data_offsets"] != [end - start, end - start + math.prod(shape)]:
+            raise ValueError(f"{key}: does not follow on the array before")
+        tensors[key] = _Tensor(end, shape)
+        end += math.prod(shape)
+    present = [split for split in SPLITS if f"{split} images" in tensors]
+    if "train" not in present or set(tensors) != {
+        f"{split} {kind}" for split in present for kind in ("images", "labels")
+    }:
+        raise ValueError("other arrays than images and labels by split")
+    for split in present:
+        count, *rest = tensors[f"{split} images"].shape
+        if rest != [3, rest[-1], rest[-1]] or tensors[f"{split} labels"].shape != (count,):
+            raise ValueError(f"{split}: not images with their labels")
+    if end != file_size:
+        raise ValueError("the file's size is another")
+    return tensors
+
+
+def _fault(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: {what}; import it again")

@@ -1,0 +1,265 @@
+"""Reads folders of images by split and class: ``PATH/train/cat/1.png``.
+
+Pictures are decoded one after the other into one array. Only Pillow's decoders of the formats named
+here are used; what they cannot decode, or what is larger than Pillow's limit, is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cifar_tune.data.cifar10 import LabelledImages, UInt8Array
+from cifar_tune.data.printable import printable
+from cifar_tune.errors import DataError
+
+SPLIT_FOLDERS = {
+    "train": ("train",),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test",),
+}
+"""The names that the folder of a split may have."""
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+MAX_CLASSES = 256
+
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+_GREY = ("1", "L", "LA", "La")
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
+
+
+@dataclass
+class Tally:
+    """How many images something is true of, and which is the first."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, name: str) -> None:
+        """Count one more."""
+        self.first = self.first or name
+        self.count += 1
+
+    def says(self, one: str, many: str) -> str:
+        """``one`` or ``many`` with the number before it, and the first after it."""
+        return f"{self.count:,} {one if self.count == 1 else many}, first {self.first}"
+
+
+@dataclass
+class Oddities:
+    """What is not as expected in a folder of images, over all its splits."""
+
+    unreadable: Tally = field(default_factory=Tally)
+    grey: Tally = field(default_factory=Tally)
+    other_colours: Tally = field(default_factory=Tally)
+    other_size: Tally = field(default_factory=Tally)
+    ignored: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The image files of one split.
+
+    Attributes:
+        classes: names of the class folders, sorted.
+        names: of the files, from the folder that holds the splits; by class, then by name.
+        labels: uint8 [N], indices into ``classes``.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[Path, ...]
+    labels: UInt8Array
+
+
+def find_splits(folder: Path) -> dict[str, Path]:
+    """The split folders that are there.
+
+    Raises:
+        DataError: one split has two folders, such as ``val`` and ``valid``.
+    """
+    found = {}
+    for split, names in SPLIT_FOLDERS.items():
+        there = [folder / name for name in names if (folder / name).is_dir()]
+        if len(there) > 1:
+            raise DataError(f"{folder}: has {there[0].name} and {there[1].name}; expected one")
+        if there:
+            found[split] = there[0]
+    return found
+
+
+def list_images(folder: Path, oddities: Oddities) -> ImageFiles:
+    """List the images of one split; hidden files are passed over, other files counted.
+
+    Args:
+        folder: of the split; its folders are the classes.
+
+    Raises:
+        DataError: it cannot be listed, or has no image, or too many classes.
+    """
+    names: list[Path] = []
+    labels: list[int] = []
+    classes: list[str] = []
+    for entry in _visible(folder):
+        if not entry.is_dir():
+            oddities.ignored.add(_shown(entry.relative_to(folder.parent)))
+            continue
+        classes.append(entry.name)
+        if len(classes) > MAX_CLASSES:
+            raise DataError(f"{folder}: has more than {MAX_CLASSES} classes")
+        for file in _visible(entry):
+            name = file.relative_to(folder.parent)
+            if file.suffix.lower() in SUFFIXES and not file.is_dir():
+                names.append(name)
+                labels.append(len(classes) - 1)
+            else:
+                oddities.ignored.add(_shown(name))
+    if not names:
+        raise DataError(f"{folder}: holds no image; expected {folder.name}/CLASS/1.png and so on")
+    return ImageFiles(tuple(classes), tuple(names), np.array(labels, dtype=np.uint8))
+
+
+def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddities) -> UInt8Array:
+    """Decode images into one array uint8 [N, 3, size, size], RGB.
+
+    Grey, palette and transparent images are made RGB. Of an image of another size the short side is
+    resized to ``size`` (Pillow's bilinear with antialiasing), then the centre is cut out. Both are
+    counted in ``oddities``, as are images that cannot be decoded, whose rows stay undefined.
+
+    Args:
+        folder: that ``names`` start from.
+    """
+    images = np.empty((len(names), 3, size, size), dtype=np.uint8)
+    with _strict_pillow():
+        for row, name in enumerate(names):
+            try:
+                pixels = _decode(folder / name, _shown(name), size, oddities)
+            except Exception:  # decoders raise nearly everything on damaged files
+                oddities.unreadable.add(_shown(name))
+            else:
+                images[row] = pixels.transpose(2, 0, 1)
+    return images
+
+
+def read_own_folder(
+    folder: Path, size: int
+) -> tuple[tuple[str, ...], dict[str, LabelledImages], tuple[str, ...]]:
+    """Read a user's own images.
+
+    Args:
+        folder: has ``train`` and, if wanted, ``validation`` and ``test``, with a folder per class.
+        size: height and width in pixels that images are brought to.
+
+    Returns:
+        Class names, splits, and notes on what was changed or passed over.
+
+    Raises:
+        DataError: there is no training image, an image cannot be decoded, or the splits have
+            different classes.
+    """
+    folders = find_splits(folder)
+    if "train" not in folders:
+        raise DataError(f"{folder}: has no folder train; expected {folder.name}/train/CLASS/1.png")
+    oddities = Oddities()
+    files = {split: list_images(part, oddities) for split, part in folders.items()}
+    classes = files["train"].classes
+    for split, part in files.items():
+        if part.classes != classes:
+            odd = sorted(set(part.classes) ^ set(classes))
+            raise DataError(
+                f"{folders[split]}: has other classes than train: {printable(odd[0])} is not in "
+                "both"
+            )
+    splits = {}
+    for split, part in files.items():
+        images = decode_images(folder, part.names, size, oddities)
+        splits[split] = LabelledImages(images, part.labels)
+    refuse_unreadable(folder, oddities)
+    return classes, splits, _notes(oddities, size)
+
+
+def refuse_unreadable(folder: Path, oddities: Oddities) -> None:
+    """Stop where images could not be decoded.
+
+    Raises:
+        DataError: how many, and which first.
+    """
+    if oddities.unreadable.count:
+        raise DataError(
+            f"{folder}: {oddities.unreadable.says('image', 'images')}, cannot be read: damaged, "
+            "too large, of more than 8 bits a channel or no image at all"
+        )
+
+
+def _decode(path: Path, name: str, size: int, oddities: Oddities) -> UInt8Array:
+    """Pixels uint8 [size, size, 3] of one file."""
+    if not path.is_file():
+        raise OSError(f"{name} is not a file")
+    with Image.open(path, formats=_FORMATS) as opened:
+        if opened.mode in _DEEP:
+            raise ValueError(f"{name} has more than 8 bits a channel")
+        picture = opened.convert("RGB")
+        if opened.mode != "RGB":
+            (oddities.grey if opened.mode in _GREY else oddities.other_colours).add(name)
+    if picture.size != (size, size):
+        picture = _fit(picture, size)
+        oddities.other_size.add(name)
+    return np.asarray(picture)
+
+
+def _fit(picture: Image.Image, size: int) -> Image.Image:
+    short = min(picture.size)
+    width, height = (max(size, side * size // short) for side in picture.size)
+    if width * height > (Image.MAX_IMAGE_PIXELS or 0):
+        raise ValueError("too long for its width")
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + size, top + size))
+
+
+@contextmanager
+def _strict_pillow() -> Iterator[None]:
+    """Pictures above Pillow's limit are errors; its other warnings say nothing to the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:
+    """What was done, a sentence each; grey and other colours are one thing to the user."""
+    notes = []
+    for tally, one, many in (
+        (oddities.grey, "grey image was made RGB", "grey images were made RGB"),
+        (
+            oddities.other_colours,
+            "palette, transparent or CMYK image was made RGB",
+            "palette, transparent or CMYK images were made RGB",
+        ),
+        (
+            oddities.other_size,
+            f"image was resized and cropped to {size} x {size}",
+            f"images were resized and cropped to {size} x {size}",
+        ),
+        (oddities.ignored, "other file was ignored", "other files were ignored"),
+    ):
+        if tally.count:
+            notes.append(tally.says(one, many))
+    return tuple(notes)
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
+    return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _shown(name: Path) -> str:
+    return printable(name.as_posix())

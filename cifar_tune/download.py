@@ -1,0 +1,54 @@
+"""Downloads one file with a pinned digest; only commands that say so call it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cifar_tune.atomic_file import check_disk_space
+from cifar_tune.errors import CifarTuneError
+
+TIMEOUT_SECONDS = 30.0
+
+
+@contextmanager
+def download(
+    url: str, sha256: str, size: int, folder: Path, error_type: type[CifarTuneError], otherwise: str
+) -> Iterator[Path]:
+    """Download a file to a temporary folder inside ``folder``, gone when the block ends.
+
+    Args:
+        size: of the file in bytes, checked against the free disk space first.
+        error_type: what to raise where it cannot be had.
+        otherwise: the way without network, for the message.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise error_type(f"{folder}: cannot be written: {error.strerror}") from error
+    check_disk_space(folder, 2 * size, error_type)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+        bar = sys.stderr.isatty()
+        fetch = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=bar, chunk_size=1 << 20)
+        try:
+            path = pooch.retrieve(
+                url, f"sha256:{sha256}", Path(url).name, temporary, downloader=fetch
+            )
+        except requests.RequestException as error:
+            reason = type(error).__name__ if error.response is None else str(error)
+            raise error_type(f"{url}: cannot be downloaded: {reason}; {otherwise}") from error
+        except ValueError as error:  # pooch's word for another digest
+            raise error_type(
+                f"{url}: what came is not the file with SHA-256 {sha256}; {otherwise}"
+            ) from error
+        except OSError as error:
+            raise error_type(f"{folder}: cannot be written: {error.strerror}") from error
+        yield Path(path)

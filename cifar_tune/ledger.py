@@ -1,0 +1,70 @@
+"""The ledger of test reads: one row for each time that a trial met the test images.
+
+Rows are only ever added. They are not tied to Optuna's tables, so they outlive a deleted study.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+
+from sqlalchemy import (
+    Column,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+)
+
+from cifar_tune.records import TestRead, TestResult
+
+_TABLE = Table(
+    "cifar_tune_test_read",
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("time", String(32), nullable=False),
+    Column("study_name", Text, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("name", Text),
+    Column("seed", Integer, nullable=False),
+    Column("weights_sha256", String(64), nullable=False),
+    Column("test_sha256", String(64), nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("accuracy", Float, nullable=False),
+    Column("loss", Float, nullable=False),
+    Column("command", Text, nullable=False),
+)
+
+
+def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
+    """Add a row, before anyone sees the figure.
+
+    Args:
+        command: the command line that asked for it.
+    """
+    _TABLE.create(engine, checkfirst=True)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with engine.begin() as connection:
+        connection.execute(insert(_TABLE).values(time=now, command=command, **asdict(result)))
+
+
+def read_ledger(engine: Engine) -> list[TestRead]:
+    """All rows, the oldest first."""
+    if not inspect(engine).has_table(_TABLE.name):
+        return []
+    with engine.connect() as connection:
+        rows = connection.execute(select(_TABLE).order_by(_TABLE.c.id)).mappings()
+        return [
+            TestRead(
+                row["time"],
+                row["command"],
+                TestResult(**{key: row[key] for key in TestResult.__dataclass_fields__}),
+            )
+            for row in rows
+        ]

@@ -1,0 +1,120 @@
+"""The only way to the test images: a finished trial's kept weights are evaluated on them once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+
+from cifar_tune import paths
+from cifar_tune import storage as stored
+from cifar_tune.checkpoint import load_model
+from cifar_tune.data.bundle import read_bundled
+from cifar_tune.data.cifar10 import CLASSES, LabelledImages
+from cifar_tune.data.loader import place
+from cifar_tune.data.source import Subset, open_imported
+from cifar_tune.errors import DataError, InputError, WeightsError
+from cifar_tune.ledger import record_test_read
+from cifar_tune.model import build_model
+from cifar_tune.records import TestResult, TrialConfig
+from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.trainer import evaluate
+
+
+def test_trial(
+    location: StorageLocation,
+    study_name: str,
+    trial_name: str,
+    root: Path,
+    device: torch.device,
+    command: str,
+) -> TestResult:
+    """Evaluate a finished trial on the test images, without augmentation, and write it down.
+
+    Args:
+        trial_name: the number of the trial, or its name with its replicate.
+        root: the folder of imported images.
+        command: the command line, for the ledger.
+
+    Raises:
+        InputError: there is no such trial, or it is not complete.
+        WeightsError: its weights were not kept, or are no longer what they were.
+        DataError: its image set has no test images, or is another one by now.
+        StorageError: the ledger cannot be written; then the figure is not shown either.
+    """
+    with explain_errors(location):
+        study = stored.find_study(stored.open_to_read(location), study_name)
+        if study is None:
+            raise InputError(f"study {study_name} is not stored in {location}")
+        trial = _find(study, trial_name)
+        config = TrialConfig(**trial.user_attrs["config"])
+    sha256 = trial.user_attrs.get("kept_weights_sha256")
+    if sha256 is None:
+        raise WeightsError(
+            f"trial {trial.number} of {study_name}: its weights were not kept; keep_weights in the "
+            "study file's profile says which are"
+        )
+    classes, test, digest = _open_test_split(config, trial.user_attrs["facts"], root)
+    model = build_model(config, classes)
+    load_model(model, paths.kept_weights_file(location.path, study_name, trial.number), sha256)
+    unchanged = dataclasses.replace(config, augment_validation=False)
+    whole = Subset(test, np.arange(len(test)))
+    totals = evaluate(
+        model.to(device), place(whole, unchanged, device), unchanged, 0, lambda _done: None
+    )
+    result = TestResult(
+        study_name=study_name,
+        trial=trial.number,
+        name=trial.user_attrs.get("name"),
+        seed=config.seed,
+        weights_sha256=sha256,
+        test_sha256=digest,
+        images=len(test),
+        accuracy=totals.accuracy,
+        loss=totals.loss,
+    )
+    with explain_errors(location):
+        record_test_read(stored.open_to_write(location).engine, result, command)
+    return result
+
+
+def _find(study: optuna.Study, trial_name: str) -> FrozenTrial:
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial_name in (str(trial.number), trial.user_attrs.get("name")):
+            if trial.state.name == "COMPLETE":
+                return trial
+            state = trial.state.name.lower()
+            if trial_name == str(trial.number):
+                raise InputError(
+                    f"trial {trial_name} of {study.study_name} is {state}, not complete"
+                )
+    names = [t.user_attrs.get("name", str(t.number)) for t in trials if t.state.name == "COMPLETE"]
+    raise InputError(
+        f"{study.study_name} has no complete trial {trial_name!r}; expected one of: "
+        f"{', '.join(names) or 'none is complete'}"
+    )
+
+
+def _open_test_split(
+    config: TrialConfig, facts: dict[str, object], root: Path
+) -> tuple[int, LabelledImages, str]:
+    """Number of classes, test images, and the SHA-256 of their bytes."""
+    if config.data == "bundled":
+        test, classes = read_bundled("test"), len(CLASSES)
+    else:
+        found = open_imported(config.data, root, ("test",))
+        trained_on = facts["data_digests"]
+        if not isinstance(trained_on, dict) or not trained_on.items() <= found.digests.items():
+            raise DataError(f"images {config.data}: are not those that the trial learnt from")
+        if "test" not in found.splits:
+            raise DataError(f"images {config.data}: have no test split")
+        test, classes = found.splits["test"], len(found.classes)
+        now = {f"test {kind}": digest for kind, digest in test.digests().items()}
+        if not now.items() <= found.digests.items():
+            raise DataError(f"images {config.data}: the test images are damaged; import them again")
+    return classes, test, test.digests()["images"]

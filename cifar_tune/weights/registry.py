@@ -1,0 +1,194 @@
+"""Pretrained weights by name: where they are, how they come in, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cifar_tune import paths
+from cifar_tune.checkpoint import write_tensors
+from cifar_tune.download import download
+from cifar_tune.errors import WeightsError
+from cifar_tune.weights.live_taps import NAME as TINY_IMAGENET_32
+from cifar_tune.weights.live_taps import SHA256 as TINY_IMAGENET_32_SHA256
+from cifar_tune.weights.live_taps import read_bundled_weights
+from cifar_tune.weights.state_dict import check_backbone, digest_of_tensors, read_state_dict
+
+IMAGENET = "imagenet"
+IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
+IMAGENET_BYTES = 46_830_571
+"""torchvision's ``ResNet18_Weights.IMAGENET1K_V1``, the file as published."""
+
+RESERVED = ("none", IMAGENET, TINY_IMAGENET_32)
+NAME_PATTERN = r"[a-z0-9][a-z0-9-]*"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pretrained weights of a backbone.
+
+    Attributes:
+        name: that study files call them by.
+        sha256: ``digest_of_tensors`` of the tensors.
+        source: what they are or which file they came from, with its SHA-256, in words.
+        tensors: torchvision's ResNet-18 without its head, float32 on the CPU.
+    """
+
+    name: str
+    sha256: str
+    source: str
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class WeightsStatus:
+    """Whether weights of a name are here; ``sha256`` is None where they are not."""
+
+    name: str
+    source: str
+    sha256: str | None
+    path: Path | None
+
+
+def load_weights(names: Iterable[str], root: Path) -> dict[str, Weights]:
+    """Load pretrained weights by name.
+
+    Args:
+        root: the folder of imported images and weights.
+
+    Raises:
+        WeightsError: some are missing or damaged.
+    """
+    return {name: _load(name, root) for name in sorted(set(names))}
+
+
+def missing_weights(names: Iterable[str], root: Path) -> list[str]:
+    """Those of the named weights that are not on this machine."""
+    return sorted(
+        name
+        for name in set(names) - {TINY_IMAGENET_32}
+        if not paths.weights_file(root, name).is_file()
+    )
+
+
+def import_weights(path: Path, name: str | None, root: Path) -> Weights:
+    """Check a state dict of torchvision's ResNet-18 and keep its backbone under a name.
+
+    Args:
+        path: safetensors, or a ``.pth`` file of ``torch.save``.
+        name: to call it by; None takes ``imagenet`` for torchvision's ImageNet weights, which are
+            recognised by digest, else the file's own.
+
+    Raises:
+        WeightsError: the file or the name will not do, or the copy cannot be written.
+    """
+    try:
+        found = _sha256_of(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+    if name is None:
+        name = IMAGENET if found == IMAGENET_SHA256 else path.name.split(".")[0].lower()
+        name = name.replace("_", "-")
+    if name == IMAGENET and found != IMAGENET_SHA256:
+        raise WeightsError(
+            f"{path}: is not torchvision's ImageNet file, whose SHA-256 is {IMAGENET_SHA256}; "
+            f"this one's is {found}: import it under another --name"
+        )
+    if name in RESERVED and name != IMAGENET:
+        raise WeightsError(f"--name {name}: has a meaning of its own; expected another name")
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise WeightsError(f"--name {name}: expected lower-case letters, digits and hyphens")
+    tensors = read_state_dict(path)
+    weights = Weights(name, digest_of_tensors(tensors), f"{path.name}, SHA-256 {found}", tensors)
+    about = {"name": name, "sha256": weights.sha256, "source": weights.source}
+    write_tensors(tensors, about, paths.weights_file(root, name))
+    return weights
+
+
+def fetch_weights(root: Path) -> Weights:
+    """Download torchvision's ImageNet weights and import them.
+
+    Raises:
+        WeightsError: there is no network, or what came is not the file with the pinned digest.
+    """
+    way_round = "cifar-tune weights import PATH takes a copy of the file"
+    with download(
+        IMAGENET_URL, IMAGENET_SHA256, IMAGENET_BYTES, root, WeightsError, way_round
+    ) as path:
+        return import_weights(path, IMAGENET, root)
+
+
+def weights_status(root: Path) -> list[WeightsStatus]:
+    """All weights that are here or could be, the package's first."""
+    found = [
+        WeightsStatus(
+            TINY_IMAGENET_32,
+            "in the package: ResNet-18 trained on Tiny ImageNet at 32 px",
+            TINY_IMAGENET_32_SHA256,
+            None,
+        )
+    ]
+    imported = sorted(paths.weights_file(root, "any").parent.glob("*.safetensors"))
+    for path in imported:
+        about = _read_about(path)
+        found.append(WeightsStatus(path.stem, about["source"], about["sha256"], path))
+    if paths.weights_file(root, IMAGENET) not in imported:
+        source = "torchvision's ResNet18_Weights.IMAGENET1K_V1"
+        found.append(WeightsStatus(IMAGENET, source, None, None))
+    return found
+
+
+def _load(name: str, root: Path) -> Weights:
+    if name == TINY_IMAGENET_32:
+        source = "Tiny ImageNet at 32 px, in the package"
+        return Weights(name, TINY_IMAGENET_32_SHA256, source, read_bundled_weights())
+    path = paths.weights_file(root, name)
+    if not path.is_file():
+        raise WeightsError(_absence(name, path))
+    about = _read_about(path)
+    try:
+        tensors = check_backbone(load_file(path), str(path))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}; import it again") from error
+    if digest_of_tensors(tensors) != about["sha256"] or about["name"] != name:
+        raise WeightsError(f"{path}: is not what was imported as {name}; import it again")
+    return Weights(name, about["sha256"], about["source"], tensors)
+
+
+def _absence(name: str, path: Path) -> str:
+    if name == IMAGENET:
+        return (
+            f"{path}: is missing, so ImageNet weights are not on this machine; get them with "
+            "`cifar-tune weights fetch` or `cifar-tune weights import resnet18-f37072fd.pth`, or "
+            f"use --profile quick; the bundled {TINY_IMAGENET_32} never stand in for them unless "
+            f"asked for with --set weights={TINY_IMAGENET_32}"
+        )
+    return (
+        f"{path}: is missing, so there are no weights called {name}; import them with "
+        f"`cifar-tune weights import PATH --name {name}`, or see `cifar-tune weights status`"
+    )
+
+
+def _read_about(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about: dict[str, str] = json.loads((file.metadata() or {})["about"])
+            return {key: str(about[key]) for key in ("name", "sha256", "source")}
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{path}: is damaged or was not written by cifar-tune: {error}; import it again"
+        ) from error
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,139 @@
+"""Reads the state dict of a ResNet-18 strictly: every tensor there, none too many, all finite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import resnet18
+
+from cifar_tune.errors import WeightsError
+
+HEAD = "fc."
+"""Prefix of the classifier's tensors: they are not kept, since a trial has a head of its own."""
+COUNTER = "num_batches_tracked"
+"""Batch norm's counters, which files from before PyTorch 0.4.1 do not have and nothing uses."""
+_SHOWN = 6
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a backbone from a file: safetensors, or what ``torch.save`` wrote of a state dict.
+
+    Nothing in the file is executed: ``.pth`` files are read with ``weights_only=True``.
+
+    Returns:
+        The tensors of torchvision's ResNet-18 without its head, float32 on the CPU.
+
+    Raises:
+        WeightsError: the file cannot be read or is not such a state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: is not a whole safetensors file: {error}") from error
+    except Exception as error:  # torch names no type for a damaged file; pickle's is not imported
+        raise WeightsError(f"{path}: {_refusal(error)}") from error
+    return check_backbone(content, str(path))
+
+
+def _refusal(error: Exception) -> str:
+    if type(error).__name__ == "UnpicklingError" and "weights_only" in str(error):
+        return (
+            "holds Python objects or code besides tensors, which are not read; expected a state "
+            "dict as torch.save(model.state_dict(), …) writes it, or safetensors"
+        )
+    return (
+        f"is not a whole file of torch.save: {str(error).splitlines()[0][:160]}"
+        if str(error)
+        else "is not a whole file of torch.save"
+    )
+
+
+def check_backbone(content: object, where: str) -> dict[str, Tensor]:
+    """Check a state dict against torchvision's ResNet-18, apart from the head.
+
+    Args:
+        content: what was read.
+        where: what to call it in an error.
+
+    Returns:
+        The backbone's tensors in torchvision's order, float32; counters of batch norm at zero
+        where the state dict has none.
+
+    Raises:
+        WeightsError: tensors are missing, too many, wrongly shaped or not finite; all are named.
+    """
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{where}: holds a {type(content).__name__}, expected a state dict")
+    with torch.device("meta"):
+        expected = resnet18(weights=None).state_dict()
+    backbone = {name: value for name, value in expected.items() if not name.startswith(HEAD)}
+    faults = list(_faults(content, backbone))
+    if faults:
+        raise WeightsError(
+            f"{where}: is not a state dict of torchvision's ResNet-18: " + "; ".join(faults)
+        )
+    return {
+        name: torch.zeros((), dtype=torch.int64)
+        if name.endswith(COUNTER)
+        else content[name].detach().to(torch.float32, copy=True).contiguous()
+        for name in backbone
+    }
+
+
+def _faults(content: Mapping[Any, Any], backbone: Mapping[str, Tensor]) -> list[str]:
+    missing = [n for n in backbone if n not in content and not n.endswith(COUNTER)]
+    extra = [str(n) for n in content if n not in backbone and not str(n).startswith(HEAD)]
+    shapes, values = [], []
+    for name, like in backbone.items():
+        value = content.get(name)
+        if value is None or name.endswith(COUNTER):
+            continue
+        if not isinstance(value, Tensor):
+            values.append(f"{name} is a {type(value).__name__}")
+        elif value.shape != like.shape:
+            shapes.append(f"{name} {list(value.shape)} instead of {list(like.shape)}")
+        elif not value.is_floating_point():
+            values.append(f"{name} is {value.dtype}")
+        elif not value.isfinite().all():
+            values.append(f"{name} is not finite")
+    kinds = {
+        "missing": missing,
+        "not known": extra,
+        "wrongly shaped": shapes,
+        "not numbers as expected": values,
+    }
+    return [f"{len(found)} {kind}: {_listed(found)}" for kind, found in kinds.items() if found]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, whatever file they came from, as hexadecimal.
+
+    Over each tensor in the order of names: its name, its shape and its values as little-endian
+    float32; batch norm's counters are left out.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        if not name.endswith(COUNTER):
+            value = tensors[name].detach().to("cpu", torch.float32).contiguous()
+            digest.update(f"{name}{list(value.shape)}".encode())
+            digest.update(value.numpy().astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,363 @@
+"""Users' own images: folders by class and npz files, what is changed in them, what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_tune.data import image_folder
+from cifar_tune.data.bundle import read_bundled
+from cifar_tune.data.cache import open_image_set
+from cifar_tune.data.cifar10 import LabelledImages
+from cifar_tune.data.imports import ImportReport, import_images, verify_image_set
+from cifar_tune.errors import DataError
+
+NAMES = ("cat", "dog", "eel")
+
+
+@pytest.fixture(scope="module")
+def images() -> LabelledImages:
+    return read_bundled("validation").take(np.arange(12))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, images: LabelledImages) -> Path:
+    """Three classes, two images each in train and one in val."""
+    top = tmp_path / "pets"
+    for row in range(9):
+        split, name = ("train" if row < 6 else "val"), NAMES[row % 3]
+        target = top / split / name / f"{row}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture(images, row).save(target)
+    return top
+
+
+def picture(images: LabelledImages, row: int) -> Image.Image:
+    return Image.fromarray(images.images[row].transpose(1, 2, 0))
+
+
+def stored(report: ImportReport) -> dict[str, LabelledImages]:
+    return dict(open_image_set(report.path, ("train", "validation", "test")).splits)
+
+
+def test_folder_is_imported_by_class_and_name(
+    tmp_path: Path, folder: Path, images: LabelledImages
+) -> None:
+    report = import_images(folder, "pets", tmp_path / "root")
+    assert report.path == tmp_path / "root" / "images" / "pets.safetensors"
+    assert report.notes == ()
+    assert report.image_set.classes == NAMES
+    assert report.image_set.source == "image folder"
+    found = stored(report)
+    assert set(found) == {"train", "validation"}
+    assert found["train"].labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert np.array_equal(found["train"].images, images.images[[0, 3, 1, 4, 2, 5]])
+    assert np.array_equal(found["validation"].images, images.images[[6, 7, 8]])
+    assert set(verify_image_set("pets", tmp_path / "root").values()) == {True}
+
+
+@pytest.mark.parametrize(
+    "suffix", ["png", "PNG", "bmp", "webp", "tif", "TIFF", "gif", "jpg", "jpeg"]
+)
+def test_every_suffix_is_read(
+    tmp_path: Path, folder: Path, images: LabelledImages, suffix: str
+) -> None:
+    file = folder / "train" / "cat" / f"9.{suffix}"
+    picture(images, 9).save(file, lossless=True)
+    report = import_images(folder, "pets", tmp_path / "root")
+    found = stored(report)["train"].images[2].astype(int)
+    assert abs(found - images.images[9]).mean() < (
+        0.1 if suffix not in ("gif", "jpg", "jpeg") else 9
+    )
+    assert len(report.notes) == (suffix == "gif")  # which has a palette
+
+
+def test_what_is_changed_is_noted(tmp_path: Path, folder: Path, images: LabelledImages) -> None:
+    train = folder / "train"
+    picture(images, 0).convert("L").save(train / "cat" / "0.png")
+    picture(images, 1).convert("L").save(train / "dog" / "1.png")
+    picture(images, 2).convert("RGBA").save(train / "eel" / "2.png")
+    picture(images, 3).resize((64, 48)).save(train / "cat" / "3.png")
+    picture(images, 6).resize((16, 20)).save(folder / "val" / "cat" / "6.png")
+    (train / "notes.txt").write_text("text")
+    (train / "cat" / "more").mkdir()
+    (train / "cat" / ".hidden.png").write_text("no image")
+    (train / ".cache").mkdir()
+    report = import_images(folder, "pets", tmp_path / "root")
+    assert report.notes == (
+        "2 grey images were made RGB, first train/cat/0.png",
+        "1 palette, transparent or CMYK image was made RGB, first train/eel/2.png",
+        "2 images were resized and cropped to 32 x 32, first train/cat/3.png",
+        "2 other files were ignored, first train/cat/more",
+    )
+    grey = stored(report)["train"].images[0]
+    assert np.array_equal(grey[0], grey[2])
+    assert np.array_equal(grey[0], np.asarray(picture(images, 0).convert("L")))
+
+
+def test_other_sizes_are_resized_by_the_short_side_and_cropped(
+    tmp_path: Path, folder: Path, images: LabelledImages
+) -> None:
+    wide = picture(images, 0).resize((90, 45))
+    wide.save(folder / "train" / "cat" / "0.png")
+    found = stored(import_images(folder, "pets", tmp_path / "root", size=20))["train"]
+    assert found.images.shape == (6, 3, 20, 20)
+    expected = wide.resize((40, 20), Image.Resampling.BILINEAR).crop((10, 0, 30, 20))
+    assert np.array_equal(found.images[0], np.asarray(expected).transpose(2, 0, 1))
+
+
+def put(folder: Path, content: bytes, *names: str) -> None:
+    for name in names:
+        (folder / name).write_bytes(content)
+
+
+def add_classes(folder: Path) -> None:
+    for number in range(300):
+        (folder / "train" / f"c{number:03}").mkdir()
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def deep() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((32, 32), 40_000, np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def remove(folder: Path) -> None:
+    for file in sorted(folder.rglob("*"), reverse=True):
+        file.unlink() if file.is_file() else file.rmdir()
+    folder.rmdir()
+
+
+BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "damaged": (
+        lambda f: put(f, b"no image", "train/dog/1.png", "val/cat/6.png", "val/dog/7.png"),
+        r"3 images, first train/dog/1\.png, cannot be read",
+    ),
+    "cut short": (
+        lambda f: put(f, (f / "train/dog/1.png").read_bytes()[:900], "train/dog/1.png"),
+        r"1 image, first train/dog/1\.png, cannot be read",
+    ),
+    "other format": (lambda f: put(f, b"%!PS-Adobe-3.0 EPSF-3.0\n", "train/cat/x.png"), "1 image"),
+    "bomb": (lambda f: put(f, bomb(), "train/cat/x.png"), r"1 image, first train/cat/x\.png"),
+    "16 bits": (lambda f: put(f, deep(), "train/cat/x.png"), "more than 8 bits a channel"),
+    "broken link": (
+        lambda f: (f / "train/cat/x.png").symlink_to(f / "nothing"),
+        r"1 image, first train/cat/x\.png",
+    ),
+    "pipe": (lambda f: os.mkfifo(f / "train/cat/x.png"), r"1 image, first train/cat/x\.png"),
+    "no train": (lambda f: (f / "train").rename(f / "training"), "has no folder train"),
+    "two validation folders": (lambda f: (f / "valid").mkdir(), "has val and valid"),
+    "empty test": (lambda f: (f / "test").mkdir(), "test: holds no image"),
+    "class missing in val": (lambda f: remove(f / "val" / "dog"), "val: has other classes .* dog"),
+    "class missing in train": (lambda f: remove(f / "train" / "dog"), "other classes .* dog"),
+    "class without images": (
+        lambda f: [file.unlink() for file in (f / "train" / "dog").iterdir()],
+        "the class dog has no training image",
+    ),
+    "one class": (
+        lambda f: [remove(f / s / n) for s in ("train", "val") for n in ("cat", "dog")],
+        "number of classes is 1, expected 2 to 256",
+    ),
+    "many classes": (add_classes, "more than 256 classes"),
+    "line break in a class": (
+        lambda f: [(f / s / "dog").rename(f / s / "d\nog") for s in ("train", "val")],
+        r"the class 'd\\nog'",
+    ),
+    "nothing": (remove, "is not there, or neither"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_FOLDERS.values(), ids=BAD_FOLDERS.keys())
+def test_bad_folder_is_refused(
+    tmp_path: Path, folder: Path, change: Callable[[Path], Any], message: str
+) -> None:
+    change(folder)
+    refused(folder, tmp_path / "root", message)
+
+
+def test_very_long_image_is_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 1 x 3,000 pixels would become 32 x 96,000.
+    Image.new("RGB", (1, 3_000)).save(folder / "train" / "cat" / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    refused(folder, tmp_path / "root", r"1 image, first train/cat/x\.png")
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(image_folder.np, "empty", fail)
+    refused(folder, tmp_path / "root", "do not fit into memory at --size 32")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cifar10", "bundled", "", "Pets", "-pets", "my pets", "../pets", "pets\n", "pets.x", "é"],
+)
+def test_other_names_are_refused(tmp_path: Path, folder: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"cannot be a name|is the name of an image set") as caught:
+        import_images(folder, name, tmp_path / "root")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("size", [0, -1, 7, 513])
+def test_other_sizes_are_refused(tmp_path: Path, folder: Path, size: int) -> None:
+    with pytest.raises(DataError, match=f"--size {size}: expected 8 to 512"):
+        import_images(folder, "pets", tmp_path / "root", size)
+
+
+@pytest.fixture
+def arrays(images: LabelledImages) -> dict[str, Any]:
+    """The arrays of an npz file, as a user would save them."""
+    return {
+        "train_images": images.images[:9],
+        "train_labels": np.arange(9) % 3,
+        "validation_images": images.images[9:].transpose(0, 2, 3, 1),
+        "validation_labels": np.array([[2], [1], [0]]),
+    }
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_is_imported(
+    tmp_path: Path, arrays: dict[str, Any], images: LabelledImages, save: Callable[..., None]
+) -> None:
+    save(tmp_path / "own.npz", **arrays, something_else=np.zeros(3))
+    report = import_images(tmp_path / "own.npz", "own", tmp_path / "root")
+    assert report.image_set.classes == ("0", "1", "2")
+    found = stored(report)
+    assert np.array_equal(found["train"].images, images.images[:9])
+    assert np.array_equal(found["validation"].images, images.images[9:])
+    assert found["validation"].labels.tolist() == [2, 1, 0]
+    assert found["train"].labels.dtype == np.uint8
+
+
+def test_npz_names_its_classes(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(tmp_path / "own.npz", **arrays, classes=np.array(NAMES))
+    report = import_images(tmp_path / "own.npz", "own", tmp_path / "root")
+    assert report.image_set.classes == NAMES
+
+
+BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
+    "floats": ({"train_images": np.zeros((9, 32, 32, 3))}, "is of float64; only whole numbers"),
+    "wide numbers": ({"train_images": np.zeros((9, 32, 32, 3), int)}, r"is int64 \[9, 32, 32, 3\]"),
+    "grey": ({"train_images": np.zeros((9, 32, 32), np.uint8)}, r"uint8 \[9, 32, 32\], expected"),
+    "not square": ({"train_images": np.zeros((9, 30, 32, 3), np.uint8)}, r"\[9, 30, 32, 3\], exp"),
+    "none": ({"train_images": np.zeros((0, 32, 32, 3), np.uint8)}, r"uint8 \[0, 32, 32, 3\], exp"),
+    "other size": ({"train_images": np.zeros((9, 28, 28, 3), np.uint8)}, "28 x 28 .* --size 28"),
+    "too few labels": (
+        {"train_labels": np.arange(8)},
+        r"int64 \[8\], expected whole numbers \[9\]",
+    ),
+    "labels of text": ({"train_labels": np.array(["a"] * 9)}, "expected whole numbers"),
+    "negative label": ({"train_labels": np.arange(9) - 1}, "labels from -1 to 7"),
+    "large label": ({"train_labels": np.arange(9) + 250}, "labels from 250 to 258"),
+    "gap in the labels": ({"train_labels": np.arange(9) % 2 * 3}, "class 1 has no training image"),
+    "one class": (
+        {"train_labels": np.zeros(9, int), "validation_labels": np.zeros(3, int)},
+        "number of classes is 1, expected",
+    ),
+    "too few classes": ({"classes": np.array(["a", "b"])}, "has the label 2 and 2 classes"),
+    "classes twice": ({"classes": np.array(["a", "a", "b"])}, "the class 'a' is there twice"),
+    "classes of bytes": ({"classes": np.array([b"a", b"b", b"c"])}, r"classes: is of \|S1"),
+    "classes of numbers": ({"classes": np.arange(3)}, "expected a list of strings"),
+    "objects": ({"train_labels": np.array([None] * 9)}, "train_labels: is of object"),
+    "no labels": ({"train_labels": None}, "has train_images and no train_labels"),
+    "no training images": ({"train_images": None}, "holds train_labels, .* expected train_images"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
+def test_bad_arrays_are_refused(
+    tmp_path: Path, arrays: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    changed = {key: value for key, value in (arrays | change).items() if value is not None}
+    np.savez(tmp_path / "own.npz", **changed)
+    refused(tmp_path / "own.npz", tmp_path / "root", message)
+
+
+def npy(array: Any, **header: Any) -> bytes:
+    """One member of an npz file, with another header than its content has where given."""
+    buffer = io.BytesIO()
+    described = np.lib.format.header_data_from_array_1_0(array) | header
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue() + array.tobytes()
+
+
+def pack(path: Path, members: list[tuple[str, bytes]]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+
+
+LABELS = np.zeros(9, np.uint8)
+BAD_FILES: dict[str, tuple[list[tuple[str, bytes]], str]] = {
+    "bomb": ([("train_images.npy", bytes(5_000_000))], "refused: it holds 5,000,000 bytes or more"),
+    "bomb elsewhere": ([("x", bytes(5_000_000))], "refused: it holds 5,000,000 bytes or more"),
+    "header of more": (
+        [("train_labels.npy", npy(LABELS, shape=(10**12,)))],
+        r"train_labels: has 9 bytes, which a uint8 array \(1000000000000,\) has not",
+    ),
+    "header of less": ([("train_labels.npy", npy(LABELS, shape=(3,)))], "has 9 bytes, which"),
+    "code in a header": (
+        [("train_labels.npy", npy(LABELS).replace(b"(9,)", b"f(9)"))],
+        "is damaged or not an npz file",
+    ),
+    "version": ([("train_labels.npy", b"\x93NUMPY\x03\x00\x00\x00\x00\x00")], "npy version"),
+    "no array": ([("train_images.npy", b"text")], "is damaged or not an npz file"),
+    "plain zip file": ([("train/cat/1.png", b"text")], "holds no array of these names; expected"),
+    "too many": ([(str(i), b"") for i in range(1_001)], "more than 1,000 members"),
+}
+
+
+@pytest.mark.parametrize(("members", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_bad_npz_is_refused(tmp_path: Path, members: list[tuple[str, bytes]], message: str) -> None:
+    pack(tmp_path / "own.npz", members)
+    refused(tmp_path / "own.npz", tmp_path / "root", message)
+
+
+def test_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        pack(tmp_path / "own.npz", [("train_labels.npy", npy(LABELS))] * 2)
+    refused(tmp_path / "own.npz", tmp_path / "root", "train_labels is in it twice")
+
+
+@pytest.mark.parametrize("damage", ["cut short", "checksum", "text"])
+def test_damaged_npz_is_refused(tmp_path: Path, arrays: dict[str, Any], damage: str) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    content = bytearray(path.read_bytes())
+    if damage == "cut short":
+        del content[len(content) // 2 :]
+    elif damage == "checksum":
+        content[5_000] ^= 1
+    else:
+        content = bytearray(b"text")
+    path.write_bytes(content)
+    refused(path, tmp_path / "root", "is damaged or not an npz file")
+
+
+def refused(path: Path, root: Path, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        import_images(path, "pets", root)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not root.exists()

@@ -1,0 +1,138 @@
+"""The test images: only `cifar-tune trial test` reads them, and every read is written down."""
+
+from __future__ import annotations
+
+import ast
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from conftest import TINY, Cli
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import resnet18
+
+import cifar_tune
+from cifar_tune.data.bundle import read_bundled
+
+KEPT = Path("storage") / "cifar-tune-weights"
+NAME = "final/p=0.3/seed=1"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> str:
+    """A study file whose quick profile keeps weights."""
+    shipped = Path(__file__).parent.parent / "studies" / "final.toml"
+    text = shipped.read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("seeds = 3", 'seeds = 1\nkeep_weights = "named"'))
+    return str(path)
+
+
+RUN = ("--epochs", "1", *TINY)
+
+
+def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
+    cli: Cli, study: str
+) -> None:
+    assert cli("study", "run", study, *RUN).code == 0
+    record = cli("trial", "test", study, NAME, *RUN, "--json").record
+    assert (record["trial"], record["name"], record["images"]) == (0, NAME, 1_000)
+
+    # Plain torchvision, from the kept file, gives the same figure.
+    (file,) = KEPT.rglob("*.safetensors")
+    model = resnet18()
+    model.fc = nn.Sequential(nn.Dropout(0.3), nn.Linear(512, 10))
+    model.load_state_dict(load_file(file))
+    test = read_bundled("test")
+    mean = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
+    std = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
+    images = (torch.from_numpy(test.images).float() / 255 - mean) / std
+    with torch.no_grad():
+        logits = model.eval()(images)
+    right = (logits.argmax(1).numpy() == test.labels).mean()
+    assert record["accuracy"] == pytest.approx(right, abs=2e-3)  # a tie may fall the other way
+
+    reads = cli("test-reads", "--json").record["test_reads"]
+    assert [read["accuracy"] for read in reads] == [record["accuracy"]]
+    assert reads[0]["weights_sha256"] == record["weights_sha256"]
+    assert reads[0]["command"].startswith("cifar-tune")
+    assert cli("trial", "test", study, "0").code == 0
+    # The ledger outlives the study.
+    database = "sqlite:///storage/cifar-tune.db"
+    for name in optuna.get_all_study_names(database):
+        optuna.delete_study(study_name=name, storage=database)
+    assert "The test images were read 2 times" in cli("test-reads").out
+
+
+def test_figure_is_not_shown_where_it_cannot_be_written_down(
+    cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("study", "run", study, *RUN)
+    from cifar_tune import rerun
+
+    def broken(*_arguments: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(rerun, "record_test_read", broken)
+    answer = cli("trial", "test", study, NAME)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "the disk is full" in answer.err
+
+
+def test_what_cannot_be_tested(cli: Cli, study: str) -> None:
+    answer = cli("trial", "test", study, NAME)
+    assert answer.code == 2
+    assert "mine: is not stored" in answer.err
+    cli("study", "run", study, *RUN)
+    assert (
+        "has no complete trial 'final/p=0.3/seed=9'"
+        in cli("trial", "test", study, "final/p=0.3/seed=9").err
+    )
+    cli("study", "run", study, *TINY, "--epochs", "2")
+    answer = cli("trial", "test", study, NAME)
+    assert "several studies are stored" in answer.err
+    (file,) = (path for path in KEPT.rglob("*.safetensors") if "epochs=1" in str(path))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"\0" if whole[-1] else whole[:-1] + b"\1")
+    assert "is not the file that was kept" in cli("trial", "test", study, NAME, *RUN).err
+    file.unlink()
+    assert "kept weights cannot be read" in cli("trial", "test", study, NAME, *RUN).err
+    assert "were read 0 times" in cli("test-reads").out
+
+
+def test_weights_that_were_not_kept(cli: Cli) -> None:
+    cli("study", "run", "final", "--seeds", "1", *RUN)
+    answer = cli("trial", "test", "final", NAME)
+    assert answer.code == 2
+    assert "its weights were not kept" in answer.err
+    assert not KEPT.exists()
+
+
+def test_no_module_of_the_search_can_reach_the_test_images() -> None:
+    """``rerun`` alone asks for them, and nothing imports it but its own command."""
+    package = Path(cifar_tune.__file__).parent
+    for path in package.rglob("*.py"):
+        name = path.relative_to(package).as_posix()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = {
+            alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        if any(part.startswith(("cifar_tune.rerun", "cifar_tune.ledger")) for part in imported):
+            assert name in ("commands/trial.py", "rerun.py")
+
+
+def test_search_data_holds_no_test_image(bundled: Any) -> None:
+    held = {bundled.train.images.tobytes(), bundled.validation.images.tobytes()}
+    test = read_bundled("test").images
+    assert not any(image.tobytes() in part for image in test[:50] for part in held)
+    assert np.isin(["train images", "validation images"], list(bundled.digests)).all()
+    assert not any("test" in key for key in bundled.digests)
