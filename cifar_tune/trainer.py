@@ -120,20 +120,15 @@ def train_epoch(
         NonFiniteLossError: with the first step whose loss is not finite.
     """
     set_training(model, config)
-    losses: list[Tensor] = []
-    right: list[Tensor] = []
-    sizes: list[int] = []
+    tally = _Tally(split, config)
     for images, labels in training_batches(split, config, epoch):
         loss, correct = train_step(model, optimizer, images, labels)
-        losses.append(loss)
-        right.append(correct)
-        sizes.append(len(labels))
-        on_step(len(losses))
-    step_losses = torch.stack(losses).cpu()
-    broken = (~step_losses.isfinite()).nonzero()
-    if len(broken):
-        raise NonFiniteLossError(epoch, int(broken[0, 0]) + 1)
-    return _totals(step_losses, torch.stack(right).cpu(), sizes)
+        tally.add(loss, correct, len(labels))
+        on_step(tally.batches)
+    broken = tally.first_not_finite()
+    if broken is not None:
+        raise NonFiniteLossError(epoch, broken)
+    return tally.totals()
 
 
 @torch.inference_mode()
@@ -142,23 +137,50 @@ def evaluate(
 ) -> Totals:
     """Loss and accuracy on a split, in evaluation mode."""
     model.eval()
-    losses: list[Tensor] = []
-    right: list[Tensor] = []
-    sizes: list[int] = []
+    tally = _Tally(split, config)
     for images, labels in validation_batches(split, config, epoch):
         logits = model(images)
-        losses.append(functional.cross_entropy(logits, labels))
-        right.append((logits.argmax(dim=1) == labels).sum())
-        sizes.append(len(labels))
-        on_step(config.steps + len(losses))
-    return _totals(torch.stack(losses).cpu(), torch.stack(right).cpu(), sizes)
+        loss = functional.cross_entropy(logits, labels)
+        tally.add(loss, (logits.argmax(dim=1) == labels).sum(), len(labels))
+        on_step(config.steps + tally.batches)
+    return tally.totals()
 
 
-def _totals(losses: Tensor, right: Tensor, sizes: list[int]) -> Totals:
-    """Sum up batches: losses float [B] are means over ``sizes`` images, right is int64 [B]."""
-    weights = torch.tensor(sizes, dtype=torch.float64)
-    count = float(weights.sum())
-    return Totals(
-        loss=float((losses.double() * weights).sum()) / count,
-        accuracy=float(right.sum()) / count,
-    )
+class _Tally:
+    """Losses and right answers of an epoch's batches, kept on the device until its end.
+
+    They are written into tensors that are there from the start. A small tensor kept from each step
+    pins the heap between the large ones that come and go, and memory grew by 10 MB a step.
+    """
+
+    def __init__(self, split: DeviceSplit, config: TrialConfig) -> None:
+        batches = -(-len(split) // config.batch_size)
+        device = split.labels.device
+        self._losses = torch.zeros(batches, device=device)
+        self._right = torch.zeros(batches, dtype=torch.int64, device=device)
+        self._sizes: list[int] = []
+
+    @property
+    def batches(self) -> int:
+        """How many were added."""
+        return len(self._sizes)
+
+    def add(self, loss: Tensor, right: Tensor, size: int) -> None:
+        """Add a batch of ``size`` images: its mean loss and how many were classified rightly."""
+        self._losses[self.batches] = loss
+        self._right[self.batches] = right
+        self._sizes.append(size)
+
+    def first_not_finite(self) -> int | None:
+        """The first batch, from 1, whose loss is infinite or not a number; None if there is none."""
+        broken = (~self._losses.isfinite()).nonzero()
+        return int(broken[0, 0]) + 1 if len(broken) else None
+
+    def totals(self) -> Totals:
+        """Mean loss and accuracy over all images."""
+        weights = torch.tensor(self._sizes, dtype=torch.float64)
+        count = float(weights.sum())
+        return Totals(
+            loss=float((self._losses.cpu().double() * weights).sum()) / count,
+            accuracy=float(self._right.sum()) / count,
+        )
