@@ -172,7 +172,7 @@ class _Tally:
         self._sizes.append(size)
 
     def first_not_finite(self) -> int | None:
-        """The first batch, from 1, whose loss is infinite or not a number; None if there is none."""
+        """The first batch, from 1, with a loss that is infinite or not a number, if any."""
         broken = (~self._losses.isfinite()).nonzero()
         return int(broken[0, 0]) + 1 if len(broken) else None
 

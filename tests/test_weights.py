@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -209,25 +206,16 @@ def test_without_imagenet_weights_no_others_are_used(cli: Cli, tmp_path: Path) -
     assert answer.code == 0, answer.err  # it needs none
 
 
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """The URL of a server of the files in ``tmp_path``."""
-    handler = partial(Silent, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-
-
 def test_fetch(
-    cli: Cli, imagenet: Path, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: Cli,
+    imagenet: Path,
+    served: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(registry, "IMAGENET_URL", f"{server}/{imagenet.name}")
+    folder, address = served
+    imagenet = imagenet.rename(folder / imagenet.name)
+    monkeypatch.setattr(registry, "IMAGENET_URL", f"{address}/{imagenet.name}")
     answer = cli("weights", "fetch")
     assert answer.code == 0, answer.err
     assert "imagenet: resnet18-f37072fd.safetensors" in answer.out
@@ -236,11 +224,13 @@ def test_fetch(
 
 
 def test_fetch_of_something_else_or_nothing(
-    cli: Cli, saved: Path, server: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, saved: Path, served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder, address = served
+    saved.rename(folder / saved.name)
     for url, complaint in (
-        (f"{server}/{saved.name}", "is not the file with SHA-256"),
-        (f"{server}/gone.pth", "404"),
+        (f"{address}/{saved.name}", "is not the file with SHA-256"),
+        (f"{address}/gone.pth", "404"),
         ("http://127.0.0.1:9/resnet18.pth", "ConnectionError"),
     ):
         monkeypatch.setattr(registry, "IMAGENET_URL", url)

@@ -62,13 +62,10 @@ def write_image_set(image_set: ImageSet, path: Path) -> None:
     arrays = _arrays(image_set)
     header = _make_header(image_set, arrays)
     size = len(header) + sum(array.nbytes for array in arrays.values())
-    try:
-        with replacing(path, size, DataError) as temporary, temporary.open("wb") as file:
-            file.write(header)
-            for array in arrays.values():
-                file.write(np.ascontiguousarray(array).reshape(-1).data)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with replacing(path, size, DataError) as temporary, temporary.open("wb") as file:
+        file.write(header)
+        for array in arrays.values():
+            file.write(np.ascontiguousarray(array).reshape(-1).data)
 
 
 def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:

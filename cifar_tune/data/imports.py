@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from cifar_tune import paths
-from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.data.cache import SPLITS, ImageSet, open_image_set, write_image_set
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, LabelledImages
 from cifar_tune.data.formats import read_full_set
@@ -27,8 +26,6 @@ RESERVED_NAMES = (FULL_SET, "bundled")
 FETCH_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 FETCH_BYTES = 170_052_171
 FETCH_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-
-_CACHE_BYTES = 185_000_000
 
 SIZES = (8, 512)
 """The least and the largest height and width in pixels that own images are brought to."""
@@ -114,16 +111,11 @@ def fetch_cifar10(root: Path) -> ImportReport:
         DataError: it cannot be had, is another, or does not fit on the disk; the message names
             the way without network.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        check_disk_space(root, FETCH_BYTES + _CACHE_BYTES, DataError)
-        with download(
-            FETCH_URL, FETCH_SHA256, FETCH_BYTES, root, DataError, _WITHOUT_NETWORK
-        ) as archive:
-            splits, _ = read_full_set(archive)
-            return _keep_full_set(splits, "official binary files (fetched)", root)
-    except OSError as error:
-        raise DataError(f"{root}: cannot be written: {error.strerror or error}") from error
+    with download(
+        FETCH_URL, FETCH_SHA256, FETCH_BYTES, root, DataError, _WITHOUT_NETWORK
+    ) as archive:
+        splits, _ = read_full_set(archive)
+        return _keep_full_set(splits, "official binary files (fetched)", root)
 
 
 def verify_image_set(name: str, root: Path) -> dict[str, bool]:

@@ -1,0 +1,69 @@
+"""A plan counts what is left with what each trial costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from cifar_tune.plan import Costs, StepTimes, Work, freeze_depths, make_plan
+from cifar_tune.study_file import StudySpec, load_study_file, resolve
+
+# A step of 128 images takes 1 s with nothing frozen and 0.2 s with everything frozen; checking 128
+# takes 0.1 s. In the quick profile that is 39.06 steps and 8 checks an epoch.
+COSTS = Costs(0, StepTimes(0.9, 1.0, 1.2, 0.1), 5, StepTimes(0.1, 0.2, 0.4, 0.1))
+
+
+def quick(name: str, *only: str) -> StudySpec:
+    return resolve(load_study_file(name), "quick", only=only)
+
+
+def everything(spec: StudySpec) -> Work:
+    named = [spec.named_config(*one) for one in spec.replicates(0).values()]
+    return Work(tuple(named), len(named), spec.trials)
+
+
+def test_step_times_in_between_are_in_proportion() -> None:
+    assert COSTS.at(0) == COSTS.shallow
+    assert COSTS.at(5) == COSTS.deep
+    assert COSTS.at(2).train_median == pytest.approx(1.0 - 0.8 * 2 / 5)
+    assert Costs(3, COSTS.deep, 3, COSTS.deep).at(3) == COSTS.deep
+
+
+@pytest.mark.parametrize(
+    ("only", "step"),
+    [("transfer/scratch", 1.0), ("transfer/model-a", 0.68), ("transfer/model-b", 0.2)],
+)
+def test_named_trials_cost_what_their_freeze_depth_does(only: str, step: float) -> None:
+    spec = quick("transfer", only)
+    plan = make_plan(spec, everything(spec), COSTS)
+    assert (plan.named, plan.sampled, plan.epochs_most) == (1, 0, 5)
+    assert plan.seconds_expected == pytest.approx(5 * (step * 5000 / 128 + 8 * 0.1))
+
+
+def test_sampled_trials_cost_the_middle_of_the_depths_that_are_searched() -> None:
+    spec = quick("freeze-depth")
+    alone = Work((), 0, 8)
+    plan = make_plan(spec, alone, COSTS)
+    epoch = 0.6 * 5000 / 128 + 8 * 0.1
+    # Of 24 epochs the median pruner may save 8, after two each, and aims at half of them.
+    assert (plan.epochs_least, plan.epochs_expected, plan.epochs_most) == (16, 20, 24)
+    assert plan.seconds_expected == pytest.approx(20 * epoch)
+    assert plan.seconds_saved_most == pytest.approx(8 * epoch)
+    assert plan.seconds_least < plan.seconds_expected < plan.seconds_most
+    slowest = 1.2 * 5000 / 128 + 8 * 0.1 * 1.2
+    assert plan.seconds_most == pytest.approx(24 * slowest)
+
+
+@pytest.mark.parametrize(
+    ("name", "only", "depths"),
+    [
+        ("dropout", (), (0, 0)),
+        ("transfer", (), (0, 5)),
+        ("transfer", ("transfer/model-a",), (2, 2)),
+        ("joint", (), (0, 5)),
+        ("joint", ("joint/model-b",), (5, 5)),
+    ],
+)
+def test_only_depths_that_occur_are_measured(
+    name: str, only: tuple[str, ...], depths: tuple[int, int]
+) -> None:
+    assert freeze_depths(quick(name, *only)) == depths
