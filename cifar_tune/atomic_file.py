@@ -41,12 +41,15 @@ def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterat
 
 
 def check_disk_space(folder: Path, size: int, error_type: type[CifarTuneError]) -> None:
-    """Check that ``size`` bytes fit on the disk of ``folder``, which exists.
+    """Check that ``size`` bytes fit on the disk where ``folder`` is or would be made.
 
     Raises:
         error_type: they do not; the message has both figures.
     """
-    free = shutil.disk_usage(folder).free
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
     if free < size:
         raise error_type(
             f"{folder}: {free / 1e6:,.0f} MB are free on this disk, {size / 1e6:,.0f} MB are needed"

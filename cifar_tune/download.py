@@ -34,6 +34,7 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise error_type(f"{folder}: cannot be written: {error.strerror}") from error
+    # For the file and for what is made of it.
     check_disk_space(folder, 2 * size, error_type)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
         bar = sys.stderr.isatty()

@@ -20,7 +20,8 @@ from optuna.trial import TrialState
 
 from cifar_tune import paths
 from cifar_tune import storage as stored
-from cifar_tune.errors import CifarTuneError, NonFiniteLossError, TrialFailedError
+from cifar_tune.atomic_file import check_disk_space
+from cifar_tune.errors import CifarTuneError, NonFiniteLossError, TrialFailedError, WeightsError
 from cifar_tune.facts import git_commit, software
 from cifar_tune.lease import Lease, hold_lease
 from cifar_tune.plan import Plan, Work, make_plan
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
     from cifar_tune.data.source import SearchData
     from cifar_tune.weights.registry import Weights
+
+
+KEPT_WEIGHTS_BYTES = 46_000_000
+"""At most, of one trial: the file has the 11.2 to 11.3 million parameters as float32."""
 
 
 class Observer(Protocol):
@@ -128,6 +133,7 @@ def run_study(
     Raises:
         StudyMismatchError: the stored study was made with other settings.
         StorageError: the database cannot be opened or written.
+        WeightsError: the weights that are to be kept do not fit on the disk.
         InputError: another process runs this study.
         TrialFailedError: a trial ended with an error; it is stored, and will be run again.
     """
@@ -137,6 +143,7 @@ def run_study(
         # All that can be refused is refused before the first byte is written.
         existing = stored.find_study(stored.open_to_read(location), spec.study_name)
         stored.check_definition(existing, spec, seed, digests)
+        _check_room_for_weights(spec, location, remaining_work(spec, existing, more_trials))
         storage = stored.open_to_write(location)
         study = stored.create_study(storage, spec.study_name)
         with hold_lease(storage.engine, study._study_id, spec.study_name) as lease:
@@ -165,6 +172,12 @@ def remaining_work(spec: StudySpec, study: optuna.Study | None, more_trials: int
     sampled = stored.count_sampled(study) if study is not None else 0
     to_sample = max(spec.trials - sampled, 0) if more_trials is None else more_trials
     return Work(tuple(left), len(wanted), to_sample)
+
+
+def _check_room_for_weights(spec: StudySpec, location: StorageLocation, work: Work) -> None:
+    if spec.keep_weights == "named":
+        folder = paths.kept_weights_file(location.path, spec.study_name, 0).parent
+        check_disk_space(folder, len(work.named) * KEPT_WEIGHTS_BYTES, WeightsError)
 
 
 def _run_remaining(run: _Run, more_trials: int | None) -> bool:

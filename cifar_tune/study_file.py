@@ -89,10 +89,14 @@ class StudySpec:
         """The full configuration of a named trial."""
         return self.config(named.params, seed, named.settings.given())
 
-    def weights(self) -> set[str]:
-        """Names of the pretrained weights that its trials start from."""
+    def weights(self, more_trials: int | None = None) -> set[str]:
+        """Names of the pretrained weights that its trials start from.
+
+        Args:
+            more_trials: how many are sampled, if not as many as the study file states.
+        """
         needed = {self.named_config(named, seed=0).weights for named in self.named}
-        if self.trials:
+        if self.trials if more_trials is None else more_trials:
             needed.add(self.protocol.weights)
         return needed - {"none"}
 

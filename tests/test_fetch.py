@@ -105,7 +105,7 @@ def test_fetch_from_a_server_that_does_not_answer(
 def test_fetch_onto_a_full_disk(archive: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive.unlink()  # what is not asked for cannot be missed
     monkeypatch.setattr(atomic_file.shutil, "disk_usage", lambda _: FullDisk())
-    fetch_fails(root, r"0 MB are free on this disk, 185 MB are needed")
+    fetch_fails(root, r"0 MB are free on this disk, 1 MB are needed")
 
 
 def test_fetched_archive_that_is_not_cifar10(

@@ -83,6 +83,8 @@ def test_override_values_are_toml_or_text(text: str, value: object) -> None:
         (["--trials", "many"], "'many' is not a valid integer"),
         (["--device", "cuda:99"], "CUDA device"),
         (["--device", "tpu"], "expected auto, cpu, mps, cuda or cuda:N"),
+        (["--only", "p=0.1"], "--only p=0.1: expected a named trial: dropout/p=0.1"),
+        (["--only", "dropout/p=0.1", "--trials", "2"], "expected one of the two"),
     ],
 )
 @pytest.mark.parametrize("command", ["plan", "run"])
@@ -316,6 +318,13 @@ def test_faults_of_a_protocol(cli: Cli, tmp_path: Path, old: str, new: str, comp
     answer = cli("study", "show", str(path))
     assert answer.code == 2
     assert re.search(complaint, answer.err), answer.err
+
+
+def test_more_trials_of_a_study_that_searches_nothing(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("study", "run", "transfer", "--trials", "2")
+    assert answer.code == 2
+    assert "--trials 2: transfer searches nothing" in answer.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_search_needs_sampler_and_pruner(cli: Cli, tmp_path: Path) -> None:

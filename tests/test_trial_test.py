@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import sqlite3
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,17 @@ def test_weights_that_were_not_kept(cli: Cli) -> None:
     assert answer.code == 2
     assert "its weights were not kept" in answer.err
     assert not KEPT.exists()
+
+
+def test_no_room_for_the_weights_is_said_before_anything_is_trained(
+    cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 40_000_000))
+    answer = cli("study", "run", study, *RUN)
+    assert answer.code == 2
+    assert "40 MB are free on this disk, 46 MB are needed" in answer.err
+    assert not Path("storage").exists()
 
 
 def test_no_module_of_the_search_can_reach_the_test_images() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections import namedtuple
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -304,9 +306,6 @@ def test_truncated_files(cli: Cli, tmp_path: Path, state: dict[str, Tensor], sav
 
 
 def test_no_room_on_the_disk(cli: Cli, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-    from collections import namedtuple
-
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 10**6))
     assert "1 MB are free on this disk, 45 MB are needed" in refusal(cli, saved)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cifar_tune import paths, tables
 from cifar_tune.commands.shared import make_console, print_json, read_overrides, read_stored
-from cifar_tune.errors import StudyFileError
+from cifar_tune.errors import InputError, StudyFileError
 from cifar_tune.progress import Bars, PlainLines
 from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.study_file import (
@@ -166,7 +166,7 @@ def run_study(name: str, options: StudyOptions) -> int:
     ready = _prepare(name, options)
     data = load_search_data(ready.spec.protocol.data, ready.root)
     data.check(example_config(ready.spec))
-    weights = load_weights(ready.spec.weights(), ready.root)
+    weights = load_weights(ready.spec.weights(options.trials), ready.root)
     console = make_console(to_stderr=options.as_json)
     _print_header(console, ready)
 
@@ -200,6 +200,10 @@ def _prepare(name: str, options: StudyOptions) -> Prepared:
     loaded = load_study_file(name)
     location = locate_storage(options.storage)
     overrides = read_overrides(options.epochs, options.settings)
+    if options.trials and options.only:
+        raise InputError("--only and --trials: expected one of the two; --only samples nothing")
+    if options.trials and not loaded.content.space.ranges():
+        raise InputError(f"--trials {options.trials}: {loaded.name} searches nothing; expected 0")
     if options.profile is not None:  # an error in it is found before PyTorch is imported
         resolve(loaded, options.profile, overrides, options.seeds, options.only)
 
@@ -254,6 +258,12 @@ def _print_header(console: Console, ready: Prepared) -> None:
     spec = ready.spec
     console.print(Text.assemble((spec.study_name, "bold"), f"  {spec.title}"))
     console.print(f"profile {spec.profile_name}: {ready.reason}")
+    protocol, weights = spec.protocol, ", ".join(sorted(spec.weights())) or "none"
+    console.print(
+        f"images {protocol.data}: {protocol.train_images:,} / {protocol.validation_images:,} at "
+        f"{protocol.input_size} px, split {protocol.split}; pretrained weights: {weights}",
+        soft_wrap=True,
+    )
     console.print(
         f"device {describe_device(ready.device)}, storage {ready.location}",
         soft_wrap=True,

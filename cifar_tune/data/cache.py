@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from cifar_tune.atomic_file import replacing
-from cifar_tune.data.cifar10 import FULL_SET_DIGESTS, LabelledImages, UInt8Array
+from cifar_tune.data.cifar10 import FULL_SET, FULL_SET_DIGESTS, LabelledImages, UInt8Array
 from cifar_tune.data.printable import printable
 from cifar_tune.errors import DataError
 
@@ -168,7 +168,7 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[ImageSet, dict[str, _Tens
         raise _fault(path, f"is not of the format {FORMAT!r}")
     if image_set.name != path.stem or set(image_set.digests) != set(tensors):
         raise _fault(path, f"is the image set {printable(image_set.name)} under another name")
-    if image_set.name == "cifar10" and image_set.digests != FULL_SET_DIGESTS:
+    if image_set.name == FULL_SET and image_set.digests != FULL_SET_DIGESTS:
         raise _fault(path, "is not CIFAR-10: its digests are others")
     return image_set, tensors
 

@@ -29,6 +29,9 @@ CLASSES = (
 IMAGE_SIZE = 32
 """Height and width of an image in pixels."""
 
+FULL_SET = "cifar10"
+"""What the full set is called in study files and on the disk."""
+
 FULL_SET_DIGESTS = {
     "train images": "9d5c2eddadb0deff02c14c350c0385aab7b1d5ff1edfeb4997c8dc8644960111",
     "train labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
