@@ -36,7 +36,8 @@ class PlainLines:
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
         """Print the trial's parameters."""
         self._label, self._epochs = trial_label(trial), config.epochs
-        self._print(f"{self._label}  begins: {format_params({**trial.params, **trial.settings})}")
+        values = format_params({**trial.params, **trial.settings})
+        self._print(f"{self._label}  begins" + (f": {values}" if values else ""))
 
     def stepped(self, done: int) -> None:
         """Steps are too many to print."""

@@ -188,9 +188,10 @@ def print_outcome(
     if outcome.best is not None and outcome.best.val_accuracy is not None:
         best, accuracy = outcome.best, outcome.best.val_accuracy
         error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
+        values = format_params({**best.params, **best.settings})
         console.print(
-            f"Best: {trial_label(best)}, validation accuracy "
-            f"{format_accuracy(accuracy)} ({format_params({**best.params, **best.settings})})",
+            f"Best: {trial_label(best)}, validation accuracy {format_accuracy(accuracy)}"
+            + (f" ({values})" if values else ""),
             style="bold",
         )
         console.print(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copies import Full, stand_in
 
 from cifar_tune import bench
 from cifar_tune.cli import main
@@ -95,6 +96,18 @@ def make_config() -> Callable[..., TrialConfig]:
         return spec.config(params, seed)
 
     return make
+
+
+@pytest.fixture
+def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Full:
+    """A small set of real images that stands for the full CIFAR-10."""
+    return stand_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder of imported images and weights; not there yet."""
+    return tmp_path / "root"
 
 
 @pytest.fixture

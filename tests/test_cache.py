@@ -16,7 +16,6 @@ from copies import (
     Full,
     FullDisk,
     files_below,
-    stand_in,
     write_npz,
 )
 from safetensors.numpy import load_file
@@ -31,16 +30,6 @@ from cifar_tune.data.imports import (
     verify_image_set,
 )
 from cifar_tune.errors import DataError
-
-
-@pytest.fixture
-def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Full:
-    return stand_in(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from copies import (
     FullDisk,
     binary_files,
     files_below,
-    stand_in,
     with_pixel,
     write_tar,
 )
@@ -25,16 +24,6 @@ from cifar_tune.data.imports import (
     fetch_cifar10,
 )
 from cifar_tune.errors import DataError
-
-
-@pytest.fixture
-def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Full:
-    return stand_in(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from copies import (
     cut,
     npm_files,
     python_files,
-    stand_in,
     with_pixel,
     write_folder,
     write_image_folder,
@@ -35,16 +34,6 @@ from cifar_tune.data.imports import (
     verify_image_set,
 )
 from cifar_tune.errors import DataError
-
-
-@pytest.fixture
-def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Full:
-    return stand_in(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
 
 
 def keras(part: LabelledImages) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,6 @@ from copies import (
     png,
     python2_pickle,
     python_files,
-    stand_in,
     with_pixel,
     write_folder,
     write_image_folder,
@@ -37,16 +36,6 @@ from cifar_tune.data.imports import (
     import_cifar10,
 )
 from cifar_tune.errors import DataError
-
-
-@pytest.fixture
-def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Full:
-    return stand_in(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
 
 
 class Bad(NamedTuple):

@@ -120,7 +120,7 @@ def fetch_weights(root: Path) -> Weights:
     Raises:
         WeightsError: there is no network, or what came is not the file with the pinned digest.
     """
-    way_round = "cifar-tune weights import PATH takes a copy of the file"
+    way_round = "without network, `cifar-tune weights import PATH` takes a copy from the disk"
     with download(
         IMAGENET_URL, IMAGENET_SHA256, IMAGENET_BYTES, root, WeightsError, way_round
     ) as path:
