@@ -120,7 +120,7 @@ def train_epoch(
         NonFiniteLossError: with the first step whose loss is not finite.
     """
     set_training(model, config)
-    tally = _Tally(split, config)
+    tally = _Tally(model, split, config)
     for images, labels in training_batches(split, config, epoch):
         loss, correct = train_step(model, optimizer, images, labels)
         tally.add(loss, correct, len(labels))
@@ -137,7 +137,7 @@ def evaluate(
 ) -> Totals:
     """Loss and accuracy on a split, in evaluation mode."""
     model.eval()
-    tally = _Tally(split, config)
+    tally = _Tally(model, split, config)
     for images, labels in validation_batches(split, config, epoch):
         logits = model(images)
         loss = functional.cross_entropy(logits, labels)
@@ -153,10 +153,10 @@ class _Tally:
     pins the heap between the large ones that come and go, and memory grew by 10 MB a step.
     """
 
-    def __init__(self, split: DeviceSplit, config: TrialConfig) -> None:
+    def __init__(self, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> None:
         batches = -(-len(split) // config.batch_size)
-        device = split.labels.device
-        self._losses = torch.zeros(batches, device=device)
+        device, dtype = split.labels.device, next(model.parameters()).dtype
+        self._losses = torch.zeros(batches, dtype=dtype, device=device)
         self._right = torch.zeros(batches, dtype=torch.int64, device=device)
         self._sizes: list[int] = []
 

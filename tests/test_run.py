@@ -174,7 +174,7 @@ def test_interrupted_and_continued_equals_uninterrupted(
     steps_left = [16]
 
     def interrupt(*arguments: Any, **options: Any) -> Any:
-        observer = arguments[4]
+        observer = arguments[5]
         stepped = observer.stepped
 
         def count(done: int) -> None:
