@@ -49,10 +49,29 @@ def kept_weights_file(database: Path | None, study_name: str, number: int) -> Pa
     Args:
         database: the SQLite file; None for another kind of database takes the default's place.
     """
+    return _trial_folder(database, "weights", study_name) / f"trial-{number}.safetensors"
+
+
+def predictions_file(database: Path | None, study_name: str, number: int, split: str) -> Path:
+    """What a trial says of each image of a split, ``validation`` or ``test``; kept likewise."""
+    folder = _trial_folder(database, "predictions", study_name)
+    return folder / f"trial-{number}-{split}.safetensors"
+
+
+def report_file(database: Path | None, name: str) -> Path:
+    """The report of a study, or one that has a name of its own."""
     file = STORAGE_FILE if database is None else database
-    # A study's name has colons, which not every file system takes.
-    folder = re.sub(r"[^A-Za-z0-9._=,-]+", "_", study_name)
-    return file.with_name(f"{file.stem}-weights") / folder / f"trial-{number}.safetensors"
+    return file.with_name("reports") / f"{_file_name(name)}.html"
+
+
+def _trial_folder(database: Path | None, kind: str, study_name: str) -> Path:
+    file = STORAGE_FILE if database is None else database
+    return file.with_name(f"{file.stem}-{kind}") / _file_name(study_name)
+
+
+def _file_name(study_name: str) -> str:
+    """A study's name without what not every file system takes, such as its colons."""
+    return re.sub(r"[^A-Za-z0-9._=,-]+", "_", study_name)
 
 
 def is_checkout() -> bool:

@@ -20,6 +20,7 @@ from cifar_tune.data.source import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.ledger import record_test_read
 from cifar_tune.model import build_model
+from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TestResult, TrialConfig
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.trainer import evaluate
@@ -59,13 +60,15 @@ def test_trial(
             "study file's profile says which are"
         )
     classes, test, digest = _open_test_split(config, trial.user_attrs["facts"], root)
-    model = build_model(config, classes)
+    model = build_model(config, len(classes))
     load_model(model, paths.kept_weights_file(location.path, study_name, trial.number), sha256)
     unchanged = dataclasses.replace(config, augment_validation=False)
     whole = Subset(test, np.arange(len(test)))
-    totals = evaluate(
+    found = evaluate(
         model.to(device), place(whole, unchanged, device), unchanged, 0, lambda _done: None
     )
+    logits = found.logits.float().cpu().numpy()
+    made = make_predictions(classes, whole.rows, test.images, test.labels, logits)
     result = TestResult(
         study_name=study_name,
         trial=trial.number,
@@ -74,11 +77,13 @@ def test_trial(
         weights_sha256=sha256,
         test_sha256=digest,
         images=len(test),
-        accuracy=totals.accuracy,
-        loss=totals.loss,
+        accuracy=found.accuracy,
+        loss=found.loss,
     )
     with explain_errors(location):
         record_test_read(stored.open_to_write(location).engine, result, command)
+    path = paths.predictions_file(location.path, study_name, trial.number, "test")
+    save_predictions(made, path)
     return result
 
 
@@ -102,10 +107,11 @@ def _find(study: optuna.Study, trial_name: str) -> FrozenTrial:
 
 def _open_test_split(
     config: TrialConfig, facts: dict[str, object], root: Path
-) -> tuple[int, LabelledImages, str]:
-    """Number of classes, test images, and the SHA-256 of their bytes."""
+) -> tuple[tuple[str, ...], LabelledImages, str]:
+    """Names of the classes, test images, and the SHA-256 of their bytes."""
     if config.data == "bundled":
-        test, classes = read_bundled("test"), len(CLASSES)
+        test = read_bundled("test")
+        classes: tuple[str, ...] = CLASSES
     else:
         found = open_imported(config.data, root, ("test",))
         trained_on = facts["data_digests"]
@@ -113,7 +119,7 @@ def _open_test_split(
             raise DataError(f"images {config.data}: are not those that the trial learnt from")
         if "test" not in found.splits:
             raise DataError(f"images {config.data}: have no test split")
-        test, classes = found.splits["test"], len(found.classes)
+        test, classes = found.splits["test"], found.classes
         now = {f"test {kind}": digest for kind, digest in test.digests().items()}
         if not now.items() <= found.digests.items():
             raise DataError(f"images {config.data}: the test images are damaged; import them again")

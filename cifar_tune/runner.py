@@ -269,10 +269,16 @@ def _train(run: _Run, trial: optuna.Trial, config: TrialConfig) -> None:
         run.observer.stepped(done)
 
     is_kept = is_named and run.spec.keep_weights == "named"
-    path = paths.kept_weights_file(run.location.path, run.study.study_name, trial.number)
-    weights = run.weights.get(config.weights)
+    place = (run.location.path, run.study.study_name, trial.number)
     result = run_trial(
-        config, run.data, weights, run.device, on_epoch, on_step, path if is_kept else None
+        config,
+        run.data,
+        run.weights.get(config.weights),
+        run.device,
+        on_epoch,
+        on_step,
+        keep=paths.kept_weights_file(*place) if is_kept else None,
+        predictions=paths.predictions_file(*place, "validation") if is_named else None,
     )
     stored.record_result(run.study, trial, result)
 

@@ -33,6 +33,21 @@ class Totals:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class Evaluation(Totals):
+    """What a model made of a split: ``logits``, float [N, number of classes] on its device."""
+
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The epochs that were trained, and the evaluation on the validation images after the last."""
+
+    epochs: tuple[EpochMetrics, ...]
+    last: Evaluation
+
+
 def fit(
     model: nn.Module,
     train: DeviceSplit,
@@ -40,7 +55,7 @@ def fit(
     config: TrialConfig,
     on_epoch: OnEpoch,
     on_step: OnStep,
-) -> tuple[EpochMetrics, ...]:
+) -> Fitted:
     """Train as the assignment did: cross-entropy, Adam, cosine learning rate stepped each epoch.
 
     Args:
@@ -76,7 +91,7 @@ def fit(
         )
         if not on_epoch(history[-1]):
             break
-    return tuple(history)
+    return Fitted(tuple(history), evaluated)
 
 
 def make_optimizer(model: nn.Module, config: TrialConfig) -> Optimizer:
@@ -134,16 +149,24 @@ def train_epoch(
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, split: DeviceSplit, config: TrialConfig, epoch: int, on_step: OnStep
-) -> Totals:
-    """Loss and accuracy on a split, in evaluation mode."""
+) -> Evaluation:
+    """Loss, accuracy and logits on a split, in evaluation mode."""
     model.eval()
     tally = _Tally(model, split, config)
+    kept: Tensor | None = None
+    done = 0
     for images, labels in validation_batches(split, config, epoch):
         logits = model(images)
         loss = functional.cross_entropy(logits, labels)
         tally.add(loss, (logits.argmax(dim=1) == labels).sum(), len(labels))
+        if kept is None:  # for the reason that _Tally gives
+            kept = logits.new_empty(len(split), logits.shape[1])
+        kept[done : done + len(labels)] = logits
+        done += len(labels)
         on_step(config.steps + tally.batches)
-    return tally.totals()
+    assert kept is not None, "a split has at least one image"
+    totals = tally.totals()
+    return Evaluation(totals.loss, totals.accuracy, kept)
 
 
 class _Tally:

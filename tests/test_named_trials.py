@@ -219,7 +219,7 @@ def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, nam
                 )
             checked.append(done)
 
-    history = fit(ours, train, validation, config, lambda _metrics: True, compare)
+    history = fit(ours, train, validation, config, lambda _metrics: True, compare).epochs
     assert len(checked) == len(expected) == config.steps * config.epochs
     for metrics in history:
         losses = [step.loss for step in expected][: metrics.epoch * config.steps][-config.steps :]

@@ -1,0 +1,112 @@
+"""What a finished trial says of each image of a split, kept in a file beside the database.
+
+Statistics need it: two models are compared on the same images, so what matters of a finite
+evaluation set is how often they differ on one image. Reports need it too, and need no image set.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from cifar_tune.atomic_file import replacing
+from cifar_tune.errors import StorageError
+
+MOST_WRONG = 24
+"""How many images are kept with the predictions: those with the highest loss."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A trial's answers on ``N`` images of a split.
+
+    Attributes:
+        classes: names in the order of the labels.
+        rows: int64 [N], of the images in the part of the image set that they come from; in no two
+            places the same.
+        labels: int64 [N].
+        logits: float32 [N, number of classes].
+        most_wrong: int64 [M], places in the split, the highest loss first.
+        images: uint8 [M, 3, H, H], the images of ``most_wrong``.
+    """
+
+    classes: tuple[str, ...]
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+    most_wrong: npt.NDArray[np.int64]
+    images: npt.NDArray[np.uint8]
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Bool [N], which images were classified rightly."""
+        right: npt.NDArray[np.bool_] = self.logits.argmax(axis=1) == self.labels
+        return right
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of the images classified rightly."""
+        return int(self.correct.sum()) / len(self.labels)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Float64 [N, number of classes], the softmax of the logits."""
+        shifted = np.exp(self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True))
+        found: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+        return found
+
+
+def make_predictions(
+    classes: tuple[str, ...],
+    rows: npt.NDArray[np.int64],
+    pool_images: npt.NDArray[np.uint8],
+    pool_labels: npt.NDArray[np.integer],
+    logits: npt.NDArray[np.float32],
+) -> Predictions:
+    """Predictions on the images ``pool_images[rows]``, with the most wrong of them."""
+    labels = pool_labels[rows].astype(np.int64)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    most_wrong = np.argsort(-loss, kind="stable")[:MOST_WRONG]
+    images = pool_images[rows[most_wrong]]
+    return Predictions(classes, rows.astype(np.int64), labels, logits, most_wrong, images)
+
+
+def save_predictions(predictions: Predictions, path: Path) -> None:
+    """Write predictions to a file that appears whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    arrays = {key: np.ascontiguousarray(value) for key, value in vars(predictions).items()
+              if key != "classes"}  # fmt: skip
+    metadata = {"classes": json.dumps(predictions.classes)}
+    size = sum(array.nbytes for array in arrays.values())
+    with replacing(path, size, StorageError) as temporary:
+        try:
+            save_file(arrays, temporary, metadata=metadata)
+        except SafetensorError as error:  # e.g. a full disk, without its error number
+            raise StorageError(f"{path}: cannot be written: {error}") from error
+
+
+def load_predictions(path: Path) -> Predictions | None:
+    """Read predictions; None where there is no such file.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            classes = tuple(json.loads(file.metadata()["classes"]))
+        return Predictions(classes=classes, **arrays)
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{path}: holds no predictions: {error}") from error
