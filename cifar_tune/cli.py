@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from cifar_tune import __version__
 from cifar_tune.errors import CifarTuneError
+from cifar_tune.options import options
 
 INTERRUPTED = 130
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,78 +40,6 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code or 0)
 
 
-def _options(*names: str) -> Callable[[Command], Command]:
-    """Attach options that several commands share, in the order of ``names``."""
-
-    def attach(command: Command) -> Command:
-        for name in reversed(names):
-            command = _SHARED[name](command)
-        return command
-
-    return attach
-
-
-_SHARED: dict[str, Callable[[Any], Any]] = {
-    "profile": click.option(
-        "--profile", metavar="NAME", help="Profile of the study file; by default the machine's."
-    ),
-    "trials": click.option(
-        "--trials",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Sample N trials more, instead of filling up to the number in the study file.",
-    ),
-    "seeds": click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Replicates of each named trial, by seed.",
-    ),
-    "only": click.option(
-        "--only",
-        multiple=True,
-        metavar="NAME",
-        help="Run only this named trial, and sample none. May be repeated.",
-    ),
-    "epochs": click.option(
-        "--epochs",
-        type=int,
-        metavar="N",
-        help="Epochs of a trial, the same as --set epochs=N; makes a study of its own.",
-    ),
-    "set": click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change a key of the protocol; makes a study of its own. May be repeated.",
-    ),
-    "seed": click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="The study's seed, from which all others derive; 0 unless stored otherwise.",
-    ),
-    "device": click.option(
-        "--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N.  [default: auto]"
-    ),
-    "storage": click.option(
-        "--storage",
-        metavar="PATH|URL",
-        help="Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db.",
-    ),
-    "data-dir": click.option(
-        "--data-dir",
-        type=click.Path(path_type=Path),
-        metavar="FOLDER",
-        help="Imported images and weights; else $CIFAR_TUNE_DATA, else the user's cache.",
-    ),
-    "json": click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
-    ),
-}
-
-
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: cifar-tune study run dropout",
@@ -132,7 +58,7 @@ def study() -> None:
 
 
 @study.command("list", epilog="Example: cifar-tune study list")
-@_options("storage", "json")
+@options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files: those in ./studies, then those that come with the package."""
     from cifar_tune.commands import study as study_commands
@@ -142,8 +68,8 @@ def study_list(storage: str | None, as_json: bool) -> None:
 
 @study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
 @click.argument("name")
-@_options("profile", "epochs", "set", "storage", "json")
-def study_show(name: str, **options: Any) -> None:
+@options("profile", "epochs", "set", "storage", "json")
+def study_show(name: str, **given: Any) -> None:
     """Show a study file and what the storage holds of it.
 
     NAME is the name of a study file or its path. With --epochs or --set, only the study of its
@@ -151,12 +77,12 @@ def study_show(name: str, **options: Any) -> None:
     """
     from cifar_tune.commands import study as study_commands
 
-    study_commands.show_study(name, **options)
+    study_commands.show_study(name, **given)
 
 
 @study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")
 @click.argument("name")
-@_options(
+@options(
     "profile",
     "trials",
     "seeds",
@@ -169,19 +95,19 @@ def study_show(name: str, **options: Any) -> None:
     "data-dir",
     "json",
 )
-def study_plan(name: str, **options: Any) -> None:
+def study_plan(name: str, **given: Any) -> None:
     """Measure this machine for a few seconds and say what a run would do and how long it takes.
 
     NAME is the name of a study file or its path.
     """
     from cifar_tune.commands import study as study_commands
 
-    study_commands.plan_study(name, study_commands.StudyOptions(**options))
+    study_commands.plan_study(name, study_commands.StudyOptions(**given))
 
 
 @study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
 @click.argument("name")
-@_options(
+@options(
     "profile",
     "trials",
     "seeds",
@@ -194,14 +120,14 @@ def study_plan(name: str, **options: Any) -> None:
     "data-dir",
     "json",
 )
-def study_run(name: str, **options: Any) -> None:
+def study_run(name: str, **given: Any) -> None:
     """Run what is left of a study: its named trials first, then its search.
 
     NAME is the name of a study file or its path. Run again to continue; Ctrl-C stops cleanly.
     """
     from cifar_tune.commands import study as study_commands
 
-    sys.exit(study_commands.run_study(name, study_commands.StudyOptions(**options)))
+    sys.exit(study_commands.run_study(name, study_commands.StudyOptions(**given)))
 
 
 # --- trials and test images ---------------------------------------------------------------------
@@ -214,26 +140,98 @@ def trial() -> None:
 
 @trial.command("test", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
 @click.argument("name")
-@click.argument("trial_name", metavar="TRIAL")
-@_options("profile", "epochs", "set", "device", "storage", "data-dir", "json")
-def trial_test(name: str, trial_name: str, **options: Any) -> None:
+@click.argument("trial_name", metavar="[TRIAL]", required=False)
+@options("profile", "epochs", "set", "device", "storage", "data-dir", "json")
+def trial_test(name: str, trial_name: str | None, **given: Any) -> None:
     """Evaluate a finished trial, whose weights were kept, on the test images.
 
-    NAME is the name of a study file or its path, TRIAL the trial's number or full name. Every such
-    read is written to a ledger before the figure is shown: cifar-tune test-reads.
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
+    every named trial that was not tested yet. Every such read is written to a ledger before the
+    figure is shown: cifar-tune test-reads.
     """
     from cifar_tune.commands import trial as trial_commands
 
-    trial_commands.test_trial(name, trial_name, **options)
+    trial_commands.test_trials(name, trial_name, **given)
 
 
 @app.command("test-reads", epilog="Example: cifar-tune test-reads")
-@_options("storage", "json")
+@options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:
     """List every time that the test images were read: when, for which trial, what came out."""
     from cifar_tune.commands import trial as trial_commands
 
     trial_commands.show_test_reads(storage, as_json=as_json)
+
+
+# --- reports ------------------------------------------------------------------------------------
+
+
+@app.command("report", epilog="Example: cifar-tune report dropout")
+@click.argument("name")
+@options("profile", "epochs", "set", "storage", "data-dir", "json")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the same numbers as CSV, one a line.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write the HTML file; by default beside the database, in reports/.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write each figure as a static file too; needs cifar-tune[figures] and Chrome.",
+)
+@click.option(
+    "--figure-format",
+    type=click.Choice(["svg", "png"]),
+    default="svg",
+    show_default=True,
+    help="Of the files of --figures.",
+)
+@click.option(
+    "--study", metavar="NAME", help="activations: the study; by default one with weights."
+)
+@click.option("--trial", metavar="TRIAL", help="activations: its number or full name.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="INDEX|PATH",
+    help="activations: a test image or a file; by default a ship and a cat. May be repeated.",
+)
+@click.option(
+    "--layer", "layers", multiple=True, metavar="LAYER", help="activations: one layer more."
+)
+def report(name: str, **given: Any) -> None:
+    """Write what the storage holds of a study as one HTML file that needs no network.
+
+    NAME is the name of a study file or its path, or activations: feature maps of a trained trial.
+    Claims that the study file makes are judged. With --json or --csv, the numbers are printed
+    instead.
+    """
+    from cifar_tune.commands import report as report_commands
+
+    report_commands.report(name, report_commands.ReportOptions(**given))
+
+
+@app.command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=20),
+    default=1000,
+    show_default=True,
+    help="Simulated studies for each figure.",
+)
+@options("json")
+def calibrate(rounds: int, as_json: bool) -> None:
+    """Simulate studies whose truth is known and print how often intervals and verdicts are right.
+
+    Ends with 1 if one of the figures is not what it should be.
+    """
+    from cifar_tune.commands import calibrate as calibrate_commands
+
+    sys.exit(calibrate_commands.calibrate(rounds, as_json=as_json))
 
 
 # --- data and machine ---------------------------------------------------------------------------
@@ -245,7 +243,7 @@ def data() -> None:
 
 
 @data.command("status", epilog="Example: cifar-tune data status")
-@_options("data-dir", "json")
+@options("data-dir", "json")
 def data_status(data_dir: Path | None, as_json: bool) -> None:
     """Check the bundled images by digest and list those that were imported."""
     from cifar_tune.commands import data as data_commands
@@ -254,7 +252,7 @@ def data_status(data_dir: Path | None, as_json: bool) -> None:
 
 
 @data.command("fetch", epilog="Example: cifar-tune data fetch")
-@_options("data-dir")
+@options("data-dir")
 def data_fetch(data_dir: Path | None) -> None:
     """Download the full CIFAR-10 (170 MB, its authors' binary archive) and import it."""
     from cifar_tune.commands import data as data_commands
@@ -275,7 +273,7 @@ def data_fetch(data_dir: Path | None) -> None:
     metavar="PIXELS",
     help="With --name: height and width to keep them at.",
 )
-@_options("data-dir")
+@options("data-dir")
 def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) -> None:
     """Bring in the full CIFAR-10, or with --name images of your own, from PATH.
 
@@ -293,7 +291,7 @@ def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) 
 
 @data.command("verify", epilog="Example: cifar-tune data verify")
 @click.argument("name", default="cifar10")
-@_options("data-dir")
+@options("data-dir")
 def data_verify(name: str, data_dir: Path | None) -> None:
     """Hash imported images again and compare with the digests that they were imported with.
 
@@ -310,7 +308,7 @@ def weights() -> None:
 
 
 @weights.command("status", epilog="Example: cifar-tune weights status")
-@_options("data-dir", "json")
+@options("data-dir", "json")
 def weights_status(data_dir: Path | None, as_json: bool) -> None:
     """List pretrained weights of ResNet-18: in the package, imported, and ImageNet's."""
     from cifar_tune.commands import weights as weights_commands
@@ -319,7 +317,7 @@ def weights_status(data_dir: Path | None, as_json: bool) -> None:
 
 
 @weights.command("fetch", epilog="Example: cifar-tune weights fetch")
-@_options("data-dir")
+@options("data-dir")
 def weights_fetch(data_dir: Path | None) -> None:
     """Download torchvision's ImageNet weights of ResNet-18 (47 MB), checked by digest."""
     from cifar_tune.commands import weights as weights_commands
@@ -334,7 +332,7 @@ def weights_fetch(data_dir: Path | None) -> None:
     metavar="NAME",
     help="What study files call them; by default imagenet for torchvision's file, else its name.",
 )
-@_options("data-dir")
+@options("data-dir")
 def weights_import(path: Path, name: str | None, data_dir: Path | None) -> None:
     """Bring in a state dict of torchvision's ResNet-18 from PATH, safetensors or .pth.
 
@@ -349,7 +347,7 @@ def weights_import(path: Path, name: str | None, data_dir: Path | None) -> None:
 @click.option(
     "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Epochs of each."
 )
-@_options("device", "json")
+@options("device", "json")
 def bench(rounds: int, device: str | None, as_json: bool) -> None:
     """Time a training epoch against the plain torchvision loop, in turn, on this machine.
 

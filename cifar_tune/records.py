@@ -11,6 +11,9 @@ from typing import Any, Literal
 HYPERPARAMETERS = ("dropout_rate", "learning_rate", "augmentation_strength", "freeze_depth")
 """What a study may search over."""
 
+QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
+"""What reports state of a trial, and claims compare."""
+
 Split = Literal["fixed", "plain", "stratified"]
 Head = Literal["linear", "dropout", "mlp"]
 FrozenBatchNorm = Literal["batch", "running"]
@@ -187,9 +190,12 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """A stored study: its name, its trials in order, and the best complete one, if any."""
+    """A stored study: its name, the profile and overrides of its study file, its trials in order,
+    and the best complete one, if any."""
 
     study_name: str
+    profile: str
+    overrides: dict[str, Any]
     trials: tuple[TrialSummary, ...]
     best: TrialSummary | None
 

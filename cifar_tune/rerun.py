@@ -1,8 +1,13 @@
-"""The only way to the test images: a finished trial's kept weights are evaluated on them once."""
+"""The only way to the test images.
+
+A finished trial's kept weights are evaluated on them, which is written down, or single images are
+given to look at, which measures nothing.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +23,7 @@ from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
-from cifar_tune.ledger import record_test_read
+from cifar_tune.ledger import read_ledger, record_test_read
 from cifar_tune.model import build_model
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TestResult, TrialConfig
@@ -51,7 +56,7 @@ def test_trial(
         study = stored.find_study(stored.open_to_read(location), study_name)
         if study is None:
             raise InputError(f"study {study_name} is not stored in {location}")
-        trial = _find(study, trial_name)
+        trial = find_complete(study, trial_name)
         config = TrialConfig(**trial.user_attrs["config"])
     sha256 = trial.user_attrs.get("kept_weights_sha256")
     if sha256 is None:
@@ -87,7 +92,79 @@ def test_trial(
     return result
 
 
-def _find(study: optuna.Study, trial_name: str) -> FrozenTrial:
+def unread(location: StorageLocation, study_name: str) -> list[str]:
+    """The named trials of a study, complete and with kept weights, that have not met the test
+    images; in order.
+
+    A read whose answers on each image are no longer there counts as none.
+    """
+    with explain_errors(location):
+        storage = stored.open_to_read(location)
+        study = stored.find_study(storage, study_name)
+        if study is None or storage is None:
+            raise InputError(f"study {study_name} is not stored in {location}")
+        results = [one.result for one in read_ledger(storage.engine)]
+        trials = study.get_trials(deepcopy=False)
+    read = {
+        one.weights_sha256
+        for one in results
+        if one.study_name == study_name
+        and paths.predictions_file(location.path, study_name, one.trial, "test").exists()
+    }
+    return [
+        trial.user_attrs["name"]
+        for trial in trials
+        if trial.state.name == "COMPLETE"
+        and "name" in trial.user_attrs
+        and trial.user_attrs.get("kept_weights_sha256") not in {None, *read}
+    ]
+
+
+def show_test_images(
+    config: TrialConfig, facts: dict[str, object], root: Path, wanted: Sequence[int | str]
+) -> tuple[tuple[int, ...], LabelledImages]:
+    """Give single test images to look at.
+
+    Showing single images is no evaluation: no accuracy is measured, and so it is no row of the
+    ledger.
+
+    Args:
+        facts: of the trial, to prove that its image set is still the one it learnt from.
+        root: the folder of imported images.
+        wanted: each the index of a test image, from 0, or a class, meaning its first test image.
+
+    Returns:
+        The index of each among the test images, and the images in that order.
+
+    Raises:
+        InputError: there is no such image, or no image of such a class.
+        DataError: the image set has no test images, or is another one by now.
+    """
+    classes, test, _ = _open_test_split(config, facts, root)
+    rows = []
+    for one in wanted:
+        if isinstance(one, str):
+            label = classes.index(one) if one in classes else -1
+            found = np.flatnonzero(test.labels == label)
+            if not len(found):
+                raise InputError(f"images {config.data}: have no test image of class {one}")
+            rows.append(int(found[0]))
+        elif 0 <= one < len(test):
+            rows.append(one)
+        else:
+            raise InputError(
+                f"test image {one}: images {config.data} have no such; expected 0 to "
+                f"{len(test) - 1}"
+            )
+    return tuple(rows), test.take(np.array(rows, dtype=np.int64))
+
+
+def find_complete(study: optuna.Study, trial_name: str) -> FrozenTrial:
+    """The complete trial of that number, or of that name with its replicate.
+
+    Raises:
+        InputError: there is none; the message names those there are.
+    """
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
         if trial_name in (str(trial.number), trial.user_attrs.get("name")):

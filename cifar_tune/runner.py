@@ -30,6 +30,7 @@ from cifar_tune.search import distributions, make_pruner, make_sampler
 from cifar_tune.seeds import derive_seed
 from cifar_tune.storage_location import (
     StorageLocation,
+    check_writable,
     database_error,
     explain_errors,
 )
@@ -143,6 +144,7 @@ def run_study(
         # All that can be refused is refused before the first byte is written.
         existing = stored.find_study(stored.open_to_read(location), spec.study_name)
         stored.check_definition(existing, spec, seed, digests)
+        check_writable(location)
         _check_room_for_weights(spec, location, remaining_work(spec, existing, more_trials))
         storage = stored.open_to_write(location)
         study = stored.create_study(storage, spec.study_name)

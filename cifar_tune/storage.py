@@ -156,6 +156,9 @@ def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: D
     for key, value in definition.items():
         if study.user_attrs.get(key) != value:
             study.set_user_attr(key, value)
+    # A claim is worth something only if it was written down before the first result was seen.
+    if not study.get_trials(deepcopy=False):
+        study.set_user_attr("claims", {claim.name: claim.model_dump() for claim in spec.claims})
     if study.metric_names is None:
         study.set_metric_names(["val_accuracy"])
 
@@ -313,6 +316,8 @@ def read_study(study: optuna.Study) -> StoredStudy:
     best = best_trial(study)
     return StoredStudy(
         study.study_name,
+        study.user_attrs.get("profile", ""),
+        study.user_attrs.get("overrides", {}),
         tuple(map(summarize, study.get_trials(deepcopy=False))),
         summarize(best) if best is not None else None,
     )

@@ -151,6 +151,7 @@ def cross_faults(raw: Mapping[str, Any]) -> Iterator[str]:
     declared = raw.get("space")
     searched = _as_meant(declared if isinstance(declared, dict) else (), HYPERPARAMETERS)
     yield from _named_faults(raw.get("named"), ranges, searched)
+    yield from _reference_faults(raw)
     profiles = raw.get("profiles")
     for name, profile in profiles.items() if isinstance(profiles, dict) else ():
         if not isinstance(profile, dict):
@@ -210,6 +211,42 @@ def _named_faults(
         for key in named.settings.given():
             if key in searched:
                 yield f"{where}.settings.{key}: is in space; expected it in {where}.params"
+
+
+def _reference_faults(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Names in claims and published figures that nothing has, or that stand there twice."""
+    known = [entry.get("name") for entry in _tables(raw.get("named"))]
+    published = raw.get("published")
+    published = published if isinstance(published, dict) else {}
+    profiles = raw.get("profiles")
+    profile = published.get("profile")
+    if isinstance(profile, str) and isinstance(profiles, dict) and profile not in profiles:
+        yield f"published.profile = {profile!r}: expected one of {', '.join(profiles)}"
+    names: list[tuple[str, object]] = []
+    for index, figures in enumerate(_tables(published.get("figures"))):
+        names.append((f"published.figures[{index}].name", figures.get("name")))
+    seen: set[object] = set()
+    for index, claim in enumerate(_tables(raw.get("claims"))):
+        than = claim.get("than")
+        names.append((f"claims[{index}].trial", claim.get("trial")))
+        names += [(f"claims[{index}].than", name) for name in than or () if isinstance(than, list)]
+        if isinstance(than, list) and claim.get("trial") in than:
+            yield f"claims[{index}].than: expected other trials than {claim['trial']!r} itself"
+        if claim.get("name") in seen:
+            yield f"claims[{index}].name = {claim['name']!r}: expected a name of its own"
+        seen.add(claim.get("name"))
+    if len(set(map(str, known))) < len(known):
+        return  # one of two equal names was meant to be another; that is said already
+    for where, name in names:
+        if isinstance(name, str) and name not in known:
+            near = nearest(name, [one for one in known if isinstance(one, str)])
+            hint = f"; did you mean {near}?" if near else ""
+            yield f"{where} = {name!r}: expected the name of a trial in named{hint}"
+
+
+def _tables(raw: object) -> list[dict[str, Any]]:
+    """The entries of an array of tables that are tables; others are reported by themselves."""
+    return [one for one in raw if isinstance(one, dict)] if isinstance(raw, list) else []
 
 
 def named_protocol_faults(

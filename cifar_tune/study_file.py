@@ -25,6 +25,7 @@ from cifar_tune.study_faults import (
     schema_faults,
 )
 from cifar_tune.study_schema import (
+    Claim,
     NamedTrial,
     Protocol,
     Pruner,
@@ -69,6 +70,7 @@ class StudySpec:
     trials: int
     seeds: int
     keep_weights: str
+    claims: tuple[Claim, ...]
 
     def config(
         self, params: Mapping[str, float], seed: int, settings: Mapping[str, Any] | None = None
@@ -188,6 +190,7 @@ def resolve(
         trials=0 if only else profile.trials,
         seeds=profile.seeds if seeds is None else seeds,
         keep_weights=profile.keep_weights,
+        claims=tuple(file.claims),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cifar_tune.records import HYPERPARAMETERS, FrozenBatchNorm, Head, Split
+from cifar_tune.records import HYPERPARAMETERS, QUANTITIES, FrozenBatchNorm, Head, Split
 
 FULL_SET_IMAGES = 50_000
 BUNDLED_IMAGES = {"train_images": 5_000, "validation_images": 1_000}
@@ -244,6 +244,85 @@ class Profile(_Strict):
     protocol: Protocol
 
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Effect = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SmallestEffects(_Strict):
+    """By how much a model must be better for it to count.
+
+    Attributes:
+        train_accuracy: as a fraction: 0.01 is one percentage point; likewise the next two.
+        seconds: of training, as a share of the other's: 0.05 is five percent less.
+    """
+
+    train_accuracy: Effect | None = None
+    val_accuracy: Effect | None = None
+    test_accuracy: Effect | None = None
+    seconds: Effect | None = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> SmallestEffects:
+        if not self.given():
+            raise _fault("nothing", f"at least one of {', '.join(QUANTITIES)}")
+        return self
+
+    def given(self) -> dict[str, float]:
+        """The quantities that are given, with their smallest effects."""
+        return self.model_dump(exclude_none=True)
+
+
+class Claim(_Strict):
+    """A statement that reports judge: a named trial is better than each of some others.
+
+    Attributes:
+        text: the statement in words.
+        source: who made it, where.
+        trial: the named trial that it is about.
+        than: the named trials that it is compared with.
+        better_in: what it is better in, all of it at once, with the smallest effect that counts.
+    """
+
+    name: Name
+    text: str
+    source: str = ""
+    trial: TrialName
+    than: Annotated[list[TrialName], Field(min_length=1)]
+    better_in: SmallestEffects
+
+
+class PublishedFigures(_Strict):
+    """What a publication states of a named trial: accuracies as fractions, training in seconds.
+
+    Attributes:
+        note: what a reader must know beside the figure.
+    """
+
+    name: TrialName
+    train_accuracy: Fraction | None = None
+    val_accuracy: Fraction | None = None
+    test_accuracy: Fraction | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    note: str = ""
+
+
+class Published(_Strict):
+    """Figures that a study regenerates.
+
+    Attributes:
+        source: where they were published.
+        profile: the profile that has their protocol; only its trials are comparable with them.
+        device: that they were measured on.
+        remarks: where the publication is unclear or wrong, for the study as a whole.
+    """
+
+    source: str
+    profile: Name
+    device: str
+    remarks: list[str] = []
+    figures: list[PublishedFigures]
+
+
 class StudyFile(_Strict):
     """The content of a study file."""
 
@@ -251,6 +330,8 @@ class StudyFile(_Strict):
     description: str
     space: Space
     named: list[NamedTrial] = []
+    published: Published | None = None
+    claims: list[Claim] = []
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
 
 

@@ -194,6 +194,7 @@ def small(config: TrialConfig) -> TrialConfig:
 
 
 # Every named trial of the report, and the freeze depths that it did not try.
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", [*TABLE, *(f"freeze-depth/{depth}" for depth in (1, 3, 4))])
 def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, name: str) -> None:
     """In double precision, so that nothing but a different computation can make a difference: in

@@ -184,6 +184,34 @@ FAULTS = {
         with_change("train_images = 5_000", "train_images = 5_001"),
         r'train_images = 5001: expected at most 5000 with data = "bundled"',
     ),
+    "claim of an unknown trial": (
+        with_change('trial = "dropout/p=0.3"', 'trial = "dropout/p=0.33"'),
+        r"claims\[0\]\.trial = 'dropout/p=0\.33': .*in named; did you mean dropout/p=0\.3\?",
+    ),
+    "claim against itself": (
+        with_change('than = ["dropout/p=0.1", ', 'than = ["dropout/p=0.3", '),
+        r"claims\[0\]\.than: expected other trials than 'dropout/p=0\.3' itself",
+    ),
+    "claim of nothing": (
+        with_change("better_in = { val_accuracy = 0.01 }", "better_in = {}"),
+        r"claims\[0\]\.better_in: nothing: expected at least one of train_accuracy, val_accuracy",
+    ),
+    "claim in an unknown quantity": (
+        with_change("better_in = { val_accuracy = 0.01 }", "better_in = { accuracy = 0.01 }"),
+        r"claims\[0\]\.better_in\.accuracy: is not a known key",
+    ),
+    "smallest effect of nothing": (
+        with_change("better_in = { val_accuracy = 0.01 }", "better_in = { val_accuracy = 0 }"),
+        r"claims\[0\]\.better_in\.val_accuracy = 0: expected a number above 0",
+    ),
+    "two claims of one name": (
+        with_change("third-rate-best-on-test", "third-rate-best-on-validation"),
+        r"claims\[1\]\.name = 'third-rate-best-on-validation': expected a name of its own",
+    ),
+    "published under an unknown profile": (
+        with_change('profile = "assignment"', 'profile = "full"'),
+        r"published\.profile = 'full': expected one of quick, assignment",
+    ),
     "broken TOML": (
         with_change('title = "', 'title = "\n'),
         r"is not TOML: .*line 1, column \d+",
@@ -306,8 +334,8 @@ def test_faults_of_settings(cli: Cli, tmp_path: Path, line: str, complaint: str)
         ("trials = 0", "trials = 3", r"trials = 3: expected 0, since space is empty"),
         ('weights = "tiny', 'weights = "Tiny', r"expected text that matches"),
         (
-            "trials = 0",
-            'trials = 0\nkeep_weights = "all"',
+            'keep_weights = "named"',
+            'keep_weights = "all"',
             r"keep_weights = 'all': expected 'none'",
         ),
     ],

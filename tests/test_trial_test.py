@@ -27,11 +27,11 @@ NAME = "final/p=0.3/seed=1"
 
 @pytest.fixture
 def study(tmp_path: Path) -> str:
-    """A study file whose quick profile keeps weights."""
+    """A study file whose quick profile keeps weights, of one seed."""
     shipped = Path(__file__).parent.parent / "studies" / "final.toml"
     text = shipped.read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
-    path.write_text(text.replace("seeds = 3", 'seeds = 1\nkeep_weights = "named"'))
+    path.write_text(text.replace("seeds = 3", "seeds = 1"))
     return str(path)
 
 
@@ -108,11 +108,14 @@ def test_what_cannot_be_tested(cli: Cli, study: str) -> None:
     assert "were read 0 times" in cli("test-reads").out
 
 
-def test_weights_that_were_not_kept(cli: Cli) -> None:
-    cli("study", "run", "final", "--seeds", "1", *RUN)
-    answer = cli("trial", "test", "final", NAME)
+def test_weights_that_were_not_kept(cli: Cli, study: str) -> None:
+    text = Path(study).read_text(encoding="utf-8")
+    Path(study).write_text(text.replace('keep_weights = "named"\n', ""), encoding="utf-8")
+    cli("study", "run", study, *RUN)
+    answer = cli("trial", "test", study, NAME)
     assert answer.code == 2
     assert "its weights were not kept" in answer.err
+    assert "every named trial" in cli("trial", "test", study).out
     assert not KEPT.exists()
 
 
@@ -128,7 +131,8 @@ def test_no_room_for_the_weights_is_said_before_anything_is_trained(
 
 
 def test_no_module_of_the_search_can_reach_the_test_images() -> None:
-    """``rerun`` alone asks for them, and nothing imports it but its own command."""
+    """``rerun`` alone asks for them, and nothing imports it but its own command and the report
+    that shows single ones."""
     package = Path(cifar_tune.__file__).parent
     for path in package.rglob("*.py"):
         name = path.relative_to(package).as_posix()
@@ -139,8 +143,10 @@ def test_no_module_of_the_search_can_reach_the_test_images() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         }
-        if any(part.startswith(("cifar_tune.rerun", "cifar_tune.ledger")) for part in imported):
-            assert name in ("commands/trial.py", "rerun.py")
+        if any(part.startswith("cifar_tune.rerun") for part in imported):
+            assert name in ("commands/trial.py", "reports/activations.py")
+        if any(part.startswith("cifar_tune.ledger") for part in imported):
+            assert name in ("commands/trial.py", "rerun.py", "reports/gather.py")
 
 
 def test_search_data_holds_no_test_image(bundled: Any) -> None:

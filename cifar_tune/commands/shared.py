@@ -7,9 +7,16 @@ from typing import Any
 
 from rich.console import Console
 
+from cifar_tune.errors import InputError
 from cifar_tune.records import StoredStudy
 from cifar_tune.storage_location import StorageLocation, check_readable, explain_errors
-from cifar_tune.study_file import parse_override
+from cifar_tune.study_file import (
+    LoadedStudyFile,
+    StudySpec,
+    find_study_files,
+    parse_override,
+    resolve,
+)
 
 PLAIN_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
@@ -43,3 +50,52 @@ def read_stored(file_name: str, location: StorageLocation) -> list[StoredStudy]:
 
     with explain_errors(location):
         return storage.read_studies(location, file_name)
+
+
+def find_stored(
+    loaded: LoadedStudyFile,
+    profile: str | None,
+    overrides: dict[str, Any],
+    location: StorageLocation,
+) -> StudySpec:
+    """The one stored study of a study file that is meant, as the file has it now.
+
+    Args:
+        profile: None takes the one that is stored.
+
+    Raises:
+        InputError: none is stored, or several are and the options do not say which.
+    """
+    stored = [study for study in read_stored(loaded.name, location) if study.trials]
+    if profile is not None:
+        wanted = resolve(loaded, profile, overrides).study_name
+        found = [study for study in stored if study.study_name == wanted]
+    elif overrides:
+        wanted = loaded.name
+        made = {resolve(loaded, one, overrides).study_name for one in loaded.content.profiles}
+        found = [study for study in stored if study.study_name in made]
+    else:
+        wanted, found = loaded.name, stored
+    if len(found) == 1:
+        return resolve(loaded, found[0].profile, found[0].overrides)
+    if found:
+        raise InputError(
+            f"{wanted}: several studies are stored in {location} "
+            f"({', '.join(study.study_name for study in found)}); say which with --profile, and "
+            "with --epochs or --set where it has them"
+        )
+    others = ", ".join(study.study_name for study in stored) or _with_data(location)
+    raise InputError(
+        f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}"
+    )
+
+
+def _with_data(location: StorageLocation) -> str:
+    """Every study that has trials, in words."""
+    names = [
+        study.study_name
+        for file in find_study_files()
+        for study in read_stored(file, location)
+        if study.trials
+    ]
+    return ", ".join(names) or "no study"

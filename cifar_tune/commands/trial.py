@@ -7,24 +7,22 @@ import math
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 from cifar_tune import paths
-from cifar_tune.commands.shared import make_console, print_json, read_overrides, read_stored
-from cifar_tune.errors import InputError
-from cifar_tune.records import TestRead
+from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.records import TestRead, TestResult
 from cifar_tune.storage_location import (
     StorageLocation,
     check_readable,
     explain_errors,
     locate_storage,
 )
-from cifar_tune.study_file import LoadedStudyFile, load_study_file, resolve
+from cifar_tune.study_file import load_study_file
 
 
-def test_trial(
+def test_trials(
     name: str,
-    trial_name: str,
+    trial_name: str | None,
     profile: str | None,
     epochs: int | None,
     settings: tuple[str, ...],
@@ -33,25 +31,38 @@ def test_trial(
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Evaluate a trial on the test images and print what came out."""
+    """Evaluate a trial on the test images, or all that were not yet, and print what came out."""
     loaded = load_study_file(name)
     location = locate_storage(storage)
-    study_name = _stored_study(loaded, profile, read_overrides(epochs, settings), location)
+    spec = find_stored(loaded, profile, read_overrides(epochs, settings), location)
 
     from cifar_tune import rerun
     from cifar_tune.device import choose_device
 
     command = shlex.join(["cifar-tune", *sys.argv[1:]])
-    root = paths.data_root(data_dir)
-    result = rerun.test_trial(
-        location, study_name, trial_name, root, choose_device(device), command
-    )
-    if as_json:
-        print_json(dataclasses.asdict(result))
-        return
+    root, chosen = paths.data_root(data_dir), choose_device(device)
+    wanted = [trial_name] if trial_name is not None else rerun.unread(location, spec.study_name)
+    results = []
+    for one in wanted:
+        result = rerun.test_trial(location, spec.study_name, one, root, chosen, command)
+        results.append(result)
+        if not as_json:
+            _print_result(result, location)
+    if as_json and trial_name is not None:
+        print_json(dataclasses.asdict(results[0]))
+    elif as_json:
+        print_json({"test_results": list(map(dataclasses.asdict, results))})
+    elif not results:
+        make_console().print(
+            f"{spec.study_name}: every named trial that is complete and whose weights were kept "
+            "has been tested; TRIAL says which to test again."
+        )
+
+
+def _print_result(result: TestResult, location: StorageLocation) -> None:
     error = math.sqrt(result.accuracy * (1 - result.accuracy) / result.images)
     make_console().print(
-        f"{study_name}, trial {result.trial} {result.name or '(sampled)'}: test accuracy "
+        f"{result.study_name}, trial {result.trial} {result.name or '(sampled)'}: test accuracy "
         f"{result.accuracy:.4f} on {result.images:,} images (binomial standard error "
         f"{error:.4f}), loss {result.loss:.4f}; written to the ledger in {location}",
         soft_wrap=True,
@@ -82,25 +93,3 @@ def show_test_reads(storage: str | None, *, as_json: bool) -> None:
             soft_wrap=True,
         )
     make_console().print(f"The test images were read {len(rows)} times; ledger in {location}.")
-
-
-def _stored_study(
-    loaded: LoadedStudyFile,
-    profile: str | None,
-    overrides: dict[str, Any],
-    location: StorageLocation,
-) -> str:
-    """The name of the one stored study that is meant."""
-    names = [study.study_name for study in read_stored(loaded.name, location) if study.trials]
-    if profile is not None:
-        wanted = resolve(loaded, profile, overrides).study_name
-        found = [name for name in names if name == wanted]
-    else:
-        wanted = loaded.name
-        made = {resolve(loaded, one, overrides).study_name for one in loaded.content.profiles}
-        found = [name for name in names if name in made] if overrides else names
-    if len(found) == 1:
-        return found[0]
-    stored = ", ".join(names) or "nothing of it"
-    reason = "several studies are stored" if found else "is not stored"
-    raise InputError(f"{wanted}: {reason} in {location} ({stored}); say which with --profile")

@@ -1,0 +1,228 @@
+"""How good the verdicts are: made-up accuracies whose truth is known, judged as real ones are.
+
+A model classifies image i with seed s rightly where
+
+    ability + a seed's luck + an image's ease + the image's ease for this model + the rest > 0,
+
+all but the ability normal with mean zero, so its true accuracy is known in closed form. An image's
+ease is shared by all models and seeds, as it is where all are tested on one set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from cifar_tune.stats import POWER, Contrast, Estimate, Reading, estimate_from_images, judge
+
+FAMILIES = (1, 6, 20)
+SEED_COUNTS = (3, 5, 10)
+ACCURACY = 0.75
+"""Of the baseline that the others are compared with."""
+SMALLEST_EFFECT = 0.02
+PILOT_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class World:
+    """Where accuracies come from: standard deviations, with that of the rest being 1.
+
+    Attributes:
+        seed: of a seed's luck, per model.
+        shared: of an image's ease, for all models.
+        own: of an image's ease for one model.
+        images: that there are to be measured on.
+        share: of them that each seed is measured on, drawn anew, as a split by seed does.
+    """
+
+    name: str
+    seed: float
+    shared: float
+    own: float
+    images: int
+    share: float = 1.0
+
+    def ability(self, accuracy: float) -> float:
+        """The ability that has this true accuracy."""
+        spread = math.sqrt(1 + self.seed**2 + self.shared**2 + self.own**2)
+        return float(special.ndtri(accuracy)) * spread
+
+
+WORLDS = (
+    World("seeds scatter most", seed=0.16, shared=1.5, own=0.7, images=2_000),
+    World("both noises alike", seed=0.05, shared=1.5, own=0.7, images=2_000),
+    World("images decide", seed=0.01, shared=1.5, own=0.7, images=1_000),
+    World("each seed its own split", seed=0.05, shared=1.5, own=0.7, images=4_000, share=0.5),
+)
+"""At an accuracy of 75 %, seeds alone scatter by 2.6, 0.8, 0.2 and 0.8 points."""
+ADVISED_WORLDS = tuple(world for world in WORLDS if world.name != "images decide")
+"""Where images decide, no number of seeds does, and the advice says so."""
+FIGURES = len(WORLDS) * 2 * (len(SEED_COUNTS) + len(FAMILIES)) + len(ADVISED_WORLDS) * len(FAMILIES)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened.
+
+    Attributes:
+        what: in words.
+        seeds: of each model; the median of those advised.
+        family: number of claims judged together.
+        rate: fraction of the rounds.
+        error: binomial standard error of ``rate``.
+        low: least that it should be.
+        high: most that it should be.
+    """
+
+    what: str
+    world: str
+    seeds: int
+    family: int
+    rate: float
+    error: float
+    low: float
+    high: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within what it should be, give or take three standard errors."""
+        return self.low - 3 * self.error <= self.rate <= self.high + 3 * self.error
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What each seed classifies rightly.
+
+    Attributes:
+        rows: of each seed, int64 [m]: the images that it is measured on.
+        correct: of each model, 0 or 1 [seeds, n], for all images.
+    """
+
+    rows: list[npt.NDArray[np.int64]]
+    correct: list[npt.NDArray[np.float64]]
+
+    def accuracy(self, model: int) -> Estimate:
+        """Of a model."""
+        return self._estimate(self.correct[model])
+
+    def contrast(self, model: int) -> Contrast:
+        """Of a model with the first."""
+        return Contrast(self._estimate(self.correct[model] - self.correct[0]), SMALLEST_EFFECT)
+
+    def _estimate(self, values: npt.NDArray[np.float64]) -> Estimate:
+        readings = zip(self.rows, values, strict=True)
+        return estimate_from_images([Reading(rows, one[rows]) for rows, one in readings])
+
+
+def simulate(
+    world: World, accuracies: Sequence[float], seeds: int, random: np.random.Generator
+) -> Simulated:
+    """Models of these true accuracies, each trained with so many seeds."""
+    ease = world.shared * random.standard_normal(world.images, dtype=np.float32)
+    found = []
+    for accuracy in accuracies:
+        own = ease + world.own * random.standard_normal(world.images, dtype=np.float32)
+        luck = world.seed * random.standard_normal((seeds, 1), dtype=np.float32)
+        latent = random.standard_normal((seeds, world.images), dtype=np.float32)
+        latent += own + luck + np.float32(world.ability(accuracy))
+        found.append((latent > 0).astype(np.float64))
+    rows = [np.arange(world.images)] * seeds
+    if world.share < 1:
+        size = int(world.share * world.images)
+        rows = [np.sort(random.permutation(world.images)[:size]) for _ in range(seeds)]
+    return Simulated(rows, found)
+
+
+def calibrate(rounds: int, seed: int = 0) -> Iterator[Rate]:
+    """Simulate studies and count how often intervals and verdicts are right.
+
+    Args:
+        rounds: simulated studies for each figure.
+
+    Yields:
+        ``FIGURES`` rates.
+    """
+    random = np.random.default_rng(seed)
+    for world in WORLDS:
+        for seeds in SEED_COUNTS:
+            yield from _coverage(world, seeds, rounds, random)
+    for world in WORLDS:
+        for family in FAMILIES:
+            yield _false_verdicts(world, family, 0.0, "supported", rounds, random)
+            yield _false_verdicts(world, family, SMALLEST_EFFECT, "refuted", rounds, random)
+    for world in ADVISED_WORLDS:
+        for family in FAMILIES:
+            yield _right_with_advice(world, family, rounds, random)
+
+
+def _coverage(
+    world: World, seeds: int, rounds: int, random: np.random.Generator
+) -> tuple[Rate, Rate]:
+    """How often the intervals of an accuracy and of a difference hold the truth."""
+    covered = np.zeros((2, rounds), dtype=bool)
+    for number in range(rounds):
+        found = simulate(world, (ACCURACY, ACCURACY + SMALLEST_EFFECT), seeds, random)
+        covered[0, number] = _covers(found.accuracy(0), ACCURACY)
+        covered[1, number] = _covers(found.contrast(1).difference, SMALLEST_EFFECT)
+    return (
+        _rate("interval of an accuracy holds it", world, seeds, 1, covered[0], 0.93, 0.97),
+        _rate("interval of a difference holds it", world, seeds, 1, covered[1], 0.93, 0.97),
+    )
+
+
+def _covers(found: Estimate, truth: float) -> bool:
+    assert found.low is not None
+    assert found.high is not None
+    return found.low <= truth <= found.high
+
+
+def _false_verdicts(
+    world: World, family: int, truth: float, wrong: str, rounds: int, random: np.random.Generator
+) -> Rate:
+    """How often one claim or more gets the verdict ``wrong`` in a family of claims, each about a
+    model that is better than one baseline by the true difference ``truth``."""
+    seeds = SEED_COUNTS[1]
+    hits = []
+    for _ in range(rounds):
+        found = simulate(world, (ACCURACY, *[ACCURACY + truth] * family), seeds, random)
+        judged = judge([[found.contrast(model)] for model in range(1, family + 1)])
+        hits.append(any(one.verdict == wrong for one in judged))
+    kind = "no difference" if wrong == "supported" else "the smallest effect"
+    what = f"{kind}: a claim of the family is {wrong}"
+    return _rate(what, world, seeds, family, np.array(hits), 0.0, 0.05)
+
+
+def _right_with_advice(world: World, family: int, rounds: int, random: np.random.Generator) -> Rate:
+    """How often a true claim of twice the smallest effect is supported with the advised seeds."""
+    truths = (ACCURACY, ACCURACY + 2 * SMALLEST_EFFECT)
+    # The other claims of the family have no data yet: they take their share of the level.
+    others: list[list[Contrast | None]] = [[None]] * (family - 1)
+    hits, advised = [], []
+    for _ in range(rounds):
+        judged = judge([[simulate(world, truths, PILOT_SEEDS, random).contrast(1)], *others])[0]
+        seeds = judged.advice.seeds if judged.advice is not None else None
+        if seeds is not None:
+            judged = judge([[simulate(world, truths, seeds, random).contrast(1)], *others])[0]
+        hits.append(judged.verdict == "supported")
+        advised.append(seeds or PILOT_SEEDS)
+    what = "twice the smallest effect: supported with the advised seeds"
+    return _rate(what, world, int(np.median(advised)), family, np.array(hits), POWER, 1.0)
+
+
+def _rate(
+    what: str,
+    world: World,
+    seeds: int,
+    family: int,
+    hits: npt.NDArray[np.bool_],
+    low: float,
+    high: float,
+) -> Rate:
+    rate = float(hits.mean())
+    error = math.sqrt(max(rate * (1 - rate), 1 / len(hits)) / len(hits))
+    return Rate(what, world.name, seeds, family, rate, error, low, high)

@@ -1,0 +1,143 @@
+"""The command ``cifar-tune report``."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cifar_tune import paths
+from cifar_tune.atomic_file import replacing
+from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.errors import InputError, StorageError
+from cifar_tune.reports.blocks import Page
+from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.study_file import load_study_file
+
+ACTIVATIONS = "activations"
+_SEARCHED_FOR_WEIGHTS = ("final", "transfer", "dropout")
+"""Studies in which a trial with kept weights is looked for first, where none is named."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The options of the command, as given on the command line."""
+
+    profile: str | None
+    epochs: int | None
+    settings: tuple[str, ...]
+    storage: str | None
+    data_dir: Path | None
+    as_json: bool
+    as_csv: bool
+    out: Path | None
+    figures: Path | None
+    figure_format: Literal["svg", "png"]
+    study: str | None
+    trial: str | None
+    images: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A report: its page, and the same numbers for ``--json`` and ``--csv``."""
+
+    name: str
+    page: Page
+    record: Mapping[str, Any]
+    rows: Sequence[Mapping[str, object]]
+
+
+def report(name: str, options: ReportOptions) -> None:
+    """Make a report and write or print it."""
+    if options.as_json and options.as_csv:
+        raise InputError("--json and --csv: expected one of the two")
+    location = locate_storage(options.storage)
+    if name == ACTIVATIONS:
+        made = _make_activations(location, options)
+    else:
+        _refuse_activation_options(options)
+        made = _make_study(name, location, options)
+    if options.as_json:
+        print_json(made.record)
+    elif options.as_csv:
+        writer = csv.DictWriter(sys.stdout, made.rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(made.rows)
+    else:
+        _write(made, location, options.out)
+    if options.figures is not None:
+        from cifar_tune.reports.export import write_figures
+
+        written = write_figures(made.page, options.figures, options.figure_format)
+        said = make_console(to_stderr=options.as_json or options.as_csv)
+        said.print(f"{len(written)} figures in {options.figures}", soft_wrap=True)
+
+
+def _refuse_activation_options(options: ReportOptions) -> None:
+    for key in ("study", "trial", "images", "layers"):
+        if getattr(options, key):
+            flag = key.removesuffix("s") if key != "study" else key
+            raise InputError(f"--{flag}: belongs to `cifar-tune report {ACTIVATIONS}`")
+
+
+def _make_study(name: str, location: StorageLocation, options: ReportOptions) -> _Made:
+    loaded = load_study_file(name)
+    overrides = read_overrides(options.epochs, options.settings)
+    spec = find_stored(loaded, options.profile, overrides, location)
+
+    from cifar_tune.reports.numbers import csv_rows, record_json
+    from cifar_tune.reports.study import compute_report, name_options
+    from cifar_tune.reports.study_page import draw_report
+
+    record = compute_report(location, loaded, spec, name)
+    command = f"cifar-tune report {shlex.quote(name)} {name_options(spec)}"
+    return _Made(
+        spec.study_name, draw_report(record, command), record_json(record), csv_rows(record)
+    )
+
+
+def _make_activations(location: StorageLocation, options: ReportOptions) -> _Made:
+    from cifar_tune.reports.activation_page import csv_rows, draw_activations, record_json
+    from cifar_tune.reports.activations import compute_activations
+    from cifar_tune.reports.study import name_options
+
+    overrides = read_overrides(options.epochs, options.settings)
+    names = [options.study] if options.study is not None else _SEARCHED_FOR_WEIGHTS
+    for name in names:
+        try:
+            spec = find_stored(load_study_file(name), options.profile, overrides, location)
+        except InputError:
+            if name == names[-1]:
+                raise
+            continue
+        break
+    record = compute_activations(
+        location,
+        spec.study_name,
+        options.trial,
+        options.images,
+        options.layers,
+        paths.data_root(options.data_dir),
+    )
+    chosen = [f"--study {shlex.quote(name)}", name_options(spec), f"--trial {record.trial}"]
+    chosen += [f"--image {shlex.quote(one)}" for one in options.images]
+    chosen += [f"--layer {shlex.quote(one)}" for one in options.layers]
+    page = draw_activations(record, f"cifar-tune report {ACTIVATIONS} {' '.join(chosen)}")
+    name = f"{ACTIVATIONS}-{spec.study_name}-trial-{record.trial}"
+    return _Made(name, page, record_json(record), csv_rows(record))
+
+
+def _write(made: _Made, location: StorageLocation, out: Path | None) -> None:
+    from cifar_tune.reports.html import render_page
+
+    path = out if out is not None else paths.report_file(location.path, made.name)
+    text = render_page(made.page).encode()
+    with replacing(path, len(text), StorageError) as temporary:
+        temporary.write_bytes(text)
+    make_console().print(f"{path}: {made.page.title}, {len(text) / 1e6:.1f} MB", soft_wrap=True)

@@ -1,0 +1,83 @@
+"""Options of the command line that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def options(*names: str) -> Callable[[Command], Command]:
+    """Attach options that several commands share, in the order of ``names``."""
+
+    def attach(command: Command) -> Command:
+        for name in reversed(names):
+            command = _SHARED[name](command)
+        return command
+
+    return attach
+
+
+_SHARED: dict[str, Callable[[Any], Any]] = {
+    "profile": click.option(
+        "--profile", metavar="NAME", help="Profile of the study file; by default the machine's."
+    ),
+    "trials": click.option(
+        "--trials",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Sample N trials more, instead of filling up to the number in the study file.",
+    ),
+    "seeds": click.option(
+        "--seeds",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Replicates of each named trial, by seed.",
+    ),
+    "only": click.option(
+        "--only",
+        multiple=True,
+        metavar="NAME",
+        help="Run only this named trial, and sample none. May be repeated.",
+    ),
+    "epochs": click.option(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="Epochs of a trial, the same as --set epochs=N; makes a study of its own.",
+    ),
+    "set": click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a key of the protocol; makes a study of its own. May be repeated.",
+    ),
+    "seed": click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="The study's seed, from which all others derive; 0 unless stored otherwise.",
+    ),
+    "device": click.option(
+        "--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N.  [default: auto]"
+    ),
+    "storage": click.option(
+        "--storage",
+        metavar="PATH|URL",
+        help="Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db.",
+    ),
+    "data-dir": click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Imported images and weights; else $CIFAR_TUNE_DATA, else the user's cache.",
+    ),
+    "json": click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+    ),
+}

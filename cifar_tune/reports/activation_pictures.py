@@ -1,0 +1,112 @@
+"""Paints images, feature maps and Grad-CAM as PNG files; the same arrays give the same bytes.
+
+Maps are coloured with viridis, whose steps look equally large and which keeps its order in grey
+and for colour-blind readers: J. R. Nuñez, C. R. Anderton and R. S. Renslow, "Optimizing colormaps
+with consideration for color vision deficiency", PLOS ONE 13 (7), 2018.
+"""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cifar_tune.data.cifar10 import UInt8Array
+from cifar_tune.reports.activation_record import FloatArray, LayerView
+
+MOST_MAPS = 64
+"""Maps in a mosaic; of more channels the most active are shown."""
+COLUMNS = 8
+"""Maps in a row of a mosaic."""
+
+_MAP_PIXELS = 32
+"""The least height and width of a map in a mosaic."""
+_IMAGE_PIXELS = 256
+"""About the height and width of an enlarged image."""
+_GAP = 2
+_GREY = (128, 128, 128)
+_LEVELS = 255
+"""Colours of a palette; the last of 256 entries is the grey between the maps."""
+_HEAT_MOST = 0.75
+"""How far the strongest place of a Grad-CAM covers the image."""
+
+
+def paint_image(pixels: UInt8Array) -> bytes:
+    """An image uint8 [H, W, 3], enlarged by repeating its pixels."""
+    return _png(Image.fromarray(_enlarge(pixels)))
+
+
+def paint_grad_cam(pixels: UInt8Array, heat: FloatArray) -> bytes:
+    """A Grad-CAM over its image, which is grey so that all colour is the Grad-CAM's.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        heat: float32 [h, w], not negative; it is scaled to its own maximum and spread
+            bilinearly over the image. Zero leaves the image as it is.
+    """
+    grey = np.asarray(Image.fromarray(_enlarge(pixels)).convert("L"), dtype=np.float64)
+    scaled = heat / heat.max() if heat.max() > 0 else heat
+    spread = Image.fromarray(scaled.astype(np.float32)).resize(
+        (grey.shape[1], grey.shape[0]), Image.Resampling.BILINEAR
+    )
+    strength = np.asarray(spread, dtype=np.float64).clip(0, 1)
+    colours = _viridis()[(strength * (_LEVELS - 1)).round().astype(np.int64)]
+    cover = (strength * _HEAT_MOST)[..., None]
+    mixed = grey[..., None] * (1 - cover) + colours * cover
+    return _png(Image.fromarray(mixed.round().astype(np.uint8)))
+
+
+def paint_maps(view: LayerView) -> tuple[bytes, int]:
+    """The feature maps of a layer as one mosaic, in the order of their channels.
+
+    Each map is scaled for itself from its smallest value, dark, to its largest, light. Maps of one
+    value each are scaled together.
+
+    Returns:
+        The PNG file and its width in pixels.
+    """
+    maps = view.maps[list(shown_channels(view))].astype(np.float64)
+    over = (1, 2) if maps[0].size > 1 else None
+    low = maps.min(axis=over, keepdims=True)
+    span = maps.max(axis=over, keepdims=True) - low
+    scaled = (maps - low) / np.where(span > 0, span, 1)
+    levels = (scaled * (_LEVELS - 1)).round().astype(np.uint8)
+    repeat = -(-_MAP_PIXELS // levels.shape[-1])
+    levels = levels.repeat(repeat, axis=1).repeat(repeat, axis=2)
+    count, height, width = levels.shape
+    rows, columns = -(-count // COLUMNS), min(count, COLUMNS)
+    shape = (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP)
+    canvas = np.full(shape, _LEVELS, dtype=np.uint8)
+    for place, one in enumerate(levels):
+        top = _GAP + place // COLUMNS * (height + _GAP)
+        left = _GAP + place % COLUMNS * (width + _GAP)
+        canvas[top : top + height, left : left + width] = one
+    picture = Image.fromarray(canvas)
+    picture.putpalette(np.vstack([_viridis().round(), _GREY]).astype(np.uint8).tobytes())
+    return _png(picture), shape[1]
+
+
+def shown_channels(view: LayerView) -> tuple[int, ...]:
+    """The channels whose maps are shown: all, or those with the highest mean after the ReLU."""
+    order = np.argsort(-view.activity, kind="stable")[:MOST_MAPS]
+    return tuple(sorted(order.tolist()))
+
+
+def _viridis() -> npt.NDArray[np.float64]:
+    """Colours from low to high, float64 [255, 3] on the scale 0 to 255."""
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, _LEVELS))
+    return np.asarray(colours, dtype=np.float64)[:, :3] * 255
+
+
+def _enlarge(pixels: UInt8Array) -> UInt8Array:
+    repeat = max(1, _IMAGE_PIXELS // pixels.shape[0])
+    return pixels.repeat(repeat, axis=0).repeat(repeat, axis=1)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,173 @@
+"""What a page is made of: plain blocks, made from a report's record and shown by ``html``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import plotly.graph_objects as go
+
+Tone = Literal["plain", "good", "bad", "unsure", "missing"]
+"""How something is coloured; never the only way in which it is told apart."""
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph of text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of remarks."""
+
+    title: str
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with their values, such as the settings of a protocol."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        note: said in small below the text.
+        link: ``id`` of the element of this page that it leads to; empty for none.
+        is_number: aligned to the right, in figures of one width.
+        is_code: in a fixed-width face, may be selected as one.
+    """
+
+    text: str
+    note: str = ""
+    link: str = ""
+    tone: Tone = "plain"
+    is_number: bool = False
+    is_code: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table; ``id`` where something leads to it."""
+
+    cells: tuple[Cell, ...]
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. One that ``is_long`` is folded away until it is asked for, printed in full."""
+
+    id: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+    is_long: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure.
+
+    Attributes:
+        id: unique in the page; its file name where figures are written.
+        caption: what is seen, with units, and how many runs it is made of.
+        sources: the trials that it is made of, as (text, ``id`` in this page).
+        command: makes it again.
+        height: in CSS pixels.
+    """
+
+    id: str
+    title: str
+    caption: str
+    figure: go.Figure
+    sources: tuple[tuple[str, str], ...]
+    command: str
+    height: int = 420
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture: PNG bytes, shown ``width`` CSS pixels wide with hard pixel edges."""
+
+    png: bytes
+    alt: str
+    title: str = ""
+    note: str = ""
+    width: int = 96
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Small pictures side by side."""
+
+    id: str
+    title: str
+    caption: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A judgement that stands out: ``label`` (such as ``supported``), title and lines below it.
+
+    ``command`` is what to do next, if anything.
+    """
+
+    label: str
+    tone: Tone
+    title: str
+    lines: tuple[str, ...]
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that is not there, and the command that fills it; shown where it would be."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to copy, with what it does."""
+
+    text: str
+    command: str
+
+
+Block = Prose | Points | Facts | Table | Chart | Pictures | Card | Missing | Command
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page, with an entry in its contents."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report.
+
+    Attributes:
+        lead: the answer in a sentence or two, above everything else.
+        warning: what a reader must know before comparing anything, e.g. that it is a quick run.
+    """
+
+    title: str
+    lead: str
+    warning: str
+    sections: tuple[Section, ...]
+    footer: str

@@ -1,0 +1,117 @@
+"""Writes the figures of a page as files of their own, for documents that cannot hold a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from cifar_tune.atomic_file import replacing
+from cifar_tune.errors import InputError, WorkError
+from cifar_tune.reports.blocks import Chart, Page, Pictures
+from cifar_tune.reports.html import check_ids
+from cifar_tune.reports.theme import TEXT
+
+_WIDTH = 900
+"""Of a figure in CSS pixels; PNG files have twice as many."""
+_SECONDS = 60.0
+"""That drawing one figure may take."""
+
+
+def write_figures(page: Page, folder: Path, kind: Literal["svg", "png"] = "svg") -> list[Path]:
+    """Write every figure as ``<id>.<kind>`` and every small picture as ``<id>-<number>.png``.
+
+    Figures are as on a light page, on white. Nothing is written unless all of them can be drawn.
+
+    Returns:
+        the files, in the order of the page.
+
+    Raises:
+        InputError: kaleido or a browser is missing, or the folder cannot be written to.
+        WorkError: the browser failed.
+        ValueError: an id of the page cannot name a file or is used twice.
+    """
+    check_ids(page)
+    blocks = [block for section in page.sections for block in section.blocks]
+    drawn = _draw([block for block in blocks if isinstance(block, Chart)], kind)
+    contents: list[tuple[str, bytes]] = []
+    for block in blocks:
+        if isinstance(block, Chart):
+            contents.append((f"{block.id}.{kind}", next(drawn)))
+        elif isinstance(block, Pictures):
+            named = enumerate(block.tiles, start=1)
+            contents.extend((f"{block.id}-{number}.png", tile.png) for number, tile in named)
+    return [_write(folder / name, content) for name, content in contents]
+
+
+def _write(path: Path, content: bytes) -> Path:
+    with replacing(path, len(content), InputError) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _draw(charts: list[Chart], kind: Literal["svg", "png"]) -> Iterator[bytes]:
+    """The content of each chart's file; all of them are drawn by one start of the browser."""
+    if not charts:
+        return
+    with TemporaryDirectory() as name:
+        paths = [Path(name) / f"{index}.{kind}" for index in range(len(charts))]
+        _run_browser(
+            [
+                {
+                    "fig": _on_white(chart),
+                    "path": path,
+                    "opts": {
+                        "format": kind,
+                        "width": _WIDTH,
+                        "height": chart.height,
+                        "scale": 2 if kind == "png" else 1,
+                    },
+                }
+                for chart, path in zip(charts, paths, strict=True)
+            ]
+        )
+        contents = [path.read_bytes() for path in paths]
+    for chart, content in zip(charts, contents, strict=True):
+        yield _without_chance(content, chart.id) if kind == "svg" else content
+
+
+def _run_browser(figures: list[dict[str, Any]]) -> None:
+    try:
+        import kaleido
+        from kaleido.errors import ChromeNotFoundError
+    except ImportError as error:
+        raise InputError(
+            "figure files are drawn by kaleido, which is missing: pip install 'cifar-tune[figures]'"
+        ) from error
+    # Without mathjax=False the browser would be sent to another host for it.
+    options = {"mathjax": False, "timeout": _SECONDS}
+    try:
+        kaleido.write_fig_from_object_sync(figures, kopts=options, cancel_on_error=True)
+    except ChromeNotFoundError as error:
+        raise InputError(
+            "figure files are drawn by Chrome or Chromium, and none is found on PATH: install one, "
+            "or set BROWSER_PATH to it (pip install 'cifar-tune[figures]' does not bring it)"
+        ) from error
+    # Whatever else a browser can fail of has types of three packages, and none in common.
+    except Exception as error:
+        reason = str(next(iter(error.args), "")).partition("\n")[0] or type(error).__name__
+        raise WorkError(f"the browser could not draw the figures: {reason}") from error
+
+
+def _on_white(chart: Chart) -> dict[str, Any]:
+    """The figure's data and layout for a file of its own."""
+    figure: dict[str, Any] = chart.figure.to_plotly_json()
+    layout = {**figure["layout"], "paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff"}
+    layout["font"] = {"color": TEXT, **layout.get("font", {})}
+    # plotly.js gives each trace a random name of its own where it has none.
+    traces = [{**trace, "uid": f"t{index}"} for index, trace in enumerate(figure["data"])]
+    return {"data": traces, "layout": layout}
+
+
+def _without_chance(svg: bytes, figure_id: str) -> bytes:
+    """The same SVG with the figure's id where plotly.js puts six random digits."""
+    found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
+    return svg.replace(found[1], figure_id.encode()) if found else svg

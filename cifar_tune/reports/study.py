@@ -1,0 +1,202 @@
+"""The report of a study: everything that the storage holds of it, as one record."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from cifar_tune.records import QUANTITIES
+from cifar_tune.reports.claims import judge_claims
+from cifar_tune.reports.confusion import compute_confusion
+from cifar_tune.reports.gather import gather
+from cifar_tune.reports.measure import measure, replicates
+from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord
+from cifar_tune.reports.searching import compute_search, compute_sweep
+from cifar_tune.reports.words import say_setting
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.study_file import LoadedStudyFile, StudySpec
+from cifar_tune.study_schema import Published, PublishedFigures
+
+SEEDS_WANTED = 3
+"""Below this number of replicates a report says how to get more."""
+
+
+def compute_report(
+    location: StorageLocation, loaded: LoadedStudyFile, spec: StudySpec, name: str
+) -> ReportRecord:
+    """Everything that is known of a stored study.
+
+    Args:
+        name: of the study file or its path, as the user gave it.
+
+    Raises:
+        InputError: the study is not stored.
+        StorageError: the storage cannot be read.
+    """
+    options = name_options(spec)
+    run = f"cifar-tune study run {shlex.quote(name)} {options}"
+    evidence = gather(location, spec.study_name, run)
+    ranges = {key: one.model_dump() for key, one in spec.space.ranges().items()}
+    configs = {
+        named.name: dataclasses.asdict(spec.named_config(named, seed=0)) for named in spec.named
+    }
+    published = loaded.content.published
+    models = _models(evidence, spec, published, run)
+    pareto_quantity = _pareto_quantity(models)
+    complete = [one for one in evidence.trials if one.state == "complete"]
+    best = max(complete, key=lambda one: (one.values["val_accuracy"], -one.number), default=None)
+    shown = _most_accurate(models)
+    differences = _differences(loaded, spec, published)
+    return ReportRecord(
+        study_name=spec.study_name,
+        file_name=loaded.name,
+        title=loaded.content.title,
+        description=" ".join(loaded.content.description.split()),
+        profile=spec.profile_name,
+        profile_description=loaded.content.profiles[spec.profile_name].description,
+        options=options,
+        command=run,
+        protocol=spec.protocol.model_dump(exclude_none=True),
+        devices=tuple(dict.fromkeys(one.device for one in evidence.trials if one.device)),
+        software=evidence.software,
+        trials=evidence.trials,
+        best=best.number if best is not None else None,
+        models=models,
+        published_source=published.source if published else "",
+        published_device=published.device if published else "",
+        published_profile=published.profile if published else "",
+        remarks=tuple(published.remarks) if published else (),
+        is_comparable=published is not None and not differences,
+        differences=differences,
+        claims=judge_claims(evidence, loaded.content.claims),
+        pareto=_pareto(models, pareto_quantity),
+        pareto_quantity=pareto_quantity,
+        sweep=compute_sweep(evidence, configs, {key for key, one in ranges.items() if one["log"]}),
+        search=compute_search(evidence, ranges),
+        confusion=compute_confusion(evidence, shown, replicates(evidence, shown)),
+        test_reads=len(evidence.test_reads),
+        missing=tuple(_missing(evidence, spec, models, name, run)),
+    )
+
+
+def name_options(spec: StudySpec) -> str:
+    """The options of the command line that name a study of a study file."""
+    changed = [
+        f"--set {shlex.quote(f'{key}={_toml(spec.overrides[key])}')}" for key in spec.overrides
+    ]
+    return " ".join([f"--profile {spec.profile_name}", *changed])
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _models(
+    evidence: Evidence, spec: StudySpec, published: Published | None, run: str
+) -> tuple[ModelRecord, ...]:
+    stated = {one.name: one for one in published.figures} if published else {}
+    found = []
+    for named in spec.named:
+        trials = replicates(evidence, named.name)
+        measured = {key: measure(evidence, trials, key) for key in QUANTITIES}
+        figures = stated.get(named.name)
+        found.append(
+            ModelRecord(
+                name=named.name,
+                own={**named.params, **named.settings.given()},
+                measured={key: one for key, one in measured.items() if one is not None},
+                published=_figures(figures) if figures else {},
+                note=figures.note if figures else "",
+                trials=tuple(trial.number for trial in trials),
+                command=f"{run} --only {shlex.quote(named.name)}",
+            )
+        )
+    return tuple(found)
+
+
+def _figures(figures: PublishedFigures) -> dict[str, float]:
+    found = {key: getattr(figures, key) for key in QUANTITIES}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _differences(
+    loaded: LoadedStudyFile, spec: StudySpec, published: Published | None
+) -> tuple[tuple[str, str, str], ...]:
+    """What sets the study's protocol apart from that of the published figures."""
+    if published is None:
+        return ()
+    theirs = loaded.content.profiles[published.profile].protocol.model_dump()
+    ours = spec.protocol.model_dump()
+    return tuple(
+        (key, say_setting(theirs[key]), say_setting(ours[key]))
+        for key in ours
+        if theirs[key] != ours[key]
+    )
+
+
+def _pareto_quantity(models: tuple[ModelRecord, ...]) -> str:
+    """The test accuracy where every model that was trained has one, else that on validation."""
+    trained = [model for model in models if model.trials]
+    all_read = all("test_accuracy" in model.measured for model in trained)
+    return "test_accuracy" if trained and all_read else "val_accuracy"
+
+
+def _pareto(models: tuple[ModelRecord, ...], quantity: str) -> tuple[str, ...]:
+    """Models that no other equals or beats in mean accuracy and mean time, the fastest first."""
+    known: list[tuple[float, float, str]] = sorted(
+        (model.measured["seconds"].mean, -model.measured[quantity].mean, model.name)
+        for model in models
+        if {"seconds", quantity} <= model.measured.keys()
+    )
+    front: list[str] = []
+    best = 1.0
+    for _, negative, name in known:
+        if negative < best:
+            front.append(name)
+            best = negative
+    return tuple(front)
+
+
+def _most_accurate(models: tuple[ModelRecord, ...]) -> str:
+    known: Mapping[str, Any] = {
+        model.name: model.measured["val_accuracy"].mean
+        for model in models
+        if "val_accuracy" in model.measured
+    }
+    return max(known, key=lambda name: known[name], default="")
+
+
+def _missing(
+    evidence: Evidence, spec: StudySpec, models: tuple[ModelRecord, ...], name: str, run: str
+) -> list[Missing]:
+    found = []
+    for model in models:
+        seeds = len(model.trials)
+        if seeds < min(spec.seeds, SEEDS_WANTED):
+            wanted = max(spec.seeds, 1)
+            what = f"{model.name}: {seeds or 'none'} of {wanted} replicates is complete"
+            found.append(Missing(what, f"{model.command} --seeds {wanted}"))
+        elif seeds < SEEDS_WANTED:
+            what = f"{model.name}: {seeds} of {SEEDS_WANTED} seeds; fewer say little of the spread"
+            found.append(Missing(what, f"{model.command} --seeds {SEEDS_WANTED}"))
+    trials = {trial.number: trial for trial in evidence.trials}
+    unread = [
+        trials[number].name
+        for model in models
+        for number in model.trials
+        if "test_accuracy" not in trials[number].values
+    ]
+    kept = [trial.name for trial in evidence.trials if trial.name in unread and trial.has_weights]
+    options = name_options(spec)
+    if kept:
+        what = f"{len(kept)} of the named trials have no test accuracy yet"
+        found.append(Missing(what, f"cifar-tune trial test {shlex.quote(name)} {options}"))
+    if len(unread) > len(kept):
+        lost = ", ".join(one for one in unread if one not in kept)
+        what = f"no test accuracy, and no weights were kept to measure one with: {lost}"
+        found.append(
+            Missing(what, f'{run}, in another --storage, with keep_weights = "named" in the file')
+        )
+    return found
