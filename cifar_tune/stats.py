@@ -1,4 +1,4 @@
-"""Intervals and verdicts for accuracies and times over seeds: numbers in, numbers out.
+"""Intervals for accuracies and times over seeds: numbers in, numbers out.
 
 An accuracy is uncertain for two reasons: another seed would have trained another model, and another
 sample of images would have measured it otherwise. More seeds reduce the first alone. Both are
@@ -11,29 +11,31 @@ denominator degrees of freedom methods for multiple observer ROC analysis", Stat
 
 where s² is the sample variance of the k outcomes and c the mean covariance of the outcomes of two
 seeds, which they share because they share images.
+
+What the error of such a mean is distributed as has no closed form. Satterthwaite's Student's t
+("An approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946) is
+too short where few seeds scatter more than images do, and far too short in the tails that many
+claims are corrected to. The solution of Behrens and Fisher (Fisher, "The fiducial argument in
+statistical inference", Annals of Eugenics 6, 1935), a Student's t for the seeds plus a normal for
+the images, is not, and a little too long where both count. Verdicts go by it; intervals take the
+mean of the two. ``calibration`` measures what comes of that.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 LEVEL = 0.95
 """Of the intervals, two-sided; a verdict needs half of the rest on its side."""
-POWER = 0.8
-"""Probability with which the advised number of seeds decides."""
-MOST_SEEDS = 1_000
-CAUTION = 0.8
-"""One-sided confidence of the limits that advice is computed from."""
 
-Verdict = Literal["supported", "refuted", "undecided"]
 Floats = npt.NDArray[np.float64]
 
 
@@ -76,51 +78,6 @@ class Estimate:
         return None if self.seed_variance is None else math.sqrt(self.seed_variance)
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A difference that a claim says is above zero, and the smallest one that counts (> 0)."""
-
-    difference: Estimate
-    smallest_effect: float
-
-
-@dataclass(frozen=True)
-class Advice:
-    """How to decide an undecided claim.
-
-    Attributes:
-        seeds: with which it is decided with probability ``POWER``; None where no number of seeds
-            will, because the images are too few, or where nothing can be said yet.
-        images: how many would do, where ``seeds`` is None for that reason.
-        assumed: the true difference that this holds for.
-        contrast: place among the claim's contrasts of the one that takes the most.
-    """
-
-    seeds: int | None
-    images: int | None
-    assumed: float
-    contrast: int
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is made of a claim.
-
-    Attributes:
-        support_p: probability of such data where the claim is false, corrected for all claims of
-            the family (Holm).
-        refute_p: the same where it is true by the smallest effect that counts.
-        deciding: place among the claim's contrasts of the one that it hangs on.
-        advice: for a claim that is undecided for want of seeds or images; None otherwise.
-    """
-
-    verdict: Verdict
-    support_p: float
-    refute_p: float
-    deciding: int
-    advice: Advice | None
-
-
 # --- estimates ----------------------------------------------------------------------------------
 
 
@@ -141,7 +98,7 @@ def estimate_from_images(readings: Sequence[Reading]) -> Estimate:
 def estimate_from_outcomes(
     outcomes: Sequence[float], shared_variance: float = 0.0, images: int = 0
 ) -> Estimate:
-    """The mean of one outcome a seed, with Student's t and Satterthwaite's degrees of freedom.
+    """The mean of one outcome a seed, with its interval.
 
     Args:
         shared_variance: what the outcomes share, or a bound of it.
@@ -183,164 +140,69 @@ def _mean_covariance(readings: Sequence[Reading]) -> float:
     return each * sum(weights) / len(pairs)
 
 
-def _variance(spread: float, shared: float, seeds: int) -> float:
+def total_variance(spread: float, shared: float, seeds: int) -> float:
+    """Variance of a mean over seeds.
+
+    Args:
+        spread: s², the variance of one outcome; likewise below.
+        shared: c, what outcomes share; likewise below.
+    """
     return spread / seeds + shared
 
 
-def _degrees(spread: float, shared: float, seeds: int, images: int) -> float:
-    """Satterthwaite's degrees of freedom ("An approximate distribution of estimates of variance
-    components", Biometrics Bulletin 2, 1946)."""
+def degrees_of_freedom(spread: float, shared: float, seeds: int, images: int) -> float:
+    """Satterthwaite's degrees of freedom."""
     parts = (spread / seeds) ** 2 / (seeds - 1) + shared**2 / max(images - 1, 1)
-    return _variance(spread, shared, seeds) ** 2 / parts if parts > 0 else math.inf
+    # Beyond a million it is the normal.
+    return min(total_variance(spread, shared, seeds) ** 2 / parts, 1e6) if parts > 0 else 1e6
 
 
 def _half_width(spread: float, shared: float, seeds: int, images: int) -> float:
-    degrees = _degrees(spread, shared, seeds, images)
-    quantile = float(special.stdtrit(degrees, (1 + LEVEL) / 2)) if degrees < math.inf else 0.0
-    return quantile * math.sqrt(_variance(spread, shared, seeds))
+    beyond = (1 - LEVEL) / 2
+    deviation = math.sqrt(total_variance(spread, shared, seeds))
+    short = (
+        -float(special.stdtrit(degrees_of_freedom(spread, shared, seeds, images), beyond))
+        * deviation
+    )
+    return (short + distance_beyond(beyond, spread, shared, seeds)) / 2
 
 
-# --- verdicts -----------------------------------------------------------------------------------
+def tail(distance: float, spread: float, shared: float, seeds: int) -> float:
+    """Probability of an error above ``distance``, by Behrens and Fisher.
 
-
-def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
-    """Judge a family of claims together.
-
-    A claim is a list of contrasts and says that each of them is above zero. It is supported where
-    all are shown to be above zero: no correction is needed among them (Berger, "Multiparameter
-    hypothesis testing and acceptance sampling", Technometrics 24, 1982). It is refuted where one is
-    shown to be below the smallest effect that counts, which is corrected for their number
-    (Bonferroni), also if it is above zero (inferiority to the smallest effect of interest: Lakens,
-    Scheel, Isager, "Equivalence testing for psychological research", AMPPS 1, 2018). Over the
-    family both are corrected by Holm ("A simple sequentially rejective multiple test procedure",
-    Scandinavian Journal of Statistics 6, 1979), so that the probability of one or more wrong
-    verdicts of a kind is at most 2.5 %.
-
-    Args:
-        claims: None stands for a contrast whose data are missing: it cannot be shown to be above
-            zero, but the others may refute the claim. Every claim counts in the family.
+    The Student's t is a normal whose variance is drawn, so this is a mean over draws, at the
+    quantiles of the chi-square distribution that belong to ``_SHARES``.
     """
-    supports = [[_support_p(contrast) for contrast in claim] for claim in claims]
-    refutes = [[_refute_p(contrast) for contrast in claim] for claim in claims]
-    support_p = _holm([max(found, default=1.0) for found in supports])
-    refute_p = _holm([min(1.0, len(found) * min(found, default=1.0)) for found in refutes])
-    judged = []
-    for number, claim in enumerate(claims):
-        verdict = _verdict(support_p[number], refute_p[number])
-        against = refutes[number] if verdict == "refuted" else [-p for p in supports[number]]
-        deciding = int(np.argmin(against)) if against else 0
-        known = [contrast for contrast in claim if contrast is not None]
-        is_open = verdict == "undecided" and len(known) == len(claim) > 0
-        advice = advise(known, len(claims)) if is_open else None
-        judged.append(Judgement(verdict, support_p[number], refute_p[number], deciding, advice))
-    return judged
+    deviations = np.sqrt(spread / seeds * (seeds - 1) / _chi_square(seeds - 1) + shared)
+    return float(special.ndtr(-distance / deviations) @ _WEIGHTS)
 
 
-def _verdict(support_p: float, refute_p: float) -> Verdict:
-    level = (1 - LEVEL) / 2
-    if refute_p <= level:
-        return "refuted"
-    return "supported" if support_p <= level else "undecided"
-
-
-def _support_p(contrast: Contrast | None) -> float:
-    """One-sided p-value against a difference of zero or less."""
-    if contrast is None:
-        return 1.0
-    return _p_above(contrast.difference, contrast.difference.mean)
-
-
-def _refute_p(contrast: Contrast | None) -> float:
-    """One-sided p-value against a difference of the smallest effect or more."""
-    if contrast is None:
-        return 1.0
-    return _p_above(contrast.difference, contrast.smallest_effect - contrast.difference.mean)
-
-
-def _p_above(found: Estimate, distance: float) -> float:
-    if found.seed_variance is None:
-        return 1.0  # one seed shows nothing
-    parts = (found.seed_variance, found.shared_variance, found.seeds)
-    variance = _variance(*parts)
-    if variance == 0:
-        return 0.0 if distance > 0 else 1.0
-    degrees = _degrees(*parts, found.images)
-    return float(special.stdtr(degrees, -distance / math.sqrt(variance)))
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    corrected = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = highest
-    return corrected
-
-
-# --- advice -------------------------------------------------------------------------------------
-
-
-def advise(claim: Sequence[Contrast], family: int) -> Advice | None:
-    """How many seeds decide a claim among ``family`` claims with probability ``POWER``.
-
-    The spread is not known either: it is taken at its upper confidence limit (Browne, "On the use
-    of a pilot sample for sample size determination", Statistics in Medicine 14, 1995).
-
-    Returns:
-        None where a contrast has one seed and so no spread.
-    """
-    if any(contrast.difference.seed_variance is None for contrast in claim):
-        return None
-    missed = (1 - POWER) / len(claim)
-    found = [_advise_one(contrast, family, missed, place) for place, contrast in enumerate(claim)]
-    # The hardest contrast says what the claim takes.
-    return max(found, key=lambda one: (one.images or 0, one.seeds or 0))
-
-
-def _advise_one(contrast: Contrast, family: int, missed: float, place: int) -> Advice:
-    difference, smallest = contrast.difference, contrast.smallest_effect
-    assumed = _assumed(contrast)
-    # From zero on one side, from the smallest effect on the other.
-    distance = assumed if assumed > 0 else smallest
-    level = (1 - LEVEL) / 2 / family
-    spread = _upper_limit(difference)
-    shared = difference.shared_variance
-    wanted = float(stats.norm.ppf(1 - level) + stats.norm.ppf(1 - missed))
-    if shared > 0 and math.sqrt(shared) * wanted >= distance:
-        images = difference.images * shared * (wanted / distance) ** 2
-        # Half of the room is left to the seeds.
-        return Advice(None, math.ceil(2 * images), assumed, place)
-
-    def decides(seeds: int) -> bool:
-        degrees = min(_degrees(spread, shared, seeds, difference.images), 1e6)
-        critical = float(special.stdtrit(degrees, 1 - level))
-        shift = distance / math.sqrt(_variance(spread, shared, seeds))
-        return float(stats.nct.sf(critical, degrees, shift)) >= 1 - missed
-
-    low, high = difference.seeds, difference.seeds + 1
-    while high < MOST_SEEDS and not decides(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return Advice(high if high <= MOST_SEEDS else None, None, assumed, place)
-
-
-def _assumed(contrast: Contrast) -> float:
-    """The true difference that advice is given for: none, or at least twice the smallest effect."""
-    difference, smallest = contrast.difference, contrast.smallest_effect
-    if difference.mean < smallest:
+def distance_beyond(beyond: float, spread: float, shared: float, seeds: int) -> float:
+    """The distance that an error is above with probability ``beyond``, by Behrens and Fisher."""
+    deviation = math.sqrt(total_variance(spread, shared, seeds))
+    if deviation == 0:
         return 0.0
-    assert difference.seed_variance is not None
-    parts = (difference.seed_variance, difference.shared_variance, difference.seeds)
-    quantile = float(special.stdtrit(min(_degrees(*parts, difference.images), 1e6), CAUTION))
-    return max(2 * smallest, difference.mean - quantile * math.sqrt(_variance(*parts)))
+    # The seeds' Student's t alone, for all of the variance, lies further out.
+    most = -float(special.stdtrit(seeds - 1, beyond)) * deviation
+
+    def excess(distance: float) -> float:
+        return tail(distance, spread, shared, seeds) - beyond
+
+    return float(optimize.brentq(excess, 0.0, 1.01 * most, xtol=1e-9 * deviation, rtol=1e-8))
 
 
-def _upper_limit(difference: Estimate) -> float:
-    """Upper one-sided confidence limit of the variance over seeds."""
-    assert difference.seed_variance is not None
-    degrees = difference.seeds - 1
-    return difference.seed_variance * degrees / float(stats.chi2.ppf(1 - CAUTION, degrees))
+def _quadrature() -> tuple[Floats, Floats]:
+    """Shares from 0 to 1 and their weights, dense near 0, where variances are largest."""
+    places, weights = np.polynomial.legendre.leggauss(64)
+    places, weights, power = (places + 1) / 2, weights / 2, 6
+    return places**power, weights * power * places ** (power - 1)
+
+
+_SHARES, _WEIGHTS = _quadrature()
+
+
+@functools.cache
+def _chi_square(degrees: int) -> Floats:
+    """The quantiles of the chi-square distribution that belong to ``_SHARES``."""
+    found: Floats = stats.chi2.ppf(_SHARES, degrees)
+    return found

@@ -10,13 +10,14 @@ from conftest import Cli
 from scipy import stats
 
 from cifar_tune.stats import (
-    Contrast,
     Estimate,
     Reading,
+    distance_beyond,
     estimate_from_images,
     estimate_from_outcomes,
-    judge,
+    tail,
 )
+from cifar_tune.verdicts import Contrast, judge
 
 
 def contrast(*differences: float, smallest: float = 0.01, shared: float = 0.0) -> Contrast:
@@ -43,7 +44,7 @@ def test_what_seeds_share_does_not_shrink_with_their_number() -> None:
     for found in (few, many):
         assert found.shared_variance == pytest.approx(binomial)
         assert found.high is not None
-        assert found.high - found.mean == pytest.approx(1.965 * math.sqrt(binomial), rel=1e-3)
+        assert found.high - found.mean == pytest.approx(1.962 * math.sqrt(binomial), rel=2e-3)
 
 
 def test_shared_noise_is_found_where_seeds_share_some_images() -> None:
@@ -112,6 +113,25 @@ def test_advice_grows_with_the_spread_and_gives_up_where_images_decide() -> None
     assert few.advice.seeds is None
     assert few.advice.images is not None
     assert few.advice.images > 5_000
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize("beyond", [0.025, 0.025 / 20])
+def test_tail_without_images_is_students(seeds: int, beyond: float) -> None:
+    """By quadrature; against the closed form that there is where images make no noise."""
+    distance = distance_beyond(beyond, 4.0 * seeds, 0.0, seeds)
+    assert distance == pytest.approx(2 * stats.t.isf(beyond, seeds - 1), rel=1e-6)
+    assert tail(distance, 4.0 * seeds, 0.0, seeds) == pytest.approx(beyond, rel=1e-6)
+    # With the noise of images alone it is the normal.
+    assert tail(2.0, 0.0, 1.0, seeds) == pytest.approx(stats.norm.sf(2.0), rel=1e-6)
+
+
+def test_tail_is_the_one_of_sampled_errors() -> None:
+    random = np.random.default_rng(5)
+    errors = 1.5 * random.standard_t(2, size=400_000) + random.normal(size=400_000)
+    for distance in (2.0, 5.0, 15.0):
+        expected = float((errors > distance).mean())
+        assert tail(distance, 3 * 1.5**2, 1.0, 3) == pytest.approx(expected, rel=0.05)
 
 
 def test_no_spread_at_all() -> None:

@@ -86,7 +86,8 @@ def find_stored(
         )
     others = ", ".join(study.study_name for study in stored) or _with_data(location)
     raise InputError(
-        f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}"
+        f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}; "
+        f"`cifar-tune study run {loaded.name}` makes some"
     )
 
 

@@ -129,15 +129,15 @@ def _advice(claim: ClaimRecord) -> str:
         )
     if advice.seeds is None:
         return f"{neither} It would take more than a thousand seeds."
+    hardest = claim.contrasts[advice.contrast]
     if advice.assumed == 0:
-        truth = "if there is no difference in truth"
+        truth = f"if there is no difference to {short(hardest.than)} in truth"
     else:
-        hardest = claim.contrasts[advice.contrast]
         is_time = hardest.quantity == "seconds"
         assumed = -math.expm1(-advice.assumed) if is_time else advice.assumed
         truth = (
             f"if the true difference to {short(hardest.than)} is "
-            f"{say_effect(hardest.quantity, assumed).lstrip('+')}"
+            f"{say_effect(hardest.quantity, assumed)}"
         )
     return f"{neither} About {advice.seeds} seeds decide it with a probability of 80 % {truth}."
 

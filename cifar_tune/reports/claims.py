@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from cifar_tune.reports.measure import compare
 from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Evidence
-from cifar_tune.stats import Contrast, Judgement, judge
 from cifar_tune.study_schema import Claim
+from cifar_tune.verdicts import Contrast, Judgement, judge
 
 
 def judge_claims(evidence: Evidence, claims: Sequence[Claim]) -> tuple[ClaimRecord, ...]:

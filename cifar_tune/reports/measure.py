@@ -10,13 +10,13 @@ from cifar_tune.predictions import Predictions
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
 from cifar_tune.reports.words import say
 from cifar_tune.stats import (
-    Contrast,
     Estimate,
     Reading,
     binomial_variance,
     estimate_from_images,
     estimate_from_outcomes,
 )
+from cifar_tune.verdicts import Contrast
 
 
 def replicates(evidence: Evidence, model: str) -> list[TrialRecord]:

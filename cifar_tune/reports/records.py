@@ -11,7 +11,7 @@ from typing import Any
 
 from cifar_tune.predictions import Predictions
 from cifar_tune.records import EpochMetrics, TestRead
-from cifar_tune.stats import Advice, Verdict
+from cifar_tune.verdicts import Advice, Verdict
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,231 @@
+"""Claims that one model is better than others, judged: supported, refuted or undecided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import special, stats
+
+from cifar_tune.stats import (
+    LEVEL,
+    Estimate,
+    degrees_of_freedom,
+    distance_beyond,
+    tail,
+    total_variance,
+)
+
+POWER = 0.8
+"""Probability with which the advised number of seeds decides."""
+MOST_SEEDS = 1_000
+CAUTION = 0.8
+"""One-sided confidence of the limits that advice is computed from."""
+
+Verdict = Literal["supported", "refuted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference that a claim says is above zero, and the smallest one that counts (> 0)."""
+
+    difference: Estimate
+    smallest_effect: float
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How to decide an undecided claim.
+
+    Attributes:
+        seeds: with which it is decided with probability ``POWER``; None where no number of seeds
+            will, because the images are too few, or where nothing can be said yet.
+        images: how many would do, where ``seeds`` is None for that reason.
+        assumed: the true difference that this holds for.
+        contrast: place among the claim's contrasts of the one that takes the most.
+    """
+
+    seeds: int | None
+    images: int | None
+    assumed: float
+    contrast: int
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is made of a claim.
+
+    Attributes:
+        support_p: probability of such data where the claim is false, corrected for all claims of
+            the family (Holm).
+        refute_p: the same where it is true by the smallest effect that counts.
+        deciding: place among the claim's contrasts of the one that it hangs on.
+        advice: for a claim that is undecided for want of seeds or images; None otherwise.
+    """
+
+    verdict: Verdict
+    support_p: float
+    refute_p: float
+    deciding: int
+    advice: Advice | None
+
+
+def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
+    """Judge a family of claims together.
+
+    A claim is a list of contrasts and says that each of them is above zero. It is supported where
+    all are shown to be above zero: no correction is needed among them (Berger, "Multiparameter
+    hypothesis testing and acceptance sampling", Technometrics 24, 1982). It is refuted where one is
+    shown to be below the smallest effect that counts, which is corrected for their number
+    (Bonferroni), also if it is above zero (inferiority to the smallest effect of interest: Lakens,
+    Scheel, Isager, "Equivalence testing for psychological research", AMPPS 1, 2018). Over the
+    family both are corrected by Holm ("A simple sequentially rejective multiple test procedure",
+    Scandinavian Journal of Statistics 6, 1979), so that the probability of one or more wrong
+    verdicts of a kind is at most 2.5 %.
+
+    Args:
+        claims: None stands for a contrast whose data are missing: it cannot be shown to be above
+            zero, but the others may refute the claim. Every claim counts in the family.
+    """
+    supports = [[_support_p(contrast) for contrast in claim] for claim in claims]
+    refutes = [[_refute_p(contrast) for contrast in claim] for claim in claims]
+    support_p = _holm([max(found, default=1.0) for found in supports])
+    refute_p = _holm([min(1.0, len(found) * min(found, default=1.0)) for found in refutes])
+    judged = []
+    for number, claim in enumerate(claims):
+        verdict = _verdict(support_p[number], refute_p[number])
+        against = refutes[number] if verdict == "refuted" else [-p for p in supports[number]]
+        deciding = int(np.argmin(against)) if against else 0
+        known = [contrast for contrast in claim if contrast is not None]
+        is_open = verdict == "undecided" and len(known) == len(claim) > 0
+        advice = advise(known, len(claims)) if is_open else None
+        judged.append(Judgement(verdict, support_p[number], refute_p[number], deciding, advice))
+    return judged
+
+
+def _verdict(support_p: float, refute_p: float) -> Verdict:
+    level = (1 - LEVEL) / 2
+    if refute_p <= level:
+        return "refuted"
+    return "supported" if support_p <= level else "undecided"
+
+
+def _support_p(contrast: Contrast | None) -> float:
+    """One-sided p-value against a difference of zero or less."""
+    if contrast is None:
+        return 1.0
+    return _p_above(contrast.difference, contrast.difference.mean)
+
+
+def _refute_p(contrast: Contrast | None) -> float:
+    """One-sided p-value against a difference of the smallest effect or more."""
+    if contrast is None:
+        return 1.0
+    return _p_above(contrast.difference, contrast.smallest_effect - contrast.difference.mean)
+
+
+def _p_above(found: Estimate, distance: float) -> float:
+    if found.seed_variance is None:
+        return 1.0  # one seed shows nothing
+    parts = (found.seed_variance, found.shared_variance, found.seeds)
+    if total_variance(*parts) == 0:
+        return 0.0 if distance > 0 else 1.0
+    return tail(distance, *parts)
+
+
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's corrected p-values, in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    corrected = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
+
+
+# --- advice -------------------------------------------------------------------------------------
+
+
+def advise(claim: Sequence[Contrast], family: int) -> Advice | None:
+    """How many seeds decide a claim among ``family`` claims with probability ``POWER``.
+
+    The spread is not known either: it is taken at its upper confidence limit (Browne, "On the use
+    of a pilot sample for sample size determination", Statistics in Medicine 14, 1995).
+
+    Returns:
+        None where a contrast has one seed and so no spread.
+    """
+    if any(contrast.difference.seed_variance is None for contrast in claim):
+        return None
+    places = range(len(claim))
+    against = [place for place in places if _points_against(claim[place])]
+    if against:
+        # One contrast refutes the claim: the one that does so most easily.
+        share = family * len(claim)
+        found = [_advise_one(claim[place], share, 1 - POWER, place) for place in against]
+        return min(found, key=_effort)
+    # All of them support it: the hardest one says what it takes.
+    missed = (1 - POWER) / len(claim)
+    return max((_advise_one(claim[place], family, missed, place) for place in places), key=_effort)
+
+
+def _points_against(contrast: Contrast) -> bool:
+    return contrast.difference.mean < contrast.smallest_effect
+
+
+def _effort(advice: Advice) -> tuple[int, int]:
+    never = MOST_SEEDS + 1
+    return (advice.images or 0, never if advice.seeds is None else advice.seeds)
+
+
+def _advise_one(contrast: Contrast, family: int, missed: float, place: int) -> Advice:
+    difference, smallest = contrast.difference, contrast.smallest_effect
+    assumed = _assumed(contrast)
+    # From the smallest effect on one side, from zero on the other.
+    distance = smallest - assumed if _points_against(contrast) else assumed
+    level = (1 - LEVEL) / 2 / family
+    spread = _upper_limit(difference)
+    shared = difference.shared_variance
+    wanted = float(stats.norm.ppf(1 - level) + stats.norm.ppf(1 - missed))
+    if shared > 0 and math.sqrt(shared) * wanted >= distance:
+        images = difference.images * shared * (wanted / distance) ** 2
+        # Half of the room is left to the seeds.
+        return Advice(None, math.ceil(2 * images), assumed, place)
+
+    def decides(seeds: int) -> bool:
+        deviation = math.sqrt(total_variance(spread, shared, seeds))
+        critical = distance_beyond(level, spread, shared, seeds) / deviation
+        degrees = degrees_of_freedom(spread, shared, seeds, difference.images)
+        return float(stats.nct.sf(critical, degrees, distance / deviation)) >= 1 - missed
+
+    low, high = difference.seeds, difference.seeds + 1
+    while high < MOST_SEEDS and not decides(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return Advice(high if high <= MOST_SEEDS else None, None, assumed, place)
+
+
+def _assumed(contrast: Contrast) -> float:
+    """The true difference that advice is given for: where the data point against a claim none, else
+    twice the smallest effect; more of it as far as the data show that with confidence."""
+    difference, smallest = contrast.difference, contrast.smallest_effect
+    assert difference.seed_variance is not None
+    parts = (difference.seed_variance, difference.shared_variance, difference.seeds)
+    quantile = float(special.stdtrit(degrees_of_freedom(*parts, difference.images), CAUTION))
+    room = quantile * math.sqrt(total_variance(*parts))
+    if _points_against(contrast):
+        return min(0.0, difference.mean + room)
+    return max(2 * smallest, difference.mean - room)
+
+
+def _upper_limit(difference: Estimate) -> float:
+    """Upper one-sided confidence limit of the variance over seeds."""
+    assert difference.seed_variance is not None
+    degrees = difference.seeds - 1
+    return difference.seed_variance * degrees / float(stats.chi2.ppf(1 - CAUTION, degrees))
