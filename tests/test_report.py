@@ -163,9 +163,9 @@ def test_what_is_missing_is_said_with_the_command_that_fills_it(cli: Cli, tmp_pa
     made.add_named(is_read=False)
     html = page(cli, "transfer", storage)
     for command in (
-        "cifar-tune study run transfer --profile quick --only transfer/model-a-running --seeds 1",
-        "cifar-tune study run transfer --profile quick --only transfer/scratch --seeds 3",
+        "cifar-tune study run transfer --profile quick --seeds 3",
         "cifar-tune trial test transfer --profile quick",
+        "scratch 1, finetune 1, model-a 1, model-b 1, model-a-running none, model-b-running none",
     ):
         assert command in html
     record = cli("report", "transfer", "--storage", str(storage), "--json").record

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from cifar_tune.reports.blocks import Block, Card, Cell, Chart, Prose, Row, Table, Tone
 from cifar_tune.reports.claim_figures import draw_contrasts
 from cifar_tune.reports.records import ClaimRecord, ContrastRecord, ReportRecord
-from cifar_tune.reports.words import say, say_effect, say_p, short, sources
+from cifar_tune.reports.words import count, say, say_effect, say_p, short, sources
 
 FIRST_SEEDS = 3
 """With which a first spread is had."""
@@ -30,9 +30,9 @@ def claim_blocks(record: ReportRecord, command: str) -> Iterator[Block]:
         "shown, refuted where the difference is shown to be less than the smallest that counts, "
         "which the study file declares, and else undecided. Intervals and verdicts are for the "
         "scatter of seeds and for the finite number of images; models are compared in pairs with "
-        f"one seed and on the same images. The {family} claims are corrected together (Holm), so "
-        "that one or more of them is wrongly supported, or wrongly refuted, with a probability "
-        "of at most 2.5 % each."
+        f"one seed and on the same images. {count(family, 'claim')} are corrected together "
+        "(Holm), so that one or more of them is wrongly supported, or wrongly refuted, with a "
+        "probability of at most 2.5 % each."
     )
     if record.differences:
         yield Prose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cifar_tune.records import QUANTITIES
@@ -12,15 +12,17 @@ from cifar_tune.reports.claims import judge_claims
 from cifar_tune.reports.confusion import compute_confusion
 from cifar_tune.reports.gather import gather
 from cifar_tune.reports.measure import measure, replicates
-from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord
+from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.searching import compute_search, compute_sweep
-from cifar_tune.reports.words import say_setting
+from cifar_tune.reports.words import say_setting, short
 from cifar_tune.storage_location import StorageLocation
 from cifar_tune.study_file import LoadedStudyFile, StudySpec
 from cifar_tune.study_schema import Published, PublishedFigures
 
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""
+SHOWN = 4
+"""How many of the trials that lack something are named."""
 
 
 def compute_report(
@@ -170,33 +172,32 @@ def _most_accurate(models: tuple[ModelRecord, ...]) -> str:
 
 def _missing(
     evidence: Evidence, spec: StudySpec, models: tuple[ModelRecord, ...], name: str, run: str
-) -> list[Missing]:
-    found = []
-    for model in models:
-        seeds = len(model.trials)
-        if seeds < min(spec.seeds, SEEDS_WANTED):
-            wanted = max(spec.seeds, 1)
-            what = f"{model.name}: {seeds or 'none'} of {wanted} replicates is complete"
-            found.append(Missing(what, f"{model.command} --seeds {wanted}"))
-        elif seeds < SEEDS_WANTED:
-            what = f"{model.name}: {seeds} of {SEEDS_WANTED} seeds; fewer say little of the spread"
-            found.append(Missing(what, f"{model.command} --seeds {SEEDS_WANTED}"))
-    trials = {trial.number: trial for trial in evidence.trials}
-    unread = [
-        trials[number].name
-        for model in models
-        for number in model.trials
-        if "test_accuracy" not in trials[number].values
-    ]
-    kept = [trial.name for trial in evidence.trials if trial.name in unread and trial.has_weights]
-    options = name_options(spec)
-    if kept:
-        what = f"{len(kept)} of the named trials have no test accuracy yet"
-        found.append(Missing(what, f"cifar-tune trial test {shlex.quote(name)} {options}"))
-    if len(unread) > len(kept):
-        lost = ", ".join(one for one in unread if one not in kept)
-        what = f"no test accuracy, and no weights were kept to measure one with: {lost}"
-        found.append(
-            Missing(what, f'{run}, in another --storage, with keep_weights = "named" in the file')
-        )
-    return found
+) -> Iterator[Missing]:
+    wanted = max(spec.seeds, SEEDS_WANTED)
+    lacking = [model for model in models if len(model.trials) < wanted]
+    if lacking:
+        counts = ", ".join(f"{short(one.name)} {len(one.trials) or 'none'}" for one in lacking)
+        every = len(lacking) == len(models)
+        only = "" if every else "".join(f" --only {shlex.quote(one.name)}" for one in lacking)
+        what = f"replicates, of {wanted} seeds each: {counts}"
+        yield Missing(what, f"{run}{only} --seeds {wanted}")
+    complete = [one for one in evidence.trials if one.name and one.state == "complete"]
+    kept = [one for one in complete if one.has_weights]
+    unread = [one for one in complete if "test_accuracy" not in one.values]
+    test = f"cifar-tune trial test {shlex.quote(name)} {name_options(spec)}"
+    if any(one.has_weights for one in unread):
+        yield Missing(f"test accuracy of {_list(one for one in unread if one.has_weights)}", test)
+    lost = [one for one in unread if not one.has_weights]
+    if lost:
+        what = f"test accuracy of {_list(lost)}, whose weights were not kept"
+        again = f'{run} --storage OTHER, with keep_weights = "named" in the study file'
+        yield Missing(what, again)
+    if kept and not evidence.validation and not evidence.test:
+        yield Missing("answers on each image, of which the confusion matrix is made", test)
+
+
+def _list(trials: Iterable[TrialRecord]) -> str:
+    """The first few of some trials, and how many more there are."""
+    names = [trial.name for trial in trials]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -21,6 +21,7 @@ from cifar_tune.reports.records import ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.search_blocks import search_blocks
 from cifar_tune.reports.words import (
     anchor,
+    count,
     say,
     say_effect,
     say_setting,
@@ -62,17 +63,19 @@ def draw_report(record: ReportRecord, command: str) -> Page:
 
 
 def _lead(record: ReportRecord) -> str:
-    counts = {
+    states = {
         state: sum(trial.state == state for trial in record.trials)
         for state in ("complete", "pruned", "fail", "running", "waiting")
     }
-    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    told = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     verdicts = [
         f"{sum(claim.verdict == verdict for claim in record.claims)} {verdict}"
         for verdict in ("supported", "refuted", "undecided")
     ]
-    claims = f" Of {len(record.claims)} claims: {', '.join(verdicts)}." if record.claims else ""
-    return f"{record.description} {len(record.trials)} trials: {states}.{claims}"
+    claims = (
+        f" Of {count(len(record.claims), 'claim')}: {', '.join(verdicts)}." if record.claims else ""
+    )
+    return f"{record.description} {count(len(record.trials), 'trial')}: {told}.{claims}"
 
 
 def _warning(record: ReportRecord) -> str:
@@ -150,7 +153,7 @@ def _results_table(record: ReportRecord) -> Table:
         note="Mean over seeds, with its 95 % interval and the standard deviation; accuracies after "
         "the last epoch. Training accuracy is that of the epoch's images as they were used, "
         "augmentation and dropout included. Time is that of training and validation. The test "
-        f"images were read {reads} times for this study.",
+        f"images were read {count(reads, 'time')} for this study.",
     )
 
 

@@ -67,6 +67,11 @@ def say_setting(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things: ``1 trial``, ``2 trials``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def anchor(number: int) -> str:
     """The ``id`` of a trial's row."""
     return f"trial-{number}"
