@@ -168,6 +168,11 @@ def print_study_file(
     for named in loaded.content.named:
         own = format_params({**named.params, **named.settings.given()})
         console.print(f"  {named.name}: {own or 'the protocol as it is'}")
+    if loaded.content.claims:
+        console.print("claims, judged by `cifar-tune report`", style="bold")
+    for claim in loaded.content.claims:
+        effects = ", ".join(f"{key} by {value:g}" for key, value in claim.better_in.given().items())
+        console.print(f"  {claim.name}: {claim.text} ({effects})")
     for key, profile in profiles.items():
         console.print(Text.assemble((f"profile {key}", "bold"), f": {profile['description']}"))
         seeds, trials = profile["seeds"], profile["trials"]

@@ -356,6 +356,7 @@ def test_show_and_list(cli: Cli) -> None:
     assert list(dropout["stored"].values()) == [4]
     shown = cli("study", "show", "dropout", "--profile", "quick")
     assert "dropout/p=0.4/seed=1" in shown.out
+    assert "third-rate-best-on-test: " in shown.out
     assert "profile assignment" not in shown.out
     assert cli("study", "show", "dropout", "--profile", "nope").code == 2
 
