@@ -165,7 +165,7 @@ def test_what_is_missing_is_said_with_the_command_that_fills_it(cli: Cli, tmp_pa
     for command in (
         "cifar-tune study run transfer --profile quick --seeds 3",
         "cifar-tune trial test transfer --profile quick",
-        "scratch 1, finetune 1, model-a 1, model-b 1, model-a-running none, model-b-running none",
+        "transfer/model-b (1), transfer/model-a-running (0), transfer/model-b-running (0)",
     ):
         assert command in html
     record = cli("report", "transfer", "--storage", str(storage), "--json").record

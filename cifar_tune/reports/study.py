@@ -14,7 +14,7 @@ from cifar_tune.reports.gather import gather
 from cifar_tune.reports.measure import measure, replicates
 from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.searching import compute_search, compute_sweep
-from cifar_tune.reports.words import say_setting, short
+from cifar_tune.reports.words import say_setting
 from cifar_tune.storage_location import StorageLocation
 from cifar_tune.study_file import LoadedStudyFile, StudySpec
 from cifar_tune.study_schema import Published, PublishedFigures
@@ -176,10 +176,10 @@ def _missing(
     wanted = max(spec.seeds, SEEDS_WANTED)
     lacking = [model for model in models if len(model.trials) < wanted]
     if lacking:
-        counts = ", ".join(f"{short(one.name)} {len(one.trials) or 'none'}" for one in lacking)
+        counts = ", ".join(f"{one.name} ({len(one.trials)})" for one in lacking)
         every = len(lacking) == len(models)
         only = "" if every else "".join(f" --only {shlex.quote(one.name)}" for one in lacking)
-        what = f"replicates, of {wanted} seeds each: {counts}"
+        what = f"replicates; of {wanted} seeds each there are {counts}"
         yield Missing(what, f"{run}{only} --seeds {wanted}")
     complete = [one for one in evidence.trials if one.name and one.state == "complete"]
     kept = [one for one in complete if one.has_weights]
@@ -189,9 +189,11 @@ def _missing(
         yield Missing(f"test accuracy of {_list(one for one in unread if one.has_weights)}", test)
     lost = [one for one in unread if not one.has_weights]
     if lost:
-        what = f"test accuracy of {_list(lost)}, whose weights were not kept"
-        again = f'{run} --storage OTHER, with keep_weights = "named" in the study file'
-        yield Missing(what, again)
+        what = (
+            f"test accuracy of {_list(lost)}: their weights were not kept; with "
+            f'keep_weights = "named" in profiles.{spec.profile_name} of the study file they are'
+        )
+        yield Missing(what, f"{run} --storage other.db")
     if kept and not evidence.validation and not evidence.test:
         yield Missing("answers on each image, of which the confusion matrix is made", test)
 
