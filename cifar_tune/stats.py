@@ -120,14 +120,14 @@ def binomial_variance(accuracy: float, images: int) -> float:
 
 def _mean_covariance(readings: Sequence[Reading]) -> float:
     """Mean covariance of the outcomes of two seeds, from the images that they share."""
+    rows = readings[0].rows
+    if all(np.array_equal(rows, reading.rows) for reading in readings[1:]):
+        return _mean_covariance_of_equals(np.stack([reading.values for reading in readings]))
     pairs = list(itertools.combinations(readings, 2))
     found, weights = [], []
     for one, other in pairs:
-        if len(one.rows) == len(other.rows) and bool((one.rows == other.rows).all()):
-            left, right = one.values, other.values
-        else:
-            _, at, there = np.intersect1d(one.rows, other.rows, return_indices=True)
-            left, right = one.values[at], other.values[there]
+        _, at, there = np.intersect1d(one.rows, other.rows, return_indices=True)
+        left, right = one.values[at], other.values[there]
         shared = len(left)
         weights.append(shared / (len(one.rows) * len(other.rows)))
         if shared > 1:
@@ -138,6 +138,21 @@ def _mean_covariance(readings: Sequence[Reading]) -> float:
     # One figure an image, the same for all pairs; a pair tells as much of it as it shares images.
     each = sum(shared * value for shared, value in found) / sum(shared for shared, _ in found)
     return each * sum(weights) / len(pairs)
+
+
+def _mean_covariance_of_equals(values: Floats) -> float:
+    """The same where all seeds have the same images, without a loop over pairs.
+
+    Args:
+        values: [seeds, images].
+    """
+    seeds, images = values.shape
+    if images < 2:
+        return 0.0
+    centred = values - values.mean(axis=1, keepdims=True)
+    total = centred.sum(axis=0)
+    of_pairs = float(total @ total - (centred * centred).sum()) / (images - 1)
+    return of_pairs / (seeds * (seeds - 1)) / images
 
 
 def total_variance(spread: float, shared: float, seeds: int) -> float:
