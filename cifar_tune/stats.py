@@ -152,7 +152,7 @@ def _mean_covariance_of_equals(values: Floats) -> float:
     centred = values - values.mean(axis=1, keepdims=True)
     total = centred.sum(axis=0)
     of_pairs = float(total @ total - (centred * centred).sum()) / (images - 1)
-    return of_pairs / (seeds * (seeds - 1)) / images
+    return float(of_pairs / (seeds * (seeds - 1)) / images)
 
 
 def total_variance(spread: float, shared: float, seeds: int) -> float:

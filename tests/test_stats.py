@@ -47,6 +47,20 @@ def test_what_seeds_share_does_not_shrink_with_their_number() -> None:
         assert found.high - found.mean == pytest.approx(1.962 * math.sqrt(binomial), rel=2e-3)
 
 
+def test_order_of_the_images_does_not_matter() -> None:
+    """Equal images in equal order take a shorter way than others."""
+    random = np.random.default_rng(6)
+    ease = random.normal(size=300)
+    readings = [Reading(np.arange(300), (ease > random.normal()).astype(float)) for _ in range(4)]
+    turned = [
+        Reading(reading.rows[::step], reading.values[::step])
+        for reading, step in zip(readings, (1, -1, 1, -1), strict=True)
+    ]
+    one, other = estimate_from_images(readings), estimate_from_images(turned)
+    assert one.shared_variance == pytest.approx(other.shared_variance)
+    assert one.high == pytest.approx(other.high)
+
+
 def test_shared_noise_is_found_where_seeds_share_some_images() -> None:
     random = np.random.default_rng(3)
     ease = random.normal(size=20_000)
