@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
@@ -18,21 +18,7 @@ _TICKS = 5
 def draw_history(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Figure:
     """The value of each trial, and the best so far among the complete ones."""
     figure = make_figure("trial", "validation accuracy (%)", y_is_percent=True)
-    for name, colour, symbol, found in _kinds(trials):
-        figure.add_scatter(
-            x=[trial.number for trial in found],
-            y=[trial.values["val_accuracy"] for trial in found],
-            mode="markers",
-            marker={
-                "color": colour,
-                "symbol": symbol,
-                "size": 8,
-                "line": {"color": colour, "width": 1.5},
-            },
-            text=[trial.label for trial in found],
-            hovertemplate="%{text}: %{y:.1%}<extra></extra>",
-            name=name,
-        )
+    _add_points(figure, trials, lambda trial: trial.number, "%{text}: %{y:.1%}")
     figure.add_scatter(
         x=[number for number, _, _ in search.best_so_far],
         y=[best for _, _, best in search.best_so_far],
@@ -90,11 +76,22 @@ def draw_importances(search: SearchRecord) -> go.Figure:
 def draw_slice(key: str, *, is_log: bool, trials: Sequence[TrialRecord]) -> go.Figure:
     """Validation accuracy against one searched hyperparameter."""
     figure = make_figure(say(key), "validation accuracy (%)", y_is_percent=True, x_is_log=is_log)
+    having = [trial for trial in trials if key in trial.params]
+    _add_points(figure, having, lambda trial: trial.params[key], "%{text}: %{y:.1%} at %{x:.3g}")
+    return figure
+
+
+def _add_points(
+    figure: go.Figure,
+    trials: Sequence[TrialRecord],
+    x: Callable[[TrialRecord], float],
+    hover: str,
+) -> None:
+    """The validation accuracy of each trial, named, complete and pruned ones apart."""
     for name, colour, symbol, found in _kinds(trials):
-        having = [trial for trial in found if key in trial.params]
         figure.add_scatter(
-            x=[trial.params[key] for trial in having],
-            y=[trial.values["val_accuracy"] for trial in having],
+            x=[x(trial) for trial in found],
+            y=[trial.values["val_accuracy"] for trial in found],
             mode="markers",
             marker={
                 "color": colour,
@@ -102,11 +99,10 @@ def draw_slice(key: str, *, is_log: bool, trials: Sequence[TrialRecord]) -> go.F
                 "size": 8,
                 "line": {"color": colour, "width": 1.5},
             },
-            text=[trial.label for trial in having],
-            hovertemplate="%{text}: %{y:.1%} at %{x:.3g}<extra></extra>",
+            text=[trial.label for trial in found],
+            hovertemplate=f"{hover}<extra></extra>",
             name=name,
         )
-    return figure
 
 
 def draw_parallel(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Figure:
