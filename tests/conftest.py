@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from cifar_tune import bench
 from cifar_tune.cli import main
 from cifar_tune.data.source import SearchData, load_search_data
 from cifar_tune.records import TrialConfig
+from cifar_tune.reports.activation_record import ActivationRecord, LayerView
+from cifar_tune.reports.activations import compute_activations
+from cifar_tune.storage_location import StorageLocation, locate_storage
 from cifar_tune.study_file import load_study_file, resolve
 
 TINY = ("--set", "train_images=64", "--set", "validation_images=50", "--set", "batch_size=32")
@@ -42,6 +47,8 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
+Compute = Callable[..., ActivationRecord]
+FINETUNE = "transfer/finetune/seed=1"
 
 
 @pytest.fixture
@@ -125,6 +132,55 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield folder, f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StorageLocation, str]:
+    """Two tiny trials with kept weights: where they are stored, and their study."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(bench, "MEASURE_SECONDS", 0.1)
+        patch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+        command = [
+            "study",
+            "run",
+            "transfer",
+            "--storage",
+            "s.db",
+            "--only",
+            "transfer/finetune",
+            "--only",
+            "transfer/model-b",
+            "--epochs",
+            "1",
+            *TINY,
+        ]
+        with pytest.raises(SystemExit) as end:
+            main(command)
+    assert end.value.code == 0
+    (weights,) = (folder / "s-weights").iterdir()
+    with closing(sqlite3.connect(folder / "s.db")) as database:
+        ((name,),) = database.execute("SELECT study_name FROM studies")
+    assert len(list(weights.iterdir())) == 2
+    return locate_storage(str(folder / "s.db")), name
+
+
+@pytest.fixture
+def compute(trained: tuple[StorageLocation, str]) -> Compute:
+    """The activations that the report is drawn from, of one of the two tiny trials."""
+
+    def run(
+        trial: str | None = FINETUNE, images: tuple[str, ...] = (), layers: tuple[str, ...] = ()
+    ) -> ActivationRecord:
+        return compute_activations(*trained, trial, images, layers, Path("no-data"))
+
+    return run
+
+
+def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerView:
+    """What the report says of a layer for one of its images."""
+    return next(one for one in record.images[image].layers if one.layer == layer)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
