@@ -31,6 +31,7 @@ def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterat
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         full = error.errno == errno.ENOSPC
         reason = "the disk is full" if full else error.strerror or str(error)
@@ -38,6 +39,17 @@ def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterat
     finally:
         with suppress(OSError):  # e.g. a file where a folder should be; said above
             temporary.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk: a rename is not there before that."""
+    if os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def check_disk_space(folder: Path, size: int, error_type: type[CifarTuneError]) -> None:

@@ -54,14 +54,23 @@ class EpochComparison:
         return tuple(plain / ours for plain, ours in pairs)
 
 
-def measure_costs(spec: StudySpec, device: torch.device) -> Costs:
-    """Time the steps of a study's trials at the least and the greatest freeze depth they have."""
+def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
+    """Time the steps of a study's trials at the least and the greatest freeze depth they have.
+
+    Args:
+        threads: on the processor that a trial has.
+    """
     example = example_config(spec)
     shallow, deep = freeze_depths(spec)
-    times = {
-        depth: measure_steps(replace(example, freeze_depth=depth), device)
-        for depth in {shallow, deep}
-    }
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        times = {
+            depth: measure_steps(replace(example, freeze_depth=depth), device)
+            for depth in {shallow, deep}
+        }
+    finally:
+        torch.set_num_threads(before)
     return Costs(shallow, times[shallow], deep, times[deep])
 
 

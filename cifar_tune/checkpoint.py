@@ -6,30 +6,37 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cifar_tune.atomic_file import replacing
-from cifar_tune.errors import WeightsError
+from cifar_tune.errors import CifarTuneError, WeightsError
 
 
-def write_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, str], path: Path) -> None:
+def write_tensors(
+    tensors: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    path: Path,
+    error_type: type[CifarTuneError] = WeightsError,
+) -> None:
     """Write tensors and what they are to a safetensors file, which appears whole or not at all.
 
-    Raises:
-        WeightsError: it cannot be written.
+    Args:
+        about: anything that JSON can say.
+        error_type: what to raise where it cannot be written.
     """
     size = sum(value.nbytes for value in tensors.values())
     # One entry only: safetensors gives several no fixed order, and equal content must be equal
     # bytes.
     metadata = {"about": json.dumps(dict(about), sort_keys=True)}
-    with replacing(path, size, WeightsError) as temporary:
+    with replacing(path, size, error_type) as temporary:
         try:
             save_file(dict(tensors), temporary, metadata=metadata)
         except SafetensorError as error:  # e.g. a full disk, without its error number
-            raise WeightsError(f"{path}: cannot be written: {error}") from error
+            raise error_type(f"{path}: cannot be written: {error}") from error
 
 
 def save_model(model: nn.Module, path: Path) -> str:

@@ -5,8 +5,10 @@ Nothing heavy is imported before a command needs it, so that ``--help`` answers 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import click
 from cifar_tune import __version__
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.options import options
+from cifar_tune.passwords import mask_passwords
 
 INTERRUPTED = 130
 
@@ -24,20 +27,36 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app.main(arguments, prog_name="cifar-tune", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(mask_passwords(said.getvalue()), err=True, nl=False)  # it quotes what was typed
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        code = INTERRUPTED
     except CifarTuneError as error:
-        for line in str(error).splitlines():
+        for line in mask_passwords(str(error)).splitlines():
             click.echo(f"error: {line}", err=True)
         code = error.exit_code
     except BrokenPipeError:
         # The reader of our output went away, e.g. `| head`; leave without a second complaint.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    if code == INTERRUPTED and arguments is None:
+        _leave_at_once()
     sys.exit(code or 0)
+
+
+def _leave_at_once() -> None:
+    """Whoever interrupts a command waits for it, and to take PyTorch apart takes seconds."""
+    with suppress(OSError, ValueError):  # the reader of our output may be gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 @click.group(
@@ -91,6 +110,8 @@ def study_show(name: str, **given: Any) -> None:
     "set",
     "seed",
     "device",
+    "workers",
+    "per-gpu",
     "storage",
     "data-dir",
     "json",
@@ -116,14 +137,22 @@ def study_plan(name: str, **given: Any) -> None:
     "set",
     "seed",
     "device",
+    "workers",
+    "per-gpu",
     "storage",
     "data-dir",
     "json",
 )
+@click.option(
+    "--timeout",
+    metavar="DURATION",
+    help="End after so long, such as 2h, 90min or 45s; no trial is begun that would not finish.",
+)
 def study_run(name: str, **given: Any) -> None:
     """Run what is left of a study: its named trials first, then its search.
 
-    NAME is the name of a study file or its path. Run again to continue; Ctrl-C stops cleanly.
+    NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
+    stops cleanly.
     """
     from cifar_tune.commands import study as study_commands
 
@@ -357,3 +386,26 @@ def bench(rounds: int, device: str | None, as_json: bool) -> None:
     from cifar_tune.commands import bench as bench_commands
 
     bench_commands.bench(rounds, device, as_json=as_json)
+
+
+@app.command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
+@click.option(
+    "--finished",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Finished trials that the study has.",
+)
+@click.option(
+    "--trials", type=click.IntRange(min=4), default=30, show_default=True, help="To be measured."
+)
+@options("json")
+def overhead(finished: int, trials: int, as_json: bool) -> None:
+    """Measure what the runner itself costs: asking, recording, pruning, telling.
+
+    A temporary SQLite database is filled with finished trials, and a study is run on it whose
+    workers train nothing.
+    """
+    from cifar_tune.commands import overhead as overhead_commands
+
+    overhead_commands.overhead(finished, trials, as_json=as_json)

@@ -31,6 +31,13 @@ def choose_device(wanted: str | None = None) -> torch.device:
     return torch.device(str(wanted))
 
 
+def cuda_devices(device: torch.device) -> list[str]:
+    """The CUDA devices that a run may use: the one asked for by its number, else all."""
+    if device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
 def describe_device(device: torch.device) -> str:
     """A device for a reader, e.g. ``CPU (AMD EPYC, 2 threads)``."""
     if device.type == "cuda":

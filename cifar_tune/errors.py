@@ -15,7 +15,8 @@
         └── LeaseLostError        another process took the study over
 
 ``NonFiniteLossError`` is not in the tree: it ends a trial, not a command. The runner stores it with
-the trial as a result of its configuration and goes on.
+the trial as a result of its configuration and goes on. Nor is ``TrainingStopped``: it ends a
+training that was asked to stop, once its state is saved.
 """
 
 from __future__ import annotations
@@ -81,3 +82,7 @@ class NonFiniteLossError(ArithmeticError):
         super().__init__(f"the training loss is not finite in epoch {epoch}, step {step}")
         self.epoch = epoch
         self.step = step
+
+
+class TrainingStopped(Exception):  # noqa: N818  (nothing went wrong)
+    """The training was asked to stop, and has saved its state if it was to."""

@@ -1,7 +1,12 @@
 """One runner at a time writes a study: it holds the study's lease, a row in the database.
 
-A lease is free again when its holder's process has ended (seen at once on the same host) or has
-not renewed it for ``STALE_SECONDS`` (the only sign from another host).
+A lease is free again when its holder's process has ended (seen at once on the same host), or has
+not renewed it while it was watched for ``WATCH_SECONDS`` (a holder on another host, or one that is
+suspended). No clock is compared with another: a clock that is set back changes nothing.
+
+A holder that was suspended so long that another one took over must not write on when it comes back.
+So every transaction on the holder's engine is fenced: in itself, before it is committed, it looks
+whether the lease is still its own.
 """
 
 from __future__ import annotations
@@ -10,12 +15,13 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
 from sqlalchemy import (
     Column,
+    Connection,
     Engine,
     Float,
     Integer,
@@ -24,17 +30,20 @@ from sqlalchemy import (
     String,
     Table,
     delete,
+    event,
     insert,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
+from cifar_tune.database_server import make_table
 from cifar_tune.errors import InputError, LeaseLostError
 
 RENEW_SECONDS = 15
-STALE_SECONDS = 180
-CLOCK_SECONDS = 10
+WATCH_SECONDS = 90
+POLL_SECONDS = 1.0
+SAME_SECONDS = 2
 
 _TABLE = Table(
     "cifar_tune_lease",
@@ -44,7 +53,7 @@ _TABLE = Table(
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("process_started", Float, nullable=False),  # tells a process from a later one, same id
-    Column("renewed", Float, nullable=False),  # Unix time
+    Column("renewed", Float, nullable=False),  # Unix time, to be seen to change
 )
 
 
@@ -53,9 +62,10 @@ class Lease:
 
     def __init__(self, engine: Engine, study_id: int, token: str) -> None:
         self._engine = engine
-        self._study_id = study_id
-        self._token = token
+        self._mine = (_TABLE.c.study_id == study_id) & (_TABLE.c.token == token)
+        self._look = select(_TABLE.c.token).where(self._mine).with_for_update(read=True)
         self._next_renewal = time.monotonic() + RENEW_SECONDS
+        event.listen(engine, "commit", self._check)
 
     def renew(self) -> None:
         """Say that the holder is alive; does nothing if it was said a short while ago.
@@ -66,39 +76,67 @@ class Lease:
         if time.monotonic() < self._next_renewal:
             return
         self._next_renewal = time.monotonic() + RENEW_SECONDS
-        mine = (_TABLE.c.study_id == self._study_id) & (_TABLE.c.token == self._token)
         with self._engine.begin() as connection:
-            renewed = connection.execute(update(_TABLE).where(mine).values(renewed=time.time()))
-        if renewed.rowcount == 0:
+            connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
+
+    @contextmanager
+    def fence(self) -> Iterator[None]:
+        """Keep the study from being taken over while something is done outside of the database.
+
+        Raises:
+            LeaseLostError: another process has taken it over; nothing was done.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
+            self._check(connection)
+            yield
+
+    def _check(self, connection: Connection) -> None:
+        """Before a commit: refuse it where the lease is another's.
+
+        A transaction that has written holds SQLite's one write lock; elsewhere the row is locked.
+        Either way nobody can take the lease between this look and the commit.
+        """
+        if connection.execute(self._look).first() is None:
             raise LeaseLostError("another process has taken this study over; this one stops")
 
     def release(self) -> None:
         """Give the lease back, if it is still held."""
-        mine = (_TABLE.c.study_id == self._study_id) & (_TABLE.c.token == self._token)
+        event.remove(self._engine, "commit", self._check)
         with self._engine.begin() as connection:
-            connection.execute(delete(_TABLE).where(mine))
+            connection.execute(delete(_TABLE).where(self._mine))
 
 
 @contextmanager
-def hold_lease(engine: Engine, study_id: int, study_name: str) -> Iterator[Lease]:
+def hold_lease(
+    engine: Engine,
+    study_id: int,
+    study_name: str,
+    on_wait: Callable[[str], None],
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[Lease]:
     """Hold the lease of a study.
+
+    Args:
+        on_wait: told, once, why it takes a while.
+        is_interrupted: asked meanwhile; True raises KeyboardInterrupt.
 
     Raises:
         InputError: another process that is alive holds it; names its host and process id.
     """
-    _TABLE.create(engine, checkfirst=True)
+    make_table(engine, _TABLE)
     token = uuid.uuid4().hex
     row: dict[str, str | int | float] = {
         "study_id": study_id,
         "token": token,
         "host": platform.node(),
         "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
+        "process_started": _started(os.getpid()),
         "renewed": time.time(),
     }
     while not _acquire(engine, row):
         holder = _holder(engine, study_id)
-        if holder is not None and _is_alive(holder):
+        if holder is not None and _is_alive(engine, holder, on_wait, is_interrupted):
             raise InputError(
                 f"study {study_name} is being run by process {holder['pid']} on host "
                 f"{holder['host']}; wait for it or stop it"
@@ -134,12 +172,43 @@ def _remove(engine: Engine, holder: RowMapping) -> None:
         connection.execute(delete(_TABLE).where(_TABLE.c.token == holder["token"]))
 
 
-def _is_alive(holder: RowMapping) -> bool:
-    if holder["host"] != platform.node():
-        return time.time() - float(holder["renewed"]) < STALE_SECONDS
-    try:
-        started = psutil.Process(holder["pid"]).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    # The start is worked out from the clock, which may have been set a little since.
-    return bool(abs(started - float(holder["process_started"])) < CLOCK_SECONDS)
+def _started(process_id: int) -> float:
+    """When a process was started, in seconds since the machine was: not by the clock, which may be
+    set."""
+    booted = psutil.boot_time()
+    return psutil.Process(process_id).create_time() - booted
+
+
+def _is_alive(
+    engine: Engine,
+    holder: RowMapping,
+    on_wait: Callable[[str], None],
+    is_interrupted: Callable[[], bool],
+) -> bool:
+    """Whether a holder works; one that cannot be looked at is watched until it renews its lease."""
+    why = f"is on another host, {holder['host']}"
+    if holder["host"] == platform.node():
+        try:
+            if abs(_started(holder["pid"]) - float(holder["process_started"])) >= SAME_SECONDS:
+                return False
+            status = psutil.Process(holder["pid"]).status()
+            if status != psutil.STATUS_STOPPED:
+                return bool(status != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+        why = "is suspended"
+    on_wait(
+        f"The study belongs to process {holder['pid']}, which {why}; it is taken over if that "
+        f"does not show itself within {WATCH_SECONDS} seconds."
+    )
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        if is_interrupted():
+            raise KeyboardInterrupt
+        now = _holder(engine, holder["study_id"])
+        if now is None or now["token"] != holder["token"]:
+            return False  # it is free now, or another's, who is looked at next
+        if now["renewed"] != holder["renewed"]:
+            return True
+    return False

@@ -22,6 +22,8 @@ from sqlalchemy import (
     select,
 )
 
+from cifar_tune.database_server import make_table
+from cifar_tune.passwords import mask_passwords
 from cifar_tune.records import TestRead, TestResult
 
 _TABLE = Table(
@@ -46,12 +48,16 @@ def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
     """Add a row, before anyone sees the figure.
 
     Args:
-        command: the command line that asked for it.
+        command: the command line that asked for it; stored without passwords.
     """
-    _TABLE.create(engine, checkfirst=True)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    make_table(engine, _TABLE)
+    values = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": mask_passwords(command),
+        **asdict(result),
+    }
     with engine.begin() as connection:
-        connection.execute(insert(_TABLE).values(time=now, command=command, **asdict(result)))
+        connection.execute(insert(_TABLE).values(values))
 
 
 def read_ledger(engine: Engine) -> list[TestRead]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from cifar_tune.checkpoint import save_model
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
 from cifar_tune.predictions import make_predictions, save_predictions
-from cifar_tune.records import TrialConfig, TrialResult
+from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
 from cifar_tune.seeds import derive_seed
-from cifar_tune.trainer import OnEpoch, OnStep, fit
+from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never
+from cifar_tune.training_state import (
+    Checkpoints,
+    Position,
+    TrainingState,
+    UnusableCheckpointError,
+)
 from cifar_tune.weights.registry import Weights
+
+OnStart = Callable[[Position, list[str]], None]
 
 
 def run_trial(
@@ -24,47 +33,82 @@ def run_trial(
     device: torch.device,
     on_epoch: OnEpoch,
     on_step: OnStep,
-    keep: Path | None = None,
-    predictions: Path | None = None,
+    files: TrialFiles | None = None,
+    should_stop: ShouldStop = never,
+    on_start: OnStart | None = None,
 ) -> TrialResult:
-    """Train one configuration.
+    """Train one configuration, from its newest usable checkpoint where there is one.
 
     On a CPU the result is a function of configuration, data, weights, PyTorch version and thread
-    count.
+    count, however often it was stopped and continued.
 
     Args:
         weights: the pretrained ones that the configuration names; None where it names none.
-        on_epoch: called after each epoch; False stops the trial, which is then pruned.
+        on_epoch: called after each epoch; False stops the trial, which is then pruned. Of a trial
+            that is continued, it is called for the epochs before too.
         on_step: called after each training step and validation batch.
-        keep: where to keep the final weights, unless the trial is pruned; None keeps none.
-        predictions: where to keep what the last epoch said of each validation image; likewise.
+        files: where to keep what the trial makes; None keeps nothing.
+        should_stop: asked after each step; True saves the state and stops.
+        on_start: called with the position that the training starts from, and why checkpoints were
+            refused.
 
     Raises:
         NonFiniteLossError: the training loss became infinite or not a number.
+        TrainingStopped: ``should_stop`` said so.
         WeightsError: the final weights cannot be written.
-        StorageError: the predictions cannot be written.
+        StorageError: the predictions or a checkpoint cannot be written.
     """
     named = weights.name if weights is not None else "none"
     if named != config.weights:
         raise ValueError(f"the configuration names weights {config.weights}, given were {named}")
+    files = files or TrialFiles()
     split = data.split(config)
+    pretrained = weights.tensors if weights is not None else None
+    checkpoints = None
+    if files.checkpoints is not None:
+        identity = digest_of([config.digest, dict(data.digests), weights and weights.sha256])
+        checkpoints = Checkpoints(files.checkpoints, identity)
+
+    def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        model = build_model(config, len(data.classes), pretrained).to(device)
+        if on_start is not None:
+            on_start(Position() if state is None else state.position, refusals)
+        train_split, validation = (
+            place(part, config, device) for part in (split.train, split.validation)
+        )
+        rest = (config, on_epoch, on_step, checkpoints, should_stop, state)
+        return model, fit(model, train_split, validation, *rest)
+
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        pretrained = weights.tensors if weights is not None else None
-        model = build_model(config, len(data.classes), pretrained).to(device)
-        fitted = fit(
-            model,
-            place(split.train, config, device),
-            place(split.validation, config, device),
-            config,
-            on_epoch,
-            on_step,
-        )
+        model, fitted = _from_newest(checkpoints, train)
     pruned = len(fitted.epochs) < config.epochs
-    digest = save_model(model, keep) if keep is not None and not pruned else None
-    if predictions is not None and not pruned:
-        part, logits = split.validation, fitted.last.logits.float().cpu().numpy()
-        made = make_predictions(data.classes, part.rows, part.pool.images, part.pool.labels, logits)
-        save_predictions(made, predictions)
+    digest = None
+    if not pruned:
+        if files.weights is not None:
+            digest = save_model(model, files.weights)
+        if files.predictions is not None:
+            part, logits = split.validation, fitted.logits.float().cpu().numpy()
+            made = make_predictions(
+                data.classes, part.rows, part.pool.images, part.pool.labels, logits
+            )
+            save_predictions(made, files.predictions)
     return TrialResult(fitted.epochs, pruned, digest)
+
+
+def _from_newest(
+    checkpoints: Checkpoints | None,
+    train: Callable[[TrainingState | None, list[str]], tuple[nn.Module, Fitted]],
+) -> tuple[nn.Module, Fitted]:
+    """Train from the newest checkpoint that can be used, else from the beginning."""
+    refusals: list[str] = []
+    for state in checkpoints.load() if checkpoints is not None else ():
+        if isinstance(state, UnusableCheckpointError):
+            refusals.append(str(state))
+            continue
+        try:
+            return train(state, refusals)
+        except UnusableCheckpointError as error:
+            refusals.append(str(error))
+    return train(None, refusals)

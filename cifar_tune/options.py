@@ -66,6 +66,18 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
     "device": click.option(
         "--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N.  [default: auto]"
     ),
+    "workers": click.option(
+        "--workers",
+        metavar="N|ray[:ADDRESS]",
+        help="Trials at once: a number, auto, inline (in this process) or on a Ray cluster; else "
+        "$CIFAR_TUNE_WORKERS.  [default: auto]",
+    ),
+    "per-gpu": click.option(
+        "--per-gpu",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help="Trials at once on each GPU.  [default: 1]",
+    ),
     "storage": click.option(
         "--storage",
         metavar="PATH|URL",

@@ -43,30 +43,65 @@ def weights_file(root: Path, name: str) -> Path:
     return root / "weights" / f"{name}.safetensors"
 
 
-def kept_weights_file(database: Path | None, study_name: str, number: int) -> Path:
+def server_file(kind: str, database: str) -> Path:
+    """What stands for a database that is no file where names of files beside it are made.
+
+    Two databases never share files, unless they have one name on two servers.
+
+    Args:
+        kind: of the database, e.g. ``postgresql``.
+        database: its name on its server.
+    """
+    return STORAGE_FILE.with_name(f"{_file_name(f'{kind}-{database}')}.db")
+
+
+def kept_weights_file(database: Path, study_name: str, number: int) -> Path:
     """The final weights of a trial, where they are kept: beside the database.
 
     Args:
-        database: the SQLite file; None for another kind of database takes the default's place.
+        database: the SQLite file, or what stands for another kind of database.
     """
     return _trial_folder(database, "weights", study_name) / f"trial-{number}.safetensors"
 
 
-def predictions_file(database: Path | None, study_name: str, number: int, split: str) -> Path:
+def predictions_file(database: Path, study_name: str, number: int, split: str) -> Path:
     """What a trial says of each image of a split, ``validation`` or ``test``; kept likewise."""
     folder = _trial_folder(database, "predictions", study_name)
     return folder / f"trial-{number}-{split}.safetensors"
 
 
-def report_file(database: Path | None, name: str) -> Path:
+def checkpoints_folder(database: Path, study_name: str, number: int) -> Path:
+    """The newest states of a trial that is not at its end; likewise."""
+    return _trial_folder(database, "checkpoints", study_name) / f"trial-{number}"
+
+
+def worker_logs(database: Path, study_name: str) -> Path:
+    """What the workers of a study's last run printed; likewise."""
+    return _trial_folder(database, "logs", study_name)
+
+
+def staged(path: Path, token: str) -> Path:
+    """Where a worker writes a file that the runner is to name ``path``.
+
+    Args:
+        token: of the run, so that one that was overtaken writes into no other's file.
+    """
+    return path.with_name(f".{path.name}.{token}.staged")
+
+
+STAGED_PATTERN = ".*.staged*"
+"""Files that a worker wrote and no runner named, whole or begun."""
+UNFINISHED_PATTERN = ".*.part"
+"""Files that were being written when their process died."""
+
+
+def report_file(database: Path, name: str) -> Path:
     """The report of a study, or one that has a name of its own."""
-    file = STORAGE_FILE if database is None else database
-    return file.with_name("reports") / f"{_file_name(name)}.html"
+    return database.with_name("reports") / f"{_file_name(name)}.html"
 
 
-def _trial_folder(database: Path | None, kind: str, study_name: str) -> Path:
-    file = STORAGE_FILE if database is None else database
-    return file.with_name(f"{file.stem}-{kind}") / _file_name(study_name)
+def _trial_folder(database: Path, kind: str, study_name: str) -> Path:
+    return database.with_name(f"{database.stem}-{kind}") / _file_name(study_name)
 
 
 def _file_name(study_name: str) -> str:

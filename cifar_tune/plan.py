@@ -63,14 +63,17 @@ class Work:
     """What is left to do of a study.
 
     Attributes:
-        named: configurations of the replicates of named trials that are left.
+        named: configurations of the replicates of named trials that are left, with the epochs that
+            are left of each.
         named_total: how many replicates there are in all.
         sampled: trials left to sample.
+        sampled_epochs_done: of those of them that were begun.
     """
 
     named: tuple[TrialConfig, ...]
     named_total: int
     sampled: int
+    sampled_epochs_done: int = 0
 
     @property
     def trials(self) -> int:
@@ -87,6 +90,7 @@ class Plan:
         named_total: all of them.
         seeds: replicates of each named trial.
         sampled: trials left to sample.
+        workers: trials that run at once.
         epochs: of a trial that is not pruned.
         epochs_least, epochs_expected, epochs_most: of all trials together, if all sampled ones
             are pruned as early as can be, if the share that the pruner aims at is, if none is.
@@ -99,6 +103,7 @@ class Plan:
     named_total: int
     seeds: int
     sampled: int
+    workers: int
     epochs: int
     epochs_least: int
     epochs_expected: int
@@ -129,34 +134,49 @@ def example_config(spec: StudySpec) -> TrialConfig:
     return spec.config(params, seed=0)
 
 
-def make_plan(spec: StudySpec, work: Work, costs: Costs) -> Plan:
-    """Work out epochs and seconds from what is left and from measured steps."""
+def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Plan:
+    """Work out epochs and seconds from what is left and from measured steps.
+
+    Args:
+        costs: of a worker.
+        workers: that train at once.
+    """
     example = example_config(spec)
     shortest, share = _pruning(spec.pruner, example.epochs)
-    longest = work.trials * example.epochs
-    saved = work.sampled * (example.epochs - shortest)
+    sampled_epochs = work.sampled * example.epochs - work.sampled_epochs_done
+    longest = sum(config.epochs for config in work.named) + sampled_epochs
+    saved = max(work.sampled * (example.epochs - shortest) - work.sampled_epochs_done, 0)
     searched = spec.space.freeze_depth
     depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
-    named = [costs.at(one.freeze_depth).epoch_seconds(one) for one in work.named]
+    named = [
+        [one.epochs * seconds for seconds in costs.at(one.freeze_depth).epoch_seconds(one)]
+        for one in work.named
+    ]
     low, median, high = costs.at(depth).epoch_seconds(example)
     slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]
-    sampled_epochs = work.sampled * example.epochs
     low_named, median_named, high_named = (
-        example.epochs * sum(times[index] for times in named) for index in range(3)
+        sum(times[index] for times in named) for index in range(3)
     )
+
+    def wall(seconds: float) -> float:
+        """Of so many seconds of training: shared out, but never less than one trial takes."""
+        one = max([times[1] for times in named], default=shortest * median if work.sampled else 0)
+        return max(seconds / workers, min(one, seconds))
+
     return Plan(
         named=len(work.named),
         named_total=work.named_total,
         seeds=spec.seeds,
         sampled=work.sampled,
+        workers=workers,
         epochs=example.epochs,
         epochs_least=longest - saved,
         epochs_expected=longest - round(saved * share),
         epochs_most=longest,
-        seconds_least=low_named + (sampled_epochs - saved) * low,
-        seconds_expected=median_named + (sampled_epochs - round(saved * share)) * median,
-        seconds_most=high_named + sampled_epochs * max(high, slowest),
-        seconds_saved_most=saved * median,
+        seconds_least=wall(low_named + (sampled_epochs - saved) * low),
+        seconds_expected=wall(median_named + (sampled_epochs - round(saved * share)) * median),
+        seconds_most=wall(high_named + sampled_epochs * max(high, slowest)),
+        seconds_saved_most=saved * median / workers,
     )
 
 

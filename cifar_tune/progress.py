@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from cifar_tune.plan import Plan
@@ -26,52 +26,57 @@ class PlainLines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._label = ""
-        self._epochs = 0
+        self._running: dict[int, tuple[str, int]] = {}  # label and epochs, by trial
 
     def planned(self, plan: Plan) -> None:
         """Print the plan."""
-        self._print("\n".join(plan_lines(plan)))
+        self.noted("\n".join(plan_lines(plan)))
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
         """Print the trial's parameters."""
-        self._label, self._epochs = trial_label(trial), config.epochs
-        values = format_params({**trial.params, **trial.settings})
-        self._print(f"{self._label}  begins" + (f": {values}" if values else ""))
+        label = trial_label(trial)
+        self._running[trial.number] = label, config.epochs
+        self.noted(started_line(trial))
 
-    def stepped(self, done: int) -> None:
+    def stepped(self, number: int, done: int) -> None:
         """Steps are too many to print."""
 
-    def epoch_ended(self, metrics: EpochMetrics) -> None:
+    def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Print the epoch's figures."""
-        self._print(f"{self._label}  {epoch_line(metrics, self._epochs)}")
+        label, epochs = self._running[number]
+        self.noted(f"{label}  {epoch_line(metrics, epochs)}")
 
     def trial_ended(self, trial: TrialSummary) -> None:
         """Print how the trial ended."""
-        self._print(trial_line(trial))
+        self.noted(trial_line(trial))
 
-    def _print(self, text: str) -> None:
+    def noted(self, text: str) -> None:
+        """Print it."""
         self._console.print(text, soft_wrap=True)
 
 
 class Bars:
-    """Progress bars for study, trial and epoch, under a line for each trial that ended."""
+    """A progress bar for the study and one for each trial that runs, under a line for each trial
+    that ended."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("[bold]{task.description:<6}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("[bold]{task.description:<9}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[count]:>7}"),
             TextColumn("{task.fields[live]}", markup=False),
             console=console,
             transient=True,
             refresh_per_second=4,
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._study: TaskID | None = None
+        self._trials: dict[int, TaskID] = {}
+        self._configs: dict[int, TrialConfig] = {}
         self._plan: Plan | None = None
         self._start = time.monotonic()
-        self._epoch_seconds: list[float] = []
+        self._ended = 0
+        self._epochs = 0
         self._best: float | None = None
 
     def __enter__(self) -> Bars:
@@ -81,61 +86,90 @@ class Bars:
         self._progress.stop()
 
     def planned(self, plan: Plan) -> None:
-        """Print the plan and put the bars up."""
+        """Print the plan and put the study's bar up."""
         self._plan, self._start = plan, time.monotonic()
-        self._console.print("\n".join(plan_lines(plan)))
-        trials = plan.named + plan.sampled
-        self._tasks = {
-            "study": self._progress.add_task("study", total=trials, live=""),
-            "trial": self._progress.add_task("trial", total=plan.epochs, live=""),
-            "epoch": self._progress.add_task("epoch", total=None, live=""),
-        }
+        self.noted("\n".join(plan_lines(plan)))
+        total = plan.named + plan.sampled
+        self._study = self._progress.add_task("study", total=total, live="", count=f"0/{total}")
         self._progress.start()
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
-        """Begin the bars of trial and epoch anew."""
-        batches = config.steps + -(-config.validation_images // config.batch_size)
-        self._reset("trial", config.epochs, trial_label(trial))
-        self._reset("epoch", batches, "training")
+        """Put up a bar for the trial."""
+        self._configs[trial.number] = config
+        self._trials[trial.number] = self._progress.add_task(
+            f"trial {trial.number}",
+            total=config.epochs * _batches(config),
+            completed=trial.epochs * _batches(config),
+            live=trial.name or format_params(trial.params),
+            count=f"{trial.epochs}/{config.epochs}",
+        )
         self._update_study()
 
-    def stepped(self, done: int) -> None:
-        """Move the epoch's bar on."""
-        self._progress.update(self._tasks["epoch"], completed=done)
+    def stepped(self, number: int, done: int) -> None:
+        """Move the trial's bar on."""
+        task = self._trials[number]
+        batches = _batches(self._configs[number])
+        finished = int(self._progress.tasks[self._index(task)].completed) // batches
+        self._progress.update(task, completed=finished * batches + min(done, batches - 1))
 
-    def epoch_ended(self, metrics: EpochMetrics) -> None:
+    def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Move the trial's bar on and show the accuracy."""
-        self._epoch_seconds.append(metrics.seconds)
-        self._progress.advance(self._tasks["trial"])
+        self._epochs += 1
+        config = self._configs[number]
+        task = self._trials[number]
+        label = self._progress.tasks[self._index(task)].fields["live"].partition("  ")[0]
         live = (
-            f"last: train {format_accuracy(metrics.train_accuracy)}, "
+            f"{label}  train {format_accuracy(metrics.train_accuracy)}, "
             f"validation {format_accuracy(metrics.val_accuracy)}"
         )
-        self._progress.update(self._tasks["epoch"], completed=0, live=live)
+        count = f"{metrics.epoch}/{config.epochs}"
+        completed = metrics.epoch * _batches(config)
+        self._progress.update(task, completed=completed, live=live, count=count)
         self._update_study()
 
     def trial_ended(self, trial: TrialSummary) -> None:
-        """Move the study's bar on and leave a line for the trial."""
-        self._progress.advance(self._tasks["study"])
+        """Take the trial's bar down and leave a line for it."""
+        self._progress.remove_task(self._trials.pop(trial.number))
+        self._ended += trial.state != "waiting"
         if trial.state == "complete" and trial.val_accuracy is not None:
             self._best = max(trial.val_accuracy, self._best or 0.0)
         line = Text(trial_line(trial), style=state_style(trial.state), no_wrap=True)
         self._progress.console.print(line, overflow="ellipsis")
         self._update_study()
 
-    def _reset(self, bar: str, total: int, live: str) -> None:
-        self._progress.reset(self._tasks[bar], total=total, live=live)
+    def noted(self, text: str) -> None:
+        """Print it above the bars."""
+        self._progress.console.print(text)
+
+    def _index(self, task: TaskID) -> int:
+        return self._progress.task_ids.index(task)
 
     def _update_study(self) -> None:
+        if self._study is None or self._plan is None:
+            return
         elapsed = time.monotonic() - self._start
         live = f"{format_duration(elapsed)} gone"
-        if self._plan is not None and self._epoch_seconds:
-            mean = sum(self._epoch_seconds) / len(self._epoch_seconds)
-            left = max(self._plan.epochs_expected - len(self._epoch_seconds), 0) * mean
-            live += f", about {format_duration(left)} left"
+        if self._epochs:
+            left = max(self._plan.epochs_expected - self._epochs, 0)
+            live += f", about {format_duration(left * elapsed / self._epochs)} left"
         if self._best is not None:
             live += f", best {format_accuracy(self._best)}"
-        self._progress.update(self._tasks["study"], live=live)
+        total = self._plan.named + self._plan.sampled
+        count = f"{self._ended}/{total}"
+        self._progress.update(self._study, completed=self._ended, live=live, count=count)
+
+
+def _batches(config: TrialConfig) -> int:
+    """Training steps and validation batches of an epoch."""
+    return config.steps + -(-config.validation_images // config.batch_size)
+
+
+def started_line(trial: TrialSummary) -> str:
+    """How a trial begins, or goes on, on one line."""
+    if trial.epochs:
+        return f"{trial_label(trial)}  goes on after {_epochs(trial)}"
+    values = format_params({**trial.params, **trial.settings})
+    return f"{trial_label(trial)}  begins" + (f": {values}" if values else "")
 
 
 def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
@@ -152,8 +186,14 @@ def trial_line(trial: TrialSummary) -> str:
     """How a trial ended, on one line."""
     if trial.failure is not None:
         return f"{trial_label(trial)}  {trial.state}: {describe_failure(trial)}"
-    after = f"after {trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
+    if trial.state == "waiting":
+        return f"{trial_label(trial)}  waits to be continued, {_epochs(trial)} done"
+    after = f"after {_epochs(trial)}"
     params = "" if trial.name else f"  {format_params(trial.params)}"
     seconds = format_duration(trial.seconds or 0.0)
     accuracy = format_accuracy(trial.val_accuracy)
     return f"{trial_label(trial)}  {trial.state} {after}: {accuracy} in {seconds}{params}"
+
+
+def _epochs(trial: TrialSummary) -> str:
+    return f"{trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 HYPERPARAMETERS = ("dropout_rate", "learning_rate", "augmentation_strength", "freeze_depth")
@@ -122,6 +123,21 @@ class TrialResult:
     def val_accuracy(self) -> float:
         """Validation accuracy after the last epoch that was trained, as a fraction."""
         return self.epochs[-1].val_accuracy
+
+
+@dataclass(frozen=True)
+class TrialFiles:
+    """Where a trial keeps what it makes; None keeps none of it.
+
+    Attributes:
+        weights: the final weights, unless the trial is pruned.
+        predictions: what the last epoch said of each validation image; likewise.
+        checkpoints: a folder for the newest states, from which the trial goes on.
+    """
+
+    weights: Path | None = None
+    predictions: Path | None = None
+    checkpoints: Path | None = None
 
 
 @dataclass(frozen=True)

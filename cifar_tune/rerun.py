@@ -66,7 +66,7 @@ def test_trial(
         )
     classes, test, digest = _open_test_split(config, trial.user_attrs["facts"], root)
     model = build_model(config, len(classes))
-    load_model(model, paths.kept_weights_file(location.path, study_name, trial.number), sha256)
+    load_model(model, paths.kept_weights_file(location.beside, study_name, trial.number), sha256)
     unchanged = dataclasses.replace(config, augment_validation=False)
     whole = Subset(test, np.arange(len(test)))
     found = evaluate(
@@ -87,7 +87,7 @@ def test_trial(
     )
     with explain_errors(location):
         record_test_read(stored.open_to_write(location).engine, result, command)
-    path = paths.predictions_file(location.path, study_name, trial.number, "test")
+    path = paths.predictions_file(location.beside, study_name, trial.number, "test")
     save_predictions(made, path)
     return result
 
@@ -109,7 +109,7 @@ def unread(location: StorageLocation, study_name: str) -> list[str]:
         one.weights_sha256
         for one in results
         if one.study_name == study_name
-        and paths.predictions_file(location.path, study_name, one.trial, "test").exists()
+        and paths.predictions_file(location.beside, study_name, one.trial, "test").exists()
     }
     return [
         trial.user_attrs["name"]

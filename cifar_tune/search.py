@@ -29,19 +29,22 @@ def distributions(space: Space) -> Mapping[str, BaseDistribution]:
     return found
 
 
-def make_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+def make_sampler(
+    sampler: Sampler, seed: int, *, parallel: bool = False
+) -> optuna.samplers.BaseSampler:
     """Build the sampler for one draw.
 
     Args:
         seed: of this draw. A sampler that lives through a study would repeat its draws after a
             restart; one seed for each trial's number does not.
+        parallel: whether trials run at once; those that run then count as bad ones ("constant
+            liar"), so that the next is not drawn from the same place.
     """
     if isinstance(sampler, TPE):
         return optuna.samplers.TPESampler(
             n_startup_trials=sampler.startup_trials,
             multivariate=sampler.multivariate,
-            # One runner asks for one trial at a time: there are no running ones to allow for.
-            constant_liar=False,
+            constant_liar=parallel,
             seed=seed,
         )
     return optuna.samplers.RandomSampler(seed=seed)

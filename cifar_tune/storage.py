@@ -1,33 +1,39 @@
-"""Opens studies in the database, records trials in them and reads them back."""
+"""Opens studies in the database and reads them back."""
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
+from cifar_tune.database_server import (
+    is_missing_table,
+    make_tables,
+    missing_driver,
+    server_settings,
+    wait_for_server,
+)
 from cifar_tune.errors import StorageError, StudyMismatchError
-from cifar_tune.records import EpochMetrics, StoredStudy, TrialConfig, TrialResult, TrialSummary
+from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
+from cifar_tune.records import StoredStudy
 from cifar_tune.storage_location import (
     LOCK_SECONDS,
     StorageLocation,
     check_readable,
     check_writable,
 )
+from cifar_tune.stored_trials import summarize
 from cifar_tune.study_file import StudySpec
 
 DEFAULT_SEED = 0
 _GROWING = ("named", "weights_digests")
-RETRIED = ("interrupted", "error")
-"""Kinds of failure after which a trial is run again. A loss that is not finite is a result."""
 
 
 @dataclass(frozen=True)
@@ -38,42 +44,74 @@ class Digests:
     weights: Mapping[str, str]
 
 
-def open_to_write(location: StorageLocation) -> RDBStorage:
+def open_to_write(
+    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
+) -> RDBStorage:
     """Open the database, making it first where there is none.
+
+    Args:
+        is_interrupted: whether to wait no longer for a database that is locked.
 
     Raises:
         StorageError: it cannot be opened or written, or is not Optuna's.
     """
-    check_writable(location)
-    if location.path is not None:
-        location.path.parent.mkdir(parents=True, exist_ok=True)
-    storage = _open(location)
-    if location.path is not None:
-        event.listen(storage.engine, "connect", _tune_sqlite)
-        # Connections made before the listener do not have its settings.
-        storage.remove_session()
-        storage.engine.dispose()
+    check_writable(location, is_interrupted)
+    if location.path is None:
+        storage = make_tables(lambda: _open(location, is_interrupted))
+        wait_for_server(storage.engine, LOCK_SECONDS, is_interrupted)
+        return storage
+    location.path.parent.mkdir(parents=True, exist_ok=True)
+    storage = _open(location, is_interrupted)
+    event.listen(storage.engine, "connect", _tune_sqlite)
+    # Connections made before the listener do not have its settings.
+    storage.remove_session()
+    storage.engine.dispose()
     return storage
 
 
-def open_to_read(location: StorageLocation) -> RDBStorage | None:
+def open_to_read(
+    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
+) -> RDBStorage | None:
     """Open the database, or give None where there is none; makes nothing.
+
+    Args:
+        is_interrupted: as for ``open_to_write``.
 
     Raises:
         StorageError: it cannot be opened, or is not Optuna's.
     """
-    check_readable(location)
-    return _open(location) if location.exists() else None
+    check_readable(location, is_interrupted)
+    if not location.exists():
+        return None
+    try:
+        return _open(location, is_interrupted, makes_tables=location.path is not None)
+    except StorageInternalError as error:
+        if is_missing_table(error):  # a server's database that holds no study yet
+            return None
+        raise
 
 
-def _open(location: StorageLocation) -> RDBStorage:
+def _open(
+    location: StorageLocation,
+    is_interrupted: Callable[[], bool] = lambda: False,
+    *,
+    makes_tables: bool = True,
+) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)
-    settings = {"connect_args": {"timeout": LOCK_SECONDS}} if location.path is not None else {}
+    if location.path is not None:
+        factory = patient_connection(LOCK_SECONDS, is_interrupted)
+        settings: dict[str, Any] = {
+            "connect_args": {"timeout": ONE_WAIT_SECONDS, "factory": factory}
+        }
+    else:
+        settings = server_settings(location)
     try:
-        return RDBStorage(location.url, engine_kwargs=settings)
+        return RDBStorage(
+            location.url, engine_kwargs=settings, skip_table_creation=not makes_tables
+        )
     except ImportError as error:
-        raise StorageError(f"{location}: its database driver is not installed") from error
+        raise StorageError(f"{location}: {missing_driver(location)}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise StorageError(f"{location}: {error}") from error
 
@@ -192,117 +230,7 @@ def _differences(key: str, stored: object, wanted: object) -> Iterable[str]:
         yield f"{key} is {wanted!r}, stored {stored!r}"
 
 
-# --- trials -------------------------------------------------------------------------------------
-
-
-def queue_named(study: optuna.Study, spec: StudySpec, study_seed: int) -> bool:
-    """Queue the next replicate of a named trial that was not run; False if there is none.
-
-    One at a time, so that a run with other replicates finds no left-overs in the queue.
-    """
-    trials = study.get_trials(deepcopy=False)
-    settled = {trial.user_attrs.get("name") for trial in trials if not is_to_be_retried(trial)}
-    for name, (named, seed) in spec.replicates(study_seed).items():
-        if name not in settled:
-            settings = named.settings.given()
-            attributes = {
-                "name": name,
-                "seed": seed,
-                **({"settings": settings} if settings else {}),
-            }
-            study.enqueue_trial(dict(named.params), user_attrs=attributes)
-            return True
-    return False
-
-
-def queue_retry(study: optuna.Study) -> bool:
-    """Queue the next sampled trial that was cut short, with the parameters and the seed it had;
-    False if there is none."""
-    trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
-    for trial in trials:
-        attributes = trial.user_attrs
-        known = trial.params and "seed" in attributes and "name" not in attributes
-        if known and is_to_be_retried(trial) and trial.number not in retried:
-            again = {"retry_of": trial.number, "seed": attributes["seed"]}
-            study.enqueue_trial(trial.params, user_attrs=again)
-            return True
-    return False
-
-
-def is_to_be_retried(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for a reason that is not its configuration's."""
-    failure = trial.user_attrs.get("failure") or {}
-    return trial.state == TrialState.FAIL and failure.get("kind", "error") in RETRIED
-
-
-def count_sampled(study: optuna.Study) -> int:
-    """How many sampled trials are done; one that is to be run again is not."""
-    return sum(
-        "name" not in trial.user_attrs and trial.state.is_finished() and not is_to_be_retried(trial)
-        for trial in study.get_trials(deepcopy=False)
-    )
-
-
-def record_start(trial: optuna.Trial, config: TrialConfig, facts: Mapping[str, Any]) -> None:
-    """Store the full configuration of a trial and the facts that reproduce it.
-
-    Under few keys: optuna-dashboard shows six attributes of a trial, and one must be its name.
-    """
-    trial.set_user_attr("seed", config.seed)
-    trial.set_user_attr("config", dataclasses.asdict(config))
-    trial.set_user_attr("facts", {"config_sha256": config.digest, **facts})
-
-
-def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
-    """Store the epochs so far and report the last one's validation accuracy to Optuna."""
-    trial.set_user_attr("history", [dataclasses.asdict(metrics) for metrics in history])
-    trial.report(history[-1].val_accuracy, step=history[-1].epoch)
-
-
-def record_result(study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:
-    """End a trial as complete or pruned, with the validation accuracy of its last epoch.
-
-    Optuna takes no value for a pruned trial: it takes the last one that was reported.
-    """
-    if result.kept_sha256 is not None:
-        trial.set_user_attr("kept_weights_sha256", result.kept_sha256)
-    if result.pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, result.val_accuracy)
-
-
-def record_failure(study: optuna.Study, number: int, failure: Mapping[str, Any]) -> None:
-    """End a trial as failed, with the reason."""
-    trial = study.get_trials(deepcopy=False)[number]
-    study._storage.set_trial_user_attr(trial._trial_id, "failure", dict(failure))
-    study.tell(number, state=TrialState.FAIL)
-
-
-def fail_abandoned(study: optuna.Study, message: str) -> None:
-    """End trials that are marked as running; called by the holder of the lease, who runs none."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        record_failure(study, trial.number, {"kind": "interrupted", "message": message})
-
-
-def summarize(trial: FrozenTrial) -> TrialSummary:
-    """A stored trial as tables and JSON show it."""
-    attributes, values = trial.user_attrs, trial.intermediate_values
-    fixed = trial.system_attrs.get("fixed_params", {})
-    seconds = trial.duration.total_seconds() if trial.duration is not None else None
-    return TrialSummary(
-        number=trial.number,
-        name=attributes.get("name"),
-        seed=attributes.get("seed"),
-        state=trial.state.name.lower(),
-        params=trial.params or fixed,
-        settings=attributes.get("settings", {}),
-        epochs=len(values),
-        val_accuracy=values[max(values)] if values else None,
-        seconds=round(seconds, 3) if seconds is not None else None,
-        failure=attributes.get("failure"),
-    )
+# --- reading ---------------------------------------------------------------------------------
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
+from cifar_tune.passwords import hide_words, is_secret, mask_passwords
+from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 SPACE_NEEDED = 1 << 20
 """Bytes that must be free to begin: a quick study takes about a quarter of it."""
-LOCK_SECONDS = 30
+LOCK_SECONDS = 60
 """How long a statement waits for another process to finish writing."""
 _FULL = "the disk is full; free some space and run the same command again"
 _OPTUNA_TABLES = {"studies", "trials", "version_info"}
+_EXPECTED = "expected a path or a URL such as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+_SERVER_LOST = (
+    "server closed the connection",
+    "terminating connection",
+    "connection is lost",
+    "connection is closed",
+    "SSL connection has been closed",
+)
 
 
 @dataclass(frozen=True)
@@ -31,20 +46,41 @@ class StorageLocation:
         path: the file of a SQLite database; None for another kind.
     """
 
-    url: str
+    url: str = field(repr=False)
     path: Path | None
 
     def __str__(self) -> str:
         """The place as it may be shown: a path, or a URL whose password is hidden."""
         if self.path is not None:
             return str(self.path)
+        return mask_passwords(self.parsed.render_as_string(hide_password=True))
+
+    @property
+    def parsed(self) -> URL:
+        """The parts of the URL."""
         from sqlalchemy.engine import make_url
 
-        return make_url(self.url).render_as_string(hide_password=True)
+        return make_url(self.url)
+
+    @property
+    def beside(self) -> Path:
+        """The SQLite file, or what stands for another kind of database: the files of its trials
+        are named after it and are beside it."""
+        if self.path is not None:
+            return self.path
+        return paths.server_file(self.parsed.get_backend_name(), self.parsed.database or "")
 
     def exists(self) -> bool:
         """Whether there may be studies: a SQLite file is there and is not empty."""
         return self.path is None or (self.path.is_file() and self.path.stat().st_size > 0)
+
+    def hide_passwords(self, text: str) -> str:
+        """A text of others, such as a driver's message, without this database's passwords."""
+        if self.path is not None:
+            return text
+        url = self.parsed
+        secrets = [str(value) for key, value in url.query.items() if is_secret(key)]
+        return mask_passwords(hide_words(text, [*secrets, str(url.password or "")]))
 
 
 def locate_storage(text: str | None = None) -> StorageLocation:
@@ -58,6 +94,8 @@ def locate_storage(text: str | None = None) -> StorageLocation:
     """
     text = text or os.environ.get("CIFAR_TUNE_STORAGE") or str(paths.STORAGE_FILE)
     if "://" not in text:
+        if re.search(r":[^/\\]*@|\bpassword=", text):
+            raise StorageError(f"--storage: is an address but not a URL; {_EXPECTED}")
         return StorageLocation(f"sqlite:///{text}", Path(text))
 
     # Imported here: most commands name a file, and some need nothing else of SQLAlchemy.
@@ -66,17 +104,37 @@ def locate_storage(text: str | None = None) -> StorageLocation:
 
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise StorageError("--storage: is neither a path nor a database URL") from error
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
+        # Neither error is shown: what could not be read may be a password.
+        raise StorageError(f"--storage: neither a path nor a database URL; {_EXPECTED}") from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
-        return StorageLocation(text, None)
+        if "@" in f"{url.host}{url.database}":  # a part of the password, which errors would name
+            raise StorageError("--storage: has a second @; in a password it is written %40")
+        return StorageLocation(url.render_as_string(hide_password=False), None)
     if not url.database or url.database == ":memory:":
-        raise StorageError(f"--storage {text}: expected a file: sqlite:///storage/cifar-tune.db")
+        shown = mask_passwords(text)
+        raise StorageError(f"--storage {shown}: expected a file: sqlite:///storage/cifar-tune.db")
     return StorageLocation(f"sqlite:///{url.database}", Path(url.database))
 
 
-def check_readable(location: StorageLocation) -> None:
+def _connect(path: Path, mode: str, is_interrupted: Callable[[], bool]) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        ONE_WAIT_SECONDS,
+        factory=patient_connection(LOCK_SECONDS, is_interrupted),
+        uri=True,
+    )
+
+
+def check_readable(
+    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
+) -> None:
     """Check that what is there, if anything, is a database of Optuna's.
+
+    Args:
+        is_interrupted: whether to wait no longer for a database that is locked.
 
     Raises:
         StorageError: it is something else, or cannot be read.
@@ -95,7 +153,7 @@ def check_readable(location: StorageLocation) -> None:
             return
         if _first_bytes(path) != b"SQLite format 3\0":
             raise StorageError(f"{path}: is not a SQLite file")
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(_connect(path, "ro", is_interrupted)) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             tables = {name for (name,) in rows}
     if tables and not tables >= _OPTUNA_TABLES:
@@ -113,13 +171,18 @@ def _first_bytes(path: Path) -> bytes:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def check_writable(location: StorageLocation) -> None:
+def check_writable(
+    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
+) -> None:
     """Check that a study can be written there; leaves nothing behind.
+
+    Args:
+        is_interrupted: as for ``check_readable``.
 
     Raises:
         StorageError: the folder or file cannot be written, or the disk is full.
     """
-    check_readable(location)
+    check_readable(location, is_interrupted)
     path = location.path
     if path is None:
         return
@@ -136,7 +199,7 @@ def check_writable(location: StorageLocation) -> None:
     except OSError as error:
         raise StorageError(f"{path}: {_say(error)}") from error
     if location.exists():
-        with explain_errors(location), closing(sqlite3.connect(path, LOCK_SECONDS)) as database:
+        with explain_errors(location), closing(_connect(path, "rw", is_interrupted)) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
 
@@ -154,7 +217,8 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
         cause = database_error(error)
         if cause is None:
             raise
-        raise StorageError(f"{location}: {_say(cause)}") from error
+        said = location.hide_passwords(_say(cause))
+        raise StorageError(f"{location}: {said}") from error
 
 
 def database_error(error: BaseException | None) -> BaseException | None:
@@ -169,8 +233,10 @@ def database_error(error: BaseException | None) -> BaseException | None:
         is_disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS)
         if isinstance(original, BaseException):
             found = original
-        elif is_disk or isinstance(error, sqlite3.Error | SQLAlchemyError):
+        elif is_disk or isinstance(error, sqlite3.Error):
             found = error
+        elif isinstance(error, SQLAlchemyError):  # its own, which says less than a driver's
+            found = found or error
         error = error.__cause__ or error.__context__
     return found
 
@@ -187,4 +253,8 @@ def _say(error: BaseException) -> str:
         "malformed": "the SQLite file is damaged",
         "not a database": "the SQLite file is damaged",
     }
+    if any(sign in text for sign in _SERVER_LOST):
+        return "the server closed the connection; run the same command again when it is back"
+    if "permission denied" in text:
+        return f"{text.splitlines()[0]}; the role must be allowed to make, read and write tables"
     return next((said for sign, said in plain.items() if sign in text), text.splitlines()[0])

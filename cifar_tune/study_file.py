@@ -25,10 +25,12 @@ from cifar_tune.study_faults import (
     schema_faults,
 )
 from cifar_tune.study_schema import (
+    Budget,
     Claim,
     NamedTrial,
     Protocol,
     Pruner,
+    Resources,
     Sampler,
     Space,
     StudyFile,
@@ -55,6 +57,7 @@ class StudySpec:
         trials: how many trials are sampled, named ones apart.
         seeds: replicates of each named trial.
         keep_weights: whose final weights are kept: ``none`` or ``named``.
+        keep_best, keep_gigabytes, budget, resources: as for ``study_schema.Profile``.
     """
 
     study_name: str
@@ -70,6 +73,10 @@ class StudySpec:
     trials: int
     seeds: int
     keep_weights: str
+    keep_best: int
+    keep_gigabytes: float
+    budget: Budget
+    resources: Resources
     claims: tuple[Claim, ...]
 
     def config(
@@ -190,6 +197,10 @@ def resolve(
         trials=0 if only else profile.trials,
         seeds=profile.seeds if seeds is None else seeds,
         keep_weights=profile.keep_weights,
+        keep_best=profile.keep_best,
+        keep_gigabytes=profile.keep_gigabytes,
+        budget=profile.budget,
+        resources=profile.resources,
         claims=tuple(file.claims),
     )
 

@@ -225,6 +225,31 @@ Sampler = Annotated[TPE | Random, Field(discriminator="name")]
 Pruner = Annotated[MedianPruner | PercentilePruner | NoPruner, Field(discriminator="name")]
 
 
+class Budget(_Strict):
+    """The most that a study may use, over all of its runs; named trials come first.
+
+    Attributes:
+        epochs: trained by all trials together.
+        device_seconds: of a GPU or of a machine's processor; a trial that shares its device with
+            others counts with its share.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    device_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+class Resources(_Strict):
+    """What a trial asks of a Ray cluster.
+
+    Attributes:
+        cpus: cores.
+        gpus: of them, or a share of one.
+    """
+
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Profile(_Strict):
     """One protocol, with how much of it is run and how it is searched.
 
@@ -233,6 +258,12 @@ class Profile(_Strict):
         trials: sampled trials; sampler and pruner are for them.
         keep_weights: whose final weights are kept in a file beside the database: those of no
             trial, or of the named ones.
+        keep_best: of how many trials besides, the complete ones with the highest validation
+            accuracy, they are kept.
+        keep_gigabytes: the most that the kept weights of the study may take, in 10⁹ bytes. Where
+            it is too little, those of named trials stay, and of the others the best.
+        budget: the most that the study may use.
+        resources: what a trial asks of a Ray cluster.
     """
 
     description: str
@@ -241,6 +272,10 @@ class Profile(_Strict):
     sampler: Sampler = Random(name="random")
     pruner: Pruner = NoPruner(name="none")
     keep_weights: Literal["none", "named"] = "none"
+    keep_best: Annotated[int, Field(ge=0)] = 0
+    keep_gigabytes: Annotated[float, Field(gt=0)] = 10.0
+    budget: Budget = Budget()
+    resources: Resources = Resources()
     protocol: Protocol
 
 

@@ -79,7 +79,8 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [
         f"Named trials: {plan.named} of {plan.named_total} left ({seeds} each), "
         f"sampled trials: {plan.sampled}; {plan.epochs} epochs each, "
-        f"{plan.epochs_most} in all without pruning.",
+        f"{plan.epochs_most} in all without pruning"
+        + (f"; {plan.workers} trials at once." if plan.workers > 1 else "."),
         f"Expected time: {format_duration(plan.seconds_expected)}, between "
         f"{format_duration(plan.seconds_least)} and {format_duration(plan.seconds_most)}.",
     ]
@@ -131,6 +132,8 @@ def _state(trial: TrialSummary) -> str:
     failure = trial.failure or {}
     if failure.get("kind") == "not_finite":
         return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
+    if trial.state == "waiting" and trial.epochs:
+        return "to be continued"
     return "cut short" if failure.get("kind") == "interrupted" else trial.state
 
 
@@ -203,12 +206,21 @@ def print_outcome(
             f"One run on {validation_images:,} validation images has a binomial standard error of "
             f"{100 * error:.1f} points, and the best of many looks better than it is.",
         )
-    if outcome.trials_run == 0 and not outcome.interrupted:
+    left = len(outcome.left.named) + outcome.left.sampled
+    if outcome.trials_run == 0 and not left:
         console.print("Nothing was left to do; --trials N adds N sampled trials.")
+    if left and outcome.why_left is not None:
+        console.print(f"Left undone: {_undone(outcome)}, since {outcome.why_left}.")
     ended = "Interrupted" if outcome.interrupted else "Done"
     console.print(
         f"{ended} after {format_duration(outcome.seconds)}; stored in {location}.",
         soft_wrap=True,
     )
-    if outcome.interrupted:
+    if outcome.interrupted or left:
         console.print("The same command continues.")
+
+
+def _undone(outcome: StudyOutcome) -> str:
+    named, sampled = len(outcome.left.named), outcome.left.sampled
+    parts = [f"{named} named"] * (named > 0) + [f"{sampled} sampled"] * (sampled > 0)
+    return " and ".join(parts) + f" trial{'' if named + sampled == 1 else 's'}"

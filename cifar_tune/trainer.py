@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +14,25 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
-from cifar_tune.errors import NonFiniteLossError
+from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.model import set_training
 from cifar_tune.records import EpochMetrics, TrialConfig
 from cifar_tune.seeds import derive_seed
+from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
 
 OnEpoch = Callable[[EpochMetrics], bool]
 """Called after each epoch; False stops the training."""
 
 OnStep = Callable[[int], None]
 """Called after each step or validation batch, with how many of the epoch's are done."""
+
+ShouldStop = Callable[[], bool]
+"""Asked after each step and validation batch; True ends the training with ``TrainingStopped``."""
+
+
+def never() -> bool:
+    """Of a training that nothing stops."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -42,10 +52,10 @@ class Evaluation(Totals):
 
 @dataclass(frozen=True)
 class Fitted:
-    """The epochs that were trained, and the evaluation on the validation images after the last."""
+    """The epochs that were trained, and the logits of the validation images after the last."""
 
     epochs: tuple[EpochMetrics, ...]
-    last: Evaluation
+    logits: Tensor
 
 
 def fit(
@@ -55,11 +65,17 @@ def fit(
     config: TrialConfig,
     on_epoch: OnEpoch,
     on_step: OnStep,
+    checkpoints: Checkpoints | None = None,
+    should_stop: ShouldStop = never,
+    start: TrainingState | None = None,
 ) -> Fitted:
     """Train as the assignment did: cross-entropy, Adam, cosine learning rate stepped each epoch.
 
     Args:
         model: on the device of the splits.
+        checkpoints: where the state is saved after each epoch, before ``on_epoch`` is called, and
+            when the training is stopped within one; None saves none.
+        start: the state to go on from. ``on_epoch`` is called for its epochs again.
 
     Returns:
         The epochs that were trained: all, or those up to the one after which ``on_epoch`` said
@@ -67,34 +83,63 @@ def fit(
 
     Raises:
         NonFiniteLossError: a training loss became infinite or not a number.
+        TrainingStopped: ``should_stop`` said so.
+        StorageError: the state cannot be saved.
+        UnusableCheckpointError: ``start`` does not fit.
     """
     optimizer = make_optimizer(model, config)
     schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
-    history: list[EpochMetrics] = []
-    for epoch in range(1, config.epochs + 1):
-        start = time.perf_counter()
-        # The dropout masks follow from seed and epoch alone, like the order of the images.
-        torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
-        trained = train_epoch(model, optimizer, train, config, epoch, on_step)
-        evaluated = evaluate(model, validation, config, epoch, on_step)
-        schedule.step()
-        seconds = time.perf_counter() - start
-        history.append(
-            EpochMetrics(
-                epoch,
-                trained.loss,
-                trained.accuracy,
-                evaluated.loss,
-                evaluated.accuracy,
-                round(seconds, 3),
+    tally = Tally(model, train, config)
+    position, logits = Position(), torch.empty(0)
+    if start is not None:
+        position = start.position
+        is_done = position.epochs == config.epochs
+        extra = restore(start, model, optimizer, schedule, trains_on=not is_done)
+        logits = extra.pop("logits", logits)
+        tally.restore(extra, position.steps)
+        for metrics in position.history:
+            if not on_epoch(metrics):
+                return Fitted(position.history, logits)
+
+    def save(place: Position, extra: Mapping[str, Tensor]) -> None:
+        if checkpoints is not None:
+            trains_on = place.epochs < config.epochs
+            state = capture(model, optimizer, schedule, place, extra, trains_on=trains_on)
+            checkpoints.save(state)
+
+    history = position.history
+    for epoch in range(position.epochs + 1, config.epochs + 1):
+        begun = time.perf_counter() - position.seconds
+        if not position.steps:
+            # The dropout masks follow from seed and epoch alone, like the order of the images.
+            torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
+        try:
+            trained = train_epoch(
+                model, optimizer, train, config, epoch, on_step, should_stop, tally
             )
+            evaluated = evaluate(model, validation, config, epoch, on_step, should_stop)
+        except TrainingStopped:
+            elapsed = time.perf_counter() - begun
+            save(Position(epoch - 1, tally.batches, elapsed, history), tally.tensors())
+            raise
+        with warnings.catch_warnings():
+            # Of a training that was cut short after an epoch's last step, the optimiser has done no
+            # step in this process.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            schedule.step()
+        seconds = round(time.perf_counter() - begun, 3)
+        metrics = EpochMetrics(
+            epoch, trained.loss, trained.accuracy, evaluated.loss, evaluated.accuracy, seconds
         )
-        if not on_epoch(history[-1]):
+        history, logits = (*history, metrics), evaluated.logits
+        position, tally = Position(epoch, 0, 0.0, history), Tally(model, train, config)
+        save(position, {"logits": logits} if epoch == config.epochs else {})
+        if not on_epoch(metrics):
             break
-    return Fitted(tuple(history), evaluated)
+    return Fitted(history, logits)
 
 
-def make_optimizer(model: nn.Module, config: TrialConfig) -> Optimizer:
+def make_optimizer(model: nn.Module, config: TrialConfig) -> Adam:
     """Adam with PyTorch's defaults over the parameters that are not frozen."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel instead of one a tensor
@@ -128,18 +173,26 @@ def train_epoch(
     config: TrialConfig,
     epoch: int,
     on_step: OnStep,
+    should_stop: ShouldStop = never,
+    tally: Tally | None = None,
 ) -> Totals:
     """One pass over the training images; the host waits for the device only at its end.
 
+    Args:
+        tally: of the steps that are done already, which are left out; None for none.
+
     Raises:
         NonFiniteLossError: with the first step whose loss is not finite.
+        TrainingStopped: ``should_stop`` said so; the tally has the steps that were done.
     """
     set_training(model, config)
-    tally = _Tally(model, split, config)
-    for images, labels in training_batches(split, config, epoch):
+    tally = Tally(model, split, config) if tally is None else tally
+    for images, labels in training_batches(split, config, epoch, tally.batches):
         loss, correct = train_step(model, optimizer, images, labels)
-        tally.add(loss, correct, len(labels))
+        tally.add(loss, correct)
         on_step(tally.batches)
+        if should_stop():
+            raise TrainingStopped
     broken = tally.first_not_finite()
     if broken is not None:
         raise NonFiniteLossError(epoch, broken)
@@ -148,28 +201,39 @@ def train_epoch(
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, split: DeviceSplit, config: TrialConfig, epoch: int, on_step: OnStep
+    model: nn.Module,
+    split: DeviceSplit,
+    config: TrialConfig,
+    epoch: int,
+    on_step: OnStep,
+    should_stop: ShouldStop = never,
 ) -> Evaluation:
-    """Loss, accuracy and logits on a split, in evaluation mode."""
+    """Loss, accuracy and logits on a split, in evaluation mode.
+
+    Raises:
+        TrainingStopped: ``should_stop`` said so.
+    """
     model.eval()
-    tally = _Tally(model, split, config)
+    tally = Tally(model, split, config)
     kept: Tensor | None = None
     done = 0
     for images, labels in validation_batches(split, config, epoch):
         logits = model(images)
         loss = functional.cross_entropy(logits, labels)
-        tally.add(loss, (logits.argmax(dim=1) == labels).sum(), len(labels))
-        if kept is None:  # for the reason that _Tally gives
+        tally.add(loss, (logits.argmax(dim=1) == labels).sum())
+        if kept is None:  # for the reason that Tally gives
             kept = logits.new_empty(len(split), logits.shape[1])
         kept[done : done + len(labels)] = logits
         done += len(labels)
         on_step(config.steps + tally.batches)
+        if should_stop():
+            raise TrainingStopped
     assert kept is not None, "a split has at least one image"
     totals = tally.totals()
     return Evaluation(totals.loss, totals.accuracy, kept)
 
 
-class _Tally:
+class Tally:
     """Losses and right answers of an epoch's batches, kept on the device until its end.
 
     They are written into tensors that are there from the start. A small tensor kept from each step
@@ -181,18 +245,26 @@ class _Tally:
         device, dtype = split.labels.device, next(model.parameters()).dtype
         self._losses = torch.zeros(batches, dtype=dtype, device=device)
         self._right = torch.zeros(batches, dtype=torch.int64, device=device)
-        self._sizes: list[int] = []
+        self._images = len(split)
+        self._batch_size = config.batch_size
+        self.batches = 0  # that were added
 
-    @property
-    def batches(self) -> int:
-        """How many were added."""
-        return len(self._sizes)
-
-    def add(self, loss: Tensor, right: Tensor, size: int) -> None:
-        """Add a batch of ``size`` images: its mean loss and how many were classified rightly."""
+    def add(self, loss: Tensor, right: Tensor) -> None:
+        """Add the next batch: its mean loss and how many were classified rightly."""
         self._losses[self.batches] = loss
         self._right[self.batches] = right
-        self._sizes.append(size)
+        self.batches += 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What ``restore`` takes."""
+        return {"losses": self._losses, "right": self._right}
+
+    def restore(self, tensors: Mapping[str, Tensor], batches: int) -> None:
+        """Take up the tally of the first batches of an epoch."""
+        if batches:
+            self._losses.copy_(tensors["losses"])
+            self._right.copy_(tensors["right"])
+        self.batches = batches
 
     def first_not_finite(self) -> int | None:
         """The first batch, from 1, with a loss that is infinite or not a number, if any."""
@@ -201,9 +273,9 @@ class _Tally:
 
     def totals(self) -> Totals:
         """Mean loss and accuracy over all images."""
-        weights = torch.tensor(self._sizes, dtype=torch.float64)
-        count = float(weights.sum())
+        weights = torch.full((self.batches,), self._batch_size, dtype=torch.float64)
+        weights[-1] = self._images - self._batch_size * (self.batches - 1)
         return Totals(
-            loss=float((self._losses.cpu().double() * weights).sum()) / count,
-            accuracy=float(self._right.sum()) / count,
+            loss=float((self._losses.cpu().double() * weights).sum()) / self._images,
+            accuracy=float(self._right.sum()) / self._images,
         )

@@ -56,6 +56,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run ``cifar-tune`` in this process, in an empty folder, with a storage of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
+    # A worker process takes seconds to start; what is the same for all kinds is tested with this.
+    monkeypatch.setenv("CIFAR_TUNE_WORKERS", "inline")
     monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
     # A plan's few seconds of measuring would be most of the time of a tiny study.
     monkeypatch.setattr(bench, "MEASURE_SECONDS", 0.1)
@@ -142,6 +144,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StorageLocation, 
         patch.chdir(folder)
         patch.setattr(bench, "MEASURE_SECONDS", 0.1)
         patch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+        patch.setenv("CIFAR_TUNE_WORKERS", "inline")
         command = [
             "study",
             "run",

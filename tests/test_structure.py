@@ -16,13 +16,24 @@ import cifar_tune
 from cifar_tune.cli import app
 
 PACKAGE = Path(cifar_tune.__file__).parent
-OPTUNA = {"search", "storage", "runner", "rerun", "reports"}
+OPTUNA = {
+    "search",
+    "storage",
+    "stored_trials",
+    "runner",
+    "dispatch",
+    "flights",
+    "overhead",
+    "rerun",
+    "reports",
+}
 TORCH = {
     "data",
     "weights",
     "model",
     "checkpoint",
     "trainer",
+    "training_state",
     "objective",
     "rerun",
     "bench",
@@ -83,15 +94,19 @@ def test_only_some_modules_import_optuna_or_torch(path: Path) -> None:
     names = imported(path)
     assert "optuna" not in names or part in OPTUNA
     # The runner and the commands name torch.device in annotations only.
-    only_types = {"runner", "commands"}
+    only_types = {"commands"}
+    # Of the workers, what a worker process does and how it is begun.
+    trains = part == "workers" and path.stem != "messages"
     # Of the reports one alone looks into a network.
     looks = path.relative_to(PACKAGE).as_posix() == "reports/feature_maps.py"
-    assert "torch" not in names or looks or part in TORCH | only_types
+    assert "torch" not in names or looks or trains or part in TORCH | only_types
     for forbidden in ("pickle", "cPickle", "dill"):
         assert forbidden not in names
 
 
-@pytest.mark.parametrize("module", ["runner", "commands.study", "commands.trial"])
+@pytest.mark.parametrize(
+    "module", ["runner", "commands.study", "commands.trial", "workers.choose", "workers.local"]
+)
 def test_torch_is_a_type_only_where_it_is_named_for_types(module: str) -> None:
     script = f"import sys, cifar_tune.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -136,7 +136,7 @@ def _make_activations(location: StorageLocation, options: ReportOptions) -> _Mad
 def _write(made: _Made, location: StorageLocation, out: Path | None) -> None:
     from cifar_tune.reports.html import render_page
 
-    path = out if out is not None else paths.report_file(location.path, made.name)
+    path = out if out is not None else paths.report_file(location.beside, made.name)
     text = render_page(made.page).encode()
     with replacing(path, len(text), StorageError) as temporary:
         temporary.write_bytes(text)

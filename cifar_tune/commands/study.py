@@ -26,7 +26,9 @@ from cifar_tune.study_file import (
 if TYPE_CHECKING:
     import torch
 
+    from cifar_tune.flights import Observer
     from cifar_tune.runner import StudyOutcome
+    from cifar_tune.workers.choose import WorkerChoice
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,12 @@ class StudyOptions:
     settings: tuple[str, ...]
     seed: int | None
     device: str | None
+    workers: str | None
+    per_gpu: int | None
     storage: str | None
     data_dir: Path | None
     as_json: bool
+    timeout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Prepared:
     reason: str
     location: StorageLocation
     device: torch.device
+    workers: WorkerChoice
     root: Path  # of imported images and weights
 
 
@@ -145,7 +151,8 @@ def plan_study(name: str, options: StudyOptions) -> None:
         study = stored.find_study(stored.open_to_read(ready.location), ready.spec.study_name)
         stored.check_definition(study, ready.spec, options.seed, digests=None)
         work = runner.remaining_work(ready.spec, study, options.trials)
-        plan = make_plan(ready.spec, work, measure_costs(ready.spec, ready.device))
+        costs = measure_costs(ready.spec, ready.device, ready.workers.threads)
+        plan = make_plan(ready.spec, work, costs, ready.workers.count or 1)
     if options.as_json:
         header = {"study": ready.spec.file_name, "study_name": ready.spec.study_name}
         header |= {"profile": ready.spec.profile_name, "storage": str(ready.location)}
@@ -159,27 +166,35 @@ def plan_study(name: str, options: StudyOptions) -> None:
 def run_study(name: str, options: StudyOptions) -> int:
     """Run what is left of a study and print its trials; the exit code."""
     from cifar_tune import runner
+    from cifar_tune.bench import measure_costs
+    from cifar_tune.budget import parse_duration
     from cifar_tune.data.source import load_search_data
     from cifar_tune.plan import example_config
     from cifar_tune.weights.registry import load_weights
+    from cifar_tune.workers.choose import make_pool
+    from cifar_tune.workers.messages import Materials
 
+    seconds = None if options.timeout is None else parse_duration(options.timeout)
     ready = _prepare(name, options)
-    data = load_search_data(ready.spec.protocol.data, ready.root)
-    data.check(example_config(ready.spec))
-    weights = load_weights(ready.spec.weights(options.trials), ready.root)
+    spec, workers = ready.spec, ready.workers
+    data = load_search_data(spec.protocol.data, ready.root)
+    data.check(example_config(spec))
+    weights = load_weights(spec.weights(options.trials), ready.root)
+    materials = Materials(data, weights, ready.root.absolute())
+    logs = paths.worker_logs(ready.location.beside, spec.study_name)
     console = make_console(to_stderr=options.as_json)
     _print_header(console, ready)
 
-    def run(observer: runner.Observer) -> StudyOutcome:
+    def run(observer: Observer) -> StudyOutcome:
         return runner.run_study(
-            ready.spec,
+            spec,
             ready.location,
-            data,
-            weights,
-            ready.device,
+            materials,
+            lambda: make_pool(workers, materials, ready.device, spec.resources, logs),
+            lambda: measure_costs(spec, ready.device, workers.threads),
             observer,
             seed=options.seed,
-            more_trials=options.trials,
+            limits=runner.RunLimits(options.trials, seconds),
         )
 
     if console.is_terminal:
@@ -190,7 +205,7 @@ def run_study(name: str, options: StudyOptions) -> int:
     if options.as_json:
         print_json(_outcome_record(ready, outcome))
     else:
-        validation_images = ready.spec.protocol.validation_images
+        validation_images = spec.protocol.validation_images
         tables.print_outcome(console, outcome, validation_images, ready.location)
     return 130 if outcome.interrupted else 1 if outcome.failed else 0
 
@@ -208,12 +223,14 @@ def _prepare(name: str, options: StudyOptions) -> Prepared:
         resolve(loaded, options.profile, overrides, options.seeds, options.only)
 
     from cifar_tune.device import choose_device
+    from cifar_tune.workers.choose import choose_workers
 
     device = choose_device(options.device)
+    workers = choose_workers(options.workers, options.per_gpu, device)
     root = paths.data_root(options.data_dir)
     profile, reason = _choose_profile(loaded, options, device, root)
     spec = resolve(loaded, profile, overrides, options.seeds, options.only)
-    return Prepared(spec, reason, location, device, root)
+    return Prepared(spec, reason, location, device, workers, root)
 
 
 def _choose_profile(
@@ -249,6 +266,11 @@ def _outcome_record(ready: Prepared, outcome: StudyOutcome) -> dict[str, Any]:
         "trials": [dataclasses.asdict(trial) for trial in outcome.trials],
         "best": dataclasses.asdict(outcome.best) if outcome.best is not None else None,
         "seconds": outcome.seconds,
+        "left": {
+            "named": len(outcome.left.named),
+            "sampled": outcome.left.sampled,
+            "why": outcome.why_left,
+        },
     }
 
 
@@ -265,6 +287,6 @@ def _print_header(console: Console, ready: Prepared) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"device {describe_device(ready.device)}, storage {ready.location}",
+        f"device {describe_device(ready.device)}, {ready.workers}, storage {ready.location}",
         soft_wrap=True,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cifar_tune import paths
 from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.passwords import mask_passwords
 from cifar_tune.records import TestRead, TestResult
 from cifar_tune.storage_location import (
     StorageLocation,
@@ -39,7 +40,8 @@ def test_trials(
     from cifar_tune import rerun
     from cifar_tune.device import choose_device
 
-    command = shlex.join(["cifar-tune", *sys.argv[1:]])
+    typed = [mask_passwords(one, is_argument=True) for one in sys.argv[1:]]
+    command = shlex.join(["cifar-tune", *typed])
     root, chosen = paths.data_root(data_dir), choose_device(device)
     wanted = [trial_name] if trial_name is not None else rerun.unread(location, spec.study_name)
     results = []

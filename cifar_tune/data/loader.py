@@ -53,9 +53,12 @@ def place(part: Subset, config: TrialConfig, device: torch.device) -> DeviceSpli
 
 
 def training_batches(
-    split: DeviceSplit, config: TrialConfig, epoch: int
+    split: DeviceSplit, config: TrialConfig, epoch: int, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of one training epoch, in an order and with an augmentation of its own.
+
+    Args:
+        skip: how many batches to leave out at the beginning.
 
     Both follow from the trial's seed and the epoch alone, so an epoch can be made again by
     itself. They are drawn on the CPU at once: every device gets the same, and none has to wait
@@ -67,7 +70,7 @@ def training_batches(
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
     order = split.rows[torch.randperm(len(split), generator=generator).to(split.rows.device)]
     draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
-    yield from _batches(split, config, order, draws)
+    yield from _batches(split, config, order, draws, skip)
 
 
 def validation_batches(
@@ -78,14 +81,14 @@ def validation_batches(
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
         draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
-    yield from _batches(split, config, split.rows, draws)
+    yield from _batches(split, config, split.rows, draws, skip=0)
 
 
 def _batches(
-    split: DeviceSplit, config: TrialConfig, order: Tensor, draws: Draws | None
+    split: DeviceSplit, config: TrialConfig, order: Tensor, draws: Draws | None, skip: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     draws = draws.to(order.device) if draws is not None else None
-    for start in range(0, len(order), config.batch_size):
+    for start in range(skip * config.batch_size, len(order), config.batch_size):
         rows = slice(start, start + config.batch_size)
         chosen = order[rows]
         images = transform(

@@ -70,7 +70,7 @@ def compute_activations(
     classes, size = _classes_and_size(config, facts, root)
     given = _open_images(images, config, facts, (classes, size), root)
     model = build_model(config, len(classes))
-    file = paths.kept_weights_file(location.path, study_name, trial.number)
+    file = paths.kept_weights_file(location.beside, study_name, trial.number)
     load_model(model, file, attributes["kept_weights_sha256"])
     network = look_into(model, (*DEFAULT_LAYERS, *layers), config)
     return ActivationRecord(

@@ -16,6 +16,7 @@ from cifar_tune.predictions import Predictions, load_predictions
 from cifar_tune.records import EpochMetrics, TestRead
 from cifar_tune.reports.records import Evidence, TrialRecord
 from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.stored_trials import summarize
 
 IMPORTANCE_TRIALS = 4
 """Fewer complete trials say nothing of importances."""
@@ -56,7 +57,7 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
 
 def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> TrialRecord:
     attributes = trial.user_attrs
-    summary = storage.summarize(trial)
+    summary = summarize(trial)
     name = summary.name or ""
     model, _, replicate = name.rpartition("/")
     history = tuple(EpochMetrics(**one) for one in attributes.get("history", ()))
@@ -118,7 +119,7 @@ def _read_predictions(
         recorded = trial.values.get(quantity)
         if trial.state != "complete" or not trial.name or recorded is None:
             continue
-        path = paths.predictions_file(location.path, study_name, trial.number, split)
+        path = paths.predictions_file(location.beside, study_name, trial.number, split)
         predictions = load_predictions(path)
         if predictions is None:
             continue

@@ -1,0 +1,111 @@
+"""Whether there is time, and budget, for one more trial."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_tune.errors import InputError
+from cifar_tune.plan import Costs
+from cifar_tune.records import EpochMetrics, TrialConfig
+from cifar_tune.study_schema import Budget
+
+_UNITS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from ``2h``, ``90min``, ``1h30m``, ``45s`` or a plain number of seconds.
+
+    Raises:
+        InputError: it is none of them, or is not above zero.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[dhms])", text)
+    plain = re.sub(r"\s", "", text)
+    if parts and plain == "".join(number + unit for number, unit in parts):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    elif re.fullmatch(r"\d+(\.\d+)?", plain):
+        seconds = float(plain)
+    else:
+        seconds = 0.0
+    if seconds <= 0:
+        raise InputError(f"--timeout {text}: expected a duration such as 2h, 90min, 1h30m or 45s")
+    return seconds
+
+
+@dataclass
+class Spending:
+    """What a study has used and may use.
+
+    Attributes:
+        budget: of the study, over all of its runs.
+        deadline: of this run, as ``time.monotonic`` counts; None for none.
+        costs: measured steps of a worker.
+        share: of a device that a trial has.
+        epochs: that the study's trials were trained for.
+        device_seconds: that they took.
+    """
+
+    budget: Budget
+    deadline: float | None
+    costs: Costs
+    share: float
+    epochs: int = 0
+    device_seconds: float = 0.0
+    _measured: float = 0.0
+    _predicted: float = 0.0
+
+    def begin_with(self, history: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+        """A stored trial: its epochs, and the share of a device that it had."""
+        for epoch in history:
+            self.epochs += 1
+            self.device_seconds += epoch["seconds"] * facts.get("device_share", 1.0)
+
+    def add(self, config: TrialConfig, metrics: EpochMetrics) -> None:
+        """An epoch was trained."""
+        self.epochs += 1
+        self.device_seconds += metrics.seconds * self.share
+        self._measured += metrics.seconds
+        self._predicted += self._plan_seconds(config)
+
+    def is_time_up(self) -> bool:
+        """Whether the run's deadline has come."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def reason_against(self, config: TrialConfig, running: Iterable[TrialConfig]) -> str | None:
+        """Why a trial is not to be begun, in words; None if it is.
+
+        Args:
+            config: of the trial, with the epochs that are left of it.
+            running: likewise, those that run.
+        """
+        seconds = config.epochs * self._epoch_seconds(config)
+        if self.deadline is not None and time.monotonic() + seconds > self.deadline:
+            return "the time that --timeout gives does not suffice for one more trial"
+        others = list(running)
+        if self.budget.epochs is not None:
+            epochs = self.epochs + config.epochs + sum(one.epochs for one in others)
+            if epochs > self.budget.epochs:
+                return (
+                    f"the study's budget of {self.budget.epochs:,} epochs does not suffice for one "
+                    f"more trial ({self.epochs:,} are trained)"
+                )
+        if self.budget.device_seconds is not None:
+            committed = sum(one.epochs * self._epoch_seconds(one) for one in others)
+            wanted = self.device_seconds + (seconds + committed) * self.share
+            if wanted > self.budget.device_seconds:
+                return (
+                    f"the study's budget of {self.budget.device_seconds:,.0f} device-seconds does "
+                    f"not suffice for one more trial ({self.device_seconds:,.0f} are used)"
+                )
+        return None
+
+    def _epoch_seconds(self, config: TrialConfig) -> float:
+        """Expected of an epoch: as planned, corrected by what epochs took in this run."""
+        correction = self._measured / self._predicted if self._predicted else 1.0
+        return correction * self._plan_seconds(config)
+
+    def _plan_seconds(self, config: TrialConfig) -> float:
+        return self.costs.at(config.freeze_depth).epoch_seconds(config)[1]

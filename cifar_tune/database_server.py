@@ -1,0 +1,97 @@
+"""What a database on a server needs that a file does not: it may be far, slow, or restarted.
+
+Tables may also be made by two programs at the same moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Engine, Table, event, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from cifar_tune.storage_location import StorageLocation
+
+CONNECT_SECONDS = 10
+"""How long one try to reach a server may take."""
+WAIT_SECONDS = 1.0
+TRIES = 3
+_LIBPQ = ("psycopg", "psycopg2")  # drivers of PostgreSQL that take its own options
+_MADE_MEANWHILE = {"23505", "42P07", "42710"}  # PostgreSQL: unique violation, table, type exists
+_NO_TABLE = "42P01"
+
+Made = TypeVar("Made")
+
+
+def server_settings(location: StorageLocation) -> dict[str, Any]:
+    """SQLAlchemy's settings of an engine for a server."""
+    url = make_url(location.url)
+    # A connection that a restarted server has cut is noticed before it is used, and made anew.
+    settings: dict[str, Any] = {"pool_pre_ping": True}
+    if url.get_driver_name() in _LIBPQ and "connect_timeout" not in url.query:
+        settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
+    return settings
+
+
+def missing_driver(location: StorageLocation) -> str:
+    """What to do about a driver that is not installed, in words."""
+    if make_url(location.url).drivername == "postgresql+psycopg":
+        return "its database driver is not installed: pip install 'cifar-tune[postgresql]'"
+    return "its database driver is not installed"
+
+
+def wait_for_server(engine: Engine, seconds: float, is_interrupted: Callable[[], bool]) -> None:
+    """Let an engine that has reached its server wait for it when it is gone for a moment.
+
+    Only what begins while the server is gone waits; what it was cut off from fails.
+
+    Args:
+        seconds: to wait at most; a server that is not back by then is not waited for again.
+        is_interrupted: asked between tries; True raises KeyboardInterrupt.
+    """
+    patience = [seconds]
+
+    def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+        deadline = time.monotonic() + patience[0]
+        while True:
+            try:
+                return dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.OperationalError as error:
+                if time.monotonic() >= deadline:
+                    patience[0] = 0.0
+                    raise
+                if is_interrupted():
+                    raise KeyboardInterrupt from error
+            time.sleep(WAIT_SECONDS)
+
+    event.listen(engine, "do_connect", connect)
+
+
+def make_tables(make: Callable[[], Made]) -> Made:
+    """Call what looks for tables and makes those that are not there, again if it lost a race."""
+    for _ in range(TRIES - 1):
+        try:
+            return make()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _MADE_MEANWHILE:
+                raise
+    return make()
+
+
+def make_table(engine: Engine, table: Table) -> None:
+    """Make a table where it is not there yet; another process may do so at the same moment."""
+    try:
+        table.create(engine, checkfirst=True)
+    except DBAPIError:
+        if not inspect(engine).has_table(table.name):
+            raise
+
+
+def is_missing_table(error: BaseException) -> bool:
+    """Whether what Optuna raised means that its tables are not there."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == _NO_TABLE

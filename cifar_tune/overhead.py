@@ -1,0 +1,215 @@
+"""Measures what the runner itself costs: asking, recording, pruning, telling, showing progress.
+
+The real runner works on a real database with as many finished trials as asked for; its workers
+alone are made up, and train nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+
+from cifar_tune.data.source import load_search_data
+from cifar_tune.facts import software
+from cifar_tune.plan import Costs, StepTimes
+from cifar_tune.progress import PlainLines
+from cifar_tune.records import EpochMetrics, TrialResult
+from cifar_tune.runner import RunLimits, run_study
+from cifar_tune.search import distributions
+from cifar_tune.storage import open_to_write
+from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.workers.messages import EpochEnded, Event, Finished, Materials, Started, Task
+
+EPOCHS = 20
+"""Of a measured trial: the assignment's models that search most have so many."""
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What the runner costs, in milliseconds of wall-clock time.
+
+    Attributes:
+        finished: trials that the study had before.
+        trials: that were measured, each of ``EPOCHS`` epochs unless it was pruned.
+        epoch_median, epoch_high: of an epoch (report, prune, progress), and its 90th percentile.
+        trial_median, trial_high: of a trial, its epochs apart (ask, record, tell), likewise.
+        mean_per_epoch: all of it together, over all epochs.
+        share: of a trial of ``EPOCHS`` epochs of one second, as a fraction.
+    """
+
+    finished: int
+    trials: int
+    epoch_median: float
+    epoch_high: float
+    trial_median: float
+    trial_high: float
+    mean_per_epoch: float
+    share: float
+
+
+def measure_overhead(finished: int, trials: int, on_note: Callable[[str], None]) -> Overhead:
+    """Fill a temporary database, run a study that trains nothing, and time the runner.
+
+    Args:
+        finished: trials in the study before.
+        trials: to be measured; the first is a warm-up and is not counted.
+        on_note: told what is being done.
+    """
+    spec = resolve(load_study_file("joint"), "quick", {"epochs": EPOCHS})
+    spec = replace(spec, named=())
+    data = load_search_data("bundled", Path())
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-overhead-") as folder:
+        location = locate_storage(str(Path(folder) / "overhead.db"))
+        pool = _InstantPool()
+
+        def run(more_trials: int) -> None:
+            step = StepTimes(0.02, 0.02, 0.02, 0.02)
+            run_study(
+                spec,
+                location,
+                Materials(data, {}, Path(folder)),
+                lambda: pool,
+                lambda: Costs(0, step, 5, step),
+                PlainLines(Console(file=io.StringIO())),
+                limits=RunLimits(more_trials),
+            )
+
+        run(0)
+        on_note(f"filling a database with {finished:,} finished trials")
+        _fill(location, spec, finished)
+        on_note(f"running {trials} trials of at most {EPOCHS} epochs that train nothing")
+        run(trials + 1)
+    return _summarize(finished, pool)
+
+
+def _summarize(finished: int, pool: _InstantPool) -> Overhead:
+    epochs, turns = pool.epoch_seconds, pool.turn_seconds[1:]
+    of_epoch, of_trial = statistics.median(epochs), statistics.median(turns)
+    return Overhead(
+        finished=finished,
+        trials=len(turns),
+        epoch_median=1e3 * of_epoch,
+        epoch_high=1e3 * statistics.quantiles(epochs, n=10)[-1],
+        trial_median=1e3 * of_trial,
+        trial_high=1e3 * statistics.quantiles(turns, n=10)[-1],
+        mean_per_epoch=1e3 * (sum(epochs) + sum(turns)) / len(epochs),
+        share=(EPOCHS * statistics.mean(epochs) + statistics.mean(turns)) / EPOCHS,
+    )
+
+
+def _fill(location: StorageLocation, spec: StudySpec, count: int) -> None:
+    """Add made-up finished trials, with all that real ones have."""
+    draw = random.Random(0)
+    space = distributions(spec.space)
+    storage = open_to_write(location)
+    study = optuna.load_study(study_name=spec.study_name, storage=storage)
+    for number in range(count):
+        params = {
+            name: draw.randint(int(one.low), int(one.high))
+            if name == "freeze_depth"
+            else draw.uniform(one.low, one.high)
+            for name, one in spec.space.ranges().items()
+        }
+        is_pruned = number % 2 == 1
+        history = _made_up_epochs(draw, EPOCHS // 4 if is_pruned else EPOCHS)
+        config = spec.config(params, number)
+        values = {one.epoch: one.val_accuracy for one in history}
+        study.add_trial(
+            create_trial(
+                state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
+                value=history[-1].val_accuracy,
+                params=params,
+                distributions=dict(space),
+                intermediate_values=values,
+                user_attrs={
+                    "seed": number,
+                    "config": asdict(config),
+                    "facts": {"config_sha256": config.digest, "software": software()},
+                    "history": list(map(asdict, history)),
+                },
+            )
+        )
+    storage.engine.dispose()
+
+
+def _made_up_epochs(draw: random.Random, epochs: int) -> list[EpochMetrics]:
+    best = draw.uniform(0.3, 0.7)
+    return [
+        EpochMetrics(epoch, 1.0, 0.5, 1.0, best * (1 - 0.5**epoch) + draw.gauss(0, 0.01), 1.0)
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+class _InstantPool:
+    """A pool that trains nothing, and notes how long the runner takes between two of its calls."""
+
+    slots = 1
+    share = 1.0
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._left: dict[int, deque[EpochMetrics]] = {}
+        self._given: dict[int, list[EpochMetrics]] = {}
+        self._draw = random.Random(1)
+        self._since = time.perf_counter()
+        self.epoch_seconds: list[float] = []
+        self.turn_seconds: list[float] = []
+        self._turn = 0.0
+
+    def start(self, task: Task) -> None:
+        """See ``Pool``."""
+        self._turn += self._elapsed()
+        self._left[task.number] = deque(_made_up_epochs(self._draw, task.config.epochs))
+        self._given[task.number] = []
+        facts = {"device": "none", "host": "none", "software": software()}
+        self._events.append(Started(task.number, facts, 0, 0))
+        self._next_epoch(task.number)
+        self._since = time.perf_counter()
+
+    def next_event(self, timeout: float) -> Event | None:  # noqa: ARG002
+        """See ``Pool``."""
+        self._turn += self._elapsed()
+        event = self._events.popleft() if self._events else None
+        if isinstance(event, Finished):
+            # What the runner does until the next trial's first epoch is the cost of a trial.
+            self.turn_seconds.append(self._turn)
+            self._turn = 0.0
+        self._since = time.perf_counter()
+        return event
+
+    def decide(self, number: int, *, go_on: bool) -> None:
+        """See ``Pool``."""
+        self.epoch_seconds.append(self._elapsed())
+        if go_on and self._left[number]:
+            self._next_epoch(number)
+        else:
+            given = tuple(self._given.pop(number))
+            is_pruned = bool(self._left.pop(number))
+            self._events.append(Finished(number, TrialResult(given, is_pruned, None)))
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        """See ``Pool``."""
+
+    def close(self) -> None:
+        """See ``Pool``."""
+
+    def _next_epoch(self, number: int) -> None:
+        metrics = self._left[number].popleft()
+        self._given[number].append(metrics)
+        self._events.append(EpochEnded(number, metrics))
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._since

@@ -1,0 +1,232 @@
+"""Records trials in the database, from their beginning to their end, and reads them back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from cifar_tune.agenda import Known
+from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
+
+RETRIED = ("interrupted", "died", "error")
+"""Kinds of failure after which a trial is run again. A loss that is not finite is a result."""
+
+
+def create_known(
+    study: optuna.Study,
+    space: Mapping[str, BaseDistribution],
+    params: Mapping[str, float],
+    attributes: Mapping[str, Any],
+) -> optuna.Trial:
+    """Begin a trial whose parameters are known; it is there with all of them or not at all."""
+    template = create_trial(
+        state=TrialState.RUNNING,
+        params={name: params[name] for name in space},
+        distributions=dict(space),
+        user_attrs=dict(attributes),
+    )
+    study.sampler = optuna.samplers.RandomSampler()  # it has nothing to draw
+    return _open_trial(study, study._storage.create_new_trial(study._study_id, template))
+
+
+def create_sampled(
+    study: optuna.Study,
+    space: Mapping[str, BaseDistribution],
+    sampler: optuna.samplers.BaseSampler,
+    attributes: Mapping[str, Any],
+) -> optuna.Trial:
+    """Begin a trial whose parameters the sampler draws."""
+    template = create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes))
+    study.sampler = sampler
+    trial = _open_trial(study, study._storage.create_new_trial(study._study_id, template))
+    return _suggest(trial, space)
+
+
+def resume(
+    study: optuna.Study,
+    number: int,
+    space: Mapping[str, BaseDistribution],
+    sampler: optuna.samplers.BaseSampler,
+) -> optuna.Trial:
+    """Take up a trial that waits, under its number; what it was not given yet is drawn."""
+    identity = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    study._storage.set_trial_state_values(identity, TrialState.RUNNING)
+    study.sampler = sampler
+    return _suggest(_open_trial(study, identity), space)
+
+
+def _open_trial(study: optuna.Study, identity: int) -> optuna.Trial:
+    # As Study.ask does it; that would take any trial that waits, also one that is not meant.
+    study._thread_local.cached_all_trials = None
+    return optuna.Trial(study, identity)
+
+
+def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
+    known = trial.params
+    is_begun = bool(known.keys() & space.keys()) and not known.keys() >= space.keys()
+    for name, distribution in space.items():
+        if is_begun and name in known:
+            _draw_again(trial, name, distribution)
+        trial._suggest(name, distribution)
+    return trial
+
+
+def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    """Draw what a run that died between two draws has stored, so that the next draw is the one
+    that it would have made."""
+    frozen = trial.study._storage.get_trial(trial._trial_id)
+    is_given = name in frozen.system_attrs.get("fixed_params", {})
+    if not is_given and name not in trial.relative_params:
+        trial.study.sampler.sample_independent(trial.study, frozen, name, distribution)
+
+
+def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> None:
+    """Let a trial that runs wait: it keeps its number, its parameters and its epochs."""
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+def put_back_abandoned(study: optuna.Study) -> None:
+    """Let trials that are marked as running wait; called by the holder of the lease, who runs
+    none."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        put_back(study, trial)
+
+
+def record_config(trial: optuna.Trial, config: TrialConfig) -> None:
+    """Store the full configuration of a trial.
+
+    Under few keys: optuna-dashboard shows six attributes of a trial, and one must be its name.
+    """
+    if trial.user_attrs.get("seed") != config.seed:
+        trial.set_user_attr("seed", config.seed)
+    trial.set_user_attr("config", dataclasses.asdict(config))
+
+
+def record_facts(trial: optuna.Trial, facts: Mapping[str, Any]) -> None:
+    """Store what else reproduces a trial, besides its configuration."""
+    trial.set_user_attr("facts", dict(facts))
+
+
+def record_restarts(trial: optuna.Trial, restarts: list[dict[str, Any]]) -> None:
+    """Store how often a trial was continued, from where, and why."""
+    trial.set_user_attr("restarts", restarts)
+
+
+def record_history(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
+    """Store the epochs so far."""
+    trial.set_user_attr("history", [dataclasses.asdict(metrics) for metrics in history])
+
+
+def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
+    """Store the epochs so far and report the last one's validation accuracy to Optuna."""
+    record_history(trial, history)
+    trial.report(history[-1].val_accuracy, step=history[-1].epoch)
+
+
+def record_complete(
+    study: optuna.Study, trial: optuna.Trial, val_accuracy: float, kept_sha256: str | None
+) -> FrozenTrial:
+    """End a trial as complete, with the validation accuracy of its last epoch."""
+    if kept_sha256 is not None:
+        trial.set_user_attr("kept_weights_sha256", kept_sha256)
+    return study.tell(trial, val_accuracy)
+
+
+def record_pruned(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
+    """End a trial as pruned. Optuna takes no value for it: it takes the last one reported."""
+    return study.tell(trial, state=TrialState.PRUNED)
+
+
+def record_failure(
+    study: optuna.Study, trial: optuna.Trial, failure: Mapping[str, Any]
+) -> FrozenTrial:
+    """End a trial as failed, with the reason."""
+    trial.set_user_attr("failure", dict(failure))
+    return study.tell(trial, state=TrialState.FAIL)
+
+
+def latest(trial: optuna.Trial) -> FrozenTrial:
+    """A trial that runs as it is now, without a look into the database."""
+    return trial._get_latest_trial()
+
+
+class CompleteTrials:
+    """What a pruner asks of a study: its complete trials, and whether more is better.
+
+    Kept in memory, as only this process adds any: Optuna's own study reads the database for each
+    epoch anew.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.direction = study.direction
+        self._pruner = study.pruner
+        self._complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+    def get_trials(self, *_: object, **__: object) -> list[FrozenTrial]:
+        """The complete trials, which is all that the pruners of ``search.make_pruner`` ask for."""
+        return self._complete
+
+    def add(self, trial: FrozenTrial) -> None:
+        """A trial is complete."""
+        self._complete.append(trial)
+
+    def should_prune(self, trial: optuna.Trial) -> bool:
+        """Whether a trial is to be stopped after the last epoch that it reported."""
+        return self._pruner.prune(cast("optuna.Study", self), latest(trial))
+
+
+def is_to_be_retried(trial: FrozenTrial) -> bool:
+    """Whether a trial failed for a reason that is not its configuration's."""
+    failure = trial.user_attrs.get("failure") or {}
+    return trial.state == TrialState.FAIL and failure.get("kind", "error") in RETRIED
+
+
+def list_known(study: optuna.Study) -> list[Known]:
+    """The trials of a study as an agenda takes them."""
+    everyone = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get("retry_of") for trial in everyone}
+    return [
+        Known(
+            number=trial.number,
+            name=trial.user_attrs.get("name"),
+            state=_agenda_state(trial, retried),
+            seed=trial.user_attrs.get("seed"),
+            params=trial.params,
+            epochs=len(trial.intermediate_values),
+            is_again="retry_of" in trial.user_attrs,
+        )
+        for trial in everyone
+    ]
+
+
+def _agenda_state(trial: FrozenTrial, retried: set[int | None]) -> str:
+    if not trial.state.is_finished():
+        return "waiting"
+    if is_to_be_retried(trial):
+        # Without parameters it is as if it had never been; another one is sampled.
+        is_done = trial.number in retried or not trial.params
+        return "retried" if is_done else "retry"
+    return "settled"
+
+
+def summarize(trial: FrozenTrial) -> TrialSummary:
+    """A stored trial as tables and JSON show it."""
+    attributes, values = trial.user_attrs, trial.intermediate_values
+    seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
+    return TrialSummary(
+        number=trial.number,
+        name=attributes.get("name"),
+        seed=attributes.get("seed"),
+        state=trial.state.name.lower(),
+        params=trial.params,
+        settings=attributes.get("settings", {}),
+        epochs=len(values),
+        val_accuracy=values[max(values)] if values else None,
+        seconds=round(seconds, 3) if trial.state.is_finished() else None,
+        failure=attributes.get("failure"),
+    )

@@ -1,0 +1,247 @@
+"""The state of a training, from which it goes on bit for bit, and the files that keep it.
+
+The state is: weights and batch norm's averages, Adam's moments, the schedule, the generator that
+draws dropout masks, how far the training has come, and what it gave until there. Order and
+augmentation of the images are not in it: they follow from the trial's seed and the epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LRScheduler
+
+from cifar_tune.checkpoint import write_tensors
+from cifar_tune.errors import StorageError
+from cifar_tune.records import EpochMetrics
+
+FORMAT = 1
+KEPT = 2
+"""Checkpoints of a trial that are kept: should the newest be damaged, the one before serves."""
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.safetensors")
+
+
+class UnusableCheckpointError(Exception):
+    """A checkpoint is damaged or is another trial's; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training has come.
+
+    Attributes:
+        epochs: finished, validation included.
+        steps: training steps done of the next epoch.
+        seconds: that the next epoch has taken so far.
+        history: what the finished epochs gave.
+    """
+
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    history: tuple[EpochMetrics, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A state as it is saved: tensors by name, the schedule's own numbers, and the position."""
+
+    position: Position
+    tensors: Mapping[str, Tensor]
+    schedule: Mapping[str, Any]
+
+
+def capture(
+    model: nn.Module,
+    optimizer: Adam,
+    schedule: LRScheduler,
+    position: Position,
+    extra: Mapping[str, Tensor],
+    *,
+    trains_on: bool,
+) -> TrainingState:
+    """Take the state of a training; the tensors are those that go on being trained.
+
+    Args:
+        extra: more tensors to keep with it.
+        trains_on: whether there are steps left; after the last one Adam's moments are of no use.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for name, parameter in _trained(model) if trains_on else ():
+        moments = optimizer.state[parameter]
+        tensors |= {f"adam.{name}.{key}": moments[key] for key in _MOMENTS}
+    device = next(model.parameters()).device
+    tensors |= {f"generator.{kind}": state for kind, state in _generators(device).items()}
+    tensors |= {f"extra.{name}": value for name, value in extra.items()}
+    numbers = {**schedule.state_dict(), "lr": [group["lr"] for group in optimizer.param_groups]}
+    return TrainingState(position, tensors, numbers)
+
+
+def restore(
+    state: TrainingState,
+    model: nn.Module,
+    optimizer: Adam,
+    schedule: LRScheduler,
+    *,
+    trains_on: bool,
+) -> dict[str, Tensor]:
+    """Put a training into a state.
+
+    Args:
+        trains_on: as for ``capture``.
+
+    Returns:
+        The extra tensors, on the model's device.
+
+    Raises:
+        UnusableCheckpointError: the state does not fit the model.
+    """
+    device = next(model.parameters()).device
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "adam": {}, "generator": {}, "extra": {}}
+    for name, value in state.tensors.items():
+        kind, _, rest = name.partition(".")
+        parts[kind][rest] = value
+    try:
+        model.load_state_dict(parts["model"], strict=True)
+        for name, parameter in _trained(model) if trains_on else ():
+            optimizer.state[parameter] = {
+                key: _like(parameter, parts["adam"].pop(f"{name}.{key}")) for key in _MOMENTS
+            }
+        _expect_equal("moments that are left over", set(parts["adam"]), set())
+        numbers = dict(state.schedule)
+        for group, rate in zip(optimizer.param_groups, numbers.pop("lr"), strict=True):
+            group["lr"] = rate
+        _expect_equal("numbers of the schedule", set(numbers), set(schedule.state_dict()))
+        schedule.load_state_dict(numbers)
+        _set_generators(device, parts["generator"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise UnusableCheckpointError(f"does not fit the trial: {error}") from error
+    return {name: value.to(device) for name, value in parts["extra"].items()}
+
+
+def _expect_equal(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise ValueError(f"{what}: {found}, expected {expected}")
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, one) for name, one in model.named_parameters() if one.requires_grad)
+
+
+def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """A moment in the parameter's memory order, which Adam's kernel expects; steps as they are."""
+    if value.dim() == 0:
+        # Fused Adam counts its steps on the parameter's device.
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)
+
+
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_generators(device: torch.device, states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    # Another kind of device than before has no state here; its masks are other ones in any case.
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+class Checkpoints:
+    """The newest states of one trial, as safetensors files in a folder of its own.
+
+    Args:
+        folder: of this trial alone.
+        trial: what the trial is, e.g. the digest of its configuration; a state of another one is
+            refused.
+    """
+
+    def __init__(self, folder: Path, trial: str) -> None:
+        self._folder = folder
+        self._trial = trial
+
+    def save(self, state: TrainingState) -> None:
+        """Write a state, whole or not at all, and remove all but the newest ``KEPT``.
+
+        Raises:
+            StorageError: it cannot be written; those before it are still there.
+        """
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+        about = {
+            "format": FORMAT,
+            "trial": self._trial,
+            "position": dataclasses.asdict(state.position),
+            "schedule": dict(state.schedule),
+        }
+        about["sha256"] = _digest(about, tensors)
+        name = f"epoch-{state.position.epochs}-step-{state.position.steps}.safetensors"
+        write_tensors(tensors, about, self._folder / name, StorageError)
+        for path in self._files()[KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def load(self) -> Iterator[TrainingState | UnusableCheckpointError]:
+        """The states, the newest first; where one cannot be used, why."""
+        for path in self._files():
+            try:
+                yield self._read(path)
+            except UnusableCheckpointError as error:
+                yield UnusableCheckpointError(f"{path}: {error}")
+
+    def _files(self) -> list[Path]:
+        """The newest first."""
+        found = {}
+        for path in self._folder.glob("epoch-*.safetensors"):
+            match = _NAME.fullmatch(path.name)
+            if match is not None:
+                found[int(match[1]), int(match[2])] = path
+        return [found[place] for place in sorted(found, reverse=True)]
+
+    def _read(self, path: Path) -> TrainingState:
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["about"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            given = about.pop("sha256")
+            _expect_equal("format", about["format"], FORMAT)
+            _expect_equal("SHA-256 of the content", given, _digest(about, tensors))
+            _expect_equal("digest of the trial", self._trial, about["trial"])
+            place = about["position"]
+            history = tuple(EpochMetrics(**one) for one in place.pop("history"))
+            return TrainingState(Position(**place, history=history), tensors, about["schedule"])
+        except OSError as error:
+            raise UnusableCheckpointError(f"cannot be read: {error}") from error
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise UnusableCheckpointError(f"is damaged or of another trial: {error}") from error
+
+
+def _digest(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that a checkpoint says, as hexadecimal."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

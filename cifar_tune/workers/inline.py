@@ -1,0 +1,104 @@
+"""One worker in a thread of this process: the twin of the others, for tests and debuggers."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from cifar_tune.workers.messages import (
+    Died,
+    Event,
+    Failed,
+    Finished,
+    Materials,
+    Stopped,
+    Task,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from cifar_tune.workers.work import Work
+
+CLOSE_SECONDS = 60.0
+"""How long the end of a step is waited for: a thread cannot be killed."""
+
+
+class InlinePool:
+    """One slot, in a thread, so that the runner can listen meanwhile.
+
+    Args:
+        work: what is done with a task.
+    """
+
+    slots = 1
+    share = 1.0
+
+    def __init__(self, materials: Materials, device: torch.device, work: Work) -> None:
+        self._materials = materials
+        self._device = device
+        self._work = work
+        self._events: queue.Queue[Event] = queue.Queue()
+        self._decisions: queue.Queue[bool] = queue.Queue()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, task: Task) -> None:
+        """Train a trial; see ``Pool``."""
+        self._thread = threading.Thread(target=self._run, args=(task,), daemon=True)
+        self._thread.start()
+
+    def _run(self, task: Task) -> None:
+        channel = _ThreadChannel(self._events, self._decisions, self._stopping)
+        try:
+            self._work(task, self._materials, self._device, channel)
+        finally:
+            if not channel.has_ended:
+                self._events.put(Died(task.number, "its thread ended without a word"))
+
+    def next_event(self, timeout: float) -> Event | None:
+        """The next event; see ``Pool``."""
+        try:
+            return self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def stop(self) -> None:
+        """Ask the trial to save and stop; see ``Pool``."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """End the trial after its step; see ``Pool``."""
+        self._stopping.set()
+        self._decisions.put(False)
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+
+    def decide(self, number: int, *, go_on: bool) -> None:  # noqa: ARG002  (there is but one)
+        """Answer the trial; see ``Pool``."""
+        self._decisions.put(go_on)
+
+
+class _ThreadChannel:
+    """The thread's line to the runner; see ``Channel``."""
+
+    def __init__(
+        self,
+        events: queue.Queue[Event],
+        decisions: queue.Queue[bool],
+        stopping: threading.Event,
+    ) -> None:
+        self._events = events
+        self._decisions = decisions
+        self.is_stopping = stopping.is_set
+        self.has_ended = False
+
+    def send(self, event: Event) -> None:
+        """See ``Channel``."""
+        self.has_ended = isinstance(event, Finished | Stopped | Failed)
+        self._events.put(event)
+
+    def decide(self) -> bool:
+        """See ``Channel``."""
+        return self._decisions.get()

@@ -1,0 +1,221 @@
+"""A Ray cluster: begun on this machine or connected to, and how many trials it has room for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from cifar_tune.errors import InputError
+
+if TYPE_CHECKING:
+    from cifar_tune.study_schema import Resources
+
+PROBE_SECONDS = 5.0
+"""How long the head of a cluster may take to accept a connection."""
+SPARE_BYTES = 300_000_000
+"""Of a cluster begun here, for results on their way, beside twice what trials learn from."""
+
+
+def import_ray() -> Any:
+    """Ray, of which nothing else in the package knows.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    # Read when Ray is imported: nothing is reported to its makers, and an address that does not
+    # answer is tried once (41 s), not twenty times.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    # What Ray is to do in a later version about tasks without a GPU, and would warn of.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            "--workers ray: Ray is not installed; expected `pip install 'cifar-tune[ray]'`"
+        ) from error
+    return ray
+
+
+def connect(ray: Any, address: str | None, held_bytes: int) -> bool:
+    """Connect this process to a cluster, unless it is connected already.
+
+    Args:
+        address: ``HOST:PORT`` of the cluster's head, or ``auto`` for the one that this machine is
+            in; None begins one on this machine, which ends with this process.
+        held_bytes: what the trials learn from.
+
+    Returns:
+        Whether a connection was made.
+
+    Raises:
+        InputError: there is no such cluster, or it is not one that this process can use.
+    """
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        if ray.is_initialized():
+            return False
+        options |= {"include_dashboard": False}
+        options |= {"object_store_memory": 2 * held_bytes + SPARE_BYTES}
+    else:
+        _check_address(address)
+        _offer_token()
+    try:
+        with _own_signals():
+            ray.init(address=address or "local", **options)
+    except Exception as error:
+        what = "--workers ray" if address is None else f"--workers ray:{address}"
+        raise InputError(f"{what}: Ray cannot be used: {_in_one_line(error)}") from error
+    return True
+
+
+def _check_address(address: str) -> None:
+    """Find in seconds what Ray would find in minutes."""
+    if address == "auto":
+        return
+    what = f"--workers ray:{address}"
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in address:
+        raise InputError(
+            f"{what}: expected ray:HOST:PORT with the port of the cluster's head (6379 unless "
+            "`ray start` was told another), ray:auto, or ray for a cluster on this machine"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{what}: no Ray cluster answers there: {error}") from error
+    if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
+        raise InputError(
+            f"{what}: this machine is not a node of that cluster; expected a cluster that "
+            f"`ray start --address={address}` on this machine has joined"
+        )
+
+
+def _offer_token() -> None:
+    """Let a cluster that asks for Ray's token have it.
+
+    Since Ray 2.60 a cluster is protected by one as soon as its user has one, and a driver that was
+    given an address does not show it by itself.
+    """
+    home = Path.home() / ".ray" / "auth_token"
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if named or home.is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Take back what Ray makes of Ctrl-C and SIGTERM: the runner has its own way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _in_one_line(error: BaseException) -> str:
+    """What Ray says, the reason included that its last error hides."""
+    said = []
+    while True:
+        said.append(" ".join(str(error).split())[:400] or type(error).__name__)
+        if error.__cause__ is None:
+            return ": ".join(dict.fromkeys(said))
+        error = error.__cause__
+
+
+# --- room ---------------------------------------------------------------------------------------
+
+
+def count_places(nodes: Iterable[Mapping[str, Any]], wanted: Resources) -> int:
+    """How many trials fit on the nodes that are alive, were nothing else running there.
+
+    Args:
+        nodes: as ``ray.nodes()`` gives them.
+    """
+    return sum(_places(node["Resources"], wanted) for node in nodes if node["Alive"])
+
+
+def _places(has: Mapping[str, float], wanted: Resources) -> int:
+    places = _times(has.get("CPU", 0.0), wanted.cpus)
+    gpus = has.get("GPU", 0.0)
+    if 0 < wanted.gpus < 1:  # a share is of one GPU
+        return min(places, int(gpus) * _times(1.0, wanted.gpus))
+    return min(places, _times(gpus, wanted.gpus)) if wanted.gpus else places
+
+
+def _times(has: float, wanted: float) -> int:
+    return math.floor(has / wanted + 1e-6)  # 0.3 / 0.1 is a little less than 3
+
+
+def check_resources(nodes: list[dict[str, Any]], wanted: Resources) -> None:
+    """Check that a trial can run somewhere.
+
+    Raises:
+        InputError: Ray does not know such resources, or no node has as much.
+    """
+    asked = f"[profiles.….resources] cpus = {wanted.cpus:g}, gpus = {wanted.gpus:g}"
+    if wanted.gpus > 1 and wanted.gpus % 1:
+        raise InputError(f"{asked}: expected a whole number of GPUs, or a share below 1")
+    if count_places(nodes, wanted):
+        return
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    cpus, gpus = max(
+        ((one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in alive),
+        key=lambda has: (min(has[1], wanted.gpus), has[0]),
+        default=(0.0, 0.0),
+    )
+    raise InputError(
+        f"{asked}: no node of the Ray cluster has as much; the largest of its {len(alive)} has "
+        f"{cpus:g} CPUs and {gpus:g} GPUs"
+    )
+
+
+# --- versions -----------------------------------------------------------------------------------
+
+
+def make_train() -> Callable[..., Any]:
+    """The function that Ray runs on a node: ``ray_task.train``, if the node has our versions.
+
+    Its arguments are those of ``ray_task.train``; it returns a text where the node has others. Ray
+    sends the code of a function within a function along, so that a node without the package, or
+    with one that lacks the module, can say so.
+    """
+    import torch
+
+    import cifar_tune
+
+    wanted = f"cifar-tune {cifar_tune.__version__}, torch {torch.__version__.partition('+')[0]}"
+
+    def train(refs: list[Any], weights: list[Any], desk: Any) -> Any:
+        import platform
+
+        try:
+            import torch
+
+            import cifar_tune
+
+            torch_version = torch.__version__.partition("+")[0]
+            found = f"cifar-tune {cifar_tune.__version__}, torch {torch_version}"
+        except ImportError as error:
+            found = str(error)
+        if found != wanted:
+            return f"node {platform.node()}: {found}; expected the runner's versions: {wanted}"
+        from cifar_tune.workers import ray_task
+
+        return ray_task.train(refs, weights, desk)
+
+    return train

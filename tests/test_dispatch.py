@@ -1,0 +1,284 @@
+"""What a run does with what its workers say, with workers that say what a test wants."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from cifar_tune.data.source import SearchData
+from cifar_tune.errors import StorageError, TrialFailedError
+from cifar_tune.plan import Costs, StepTimes
+from cifar_tune.records import EpochMetrics, TrialResult
+from cifar_tune.runner import RunLimits, StudyOutcome, run_study
+from cifar_tune.storage_location import locate_storage
+from cifar_tune.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.study_schema import NoPruner, Random
+from cifar_tune.workers.messages import (
+    OUT_OF_MEMORY,
+    REFUSED,
+    Died,
+    EpochEnded,
+    Event,
+    Failed,
+    Finished,
+    Materials,
+    Started,
+    Stopped,
+    Task,
+)
+
+EPOCHS = 2
+FACTS = {"device": "made up", "host": "here", "software": {}}
+Script = Callable[[Task, int], Iterator[Event]]
+"""What a worker says of a task, by how often it was begun before; it ends with a last word."""
+
+
+def epoch(number: int, accuracy: float = 0.5) -> EpochMetrics:
+    return EpochMetrics(number, 1.0, 0.5, 1.0, accuracy, 1.0)
+
+
+def train(task: Task, start: int = 0, *, shares_files: bool = True) -> Iterator[Event]:
+    """A trial that goes well, from an epoch on."""
+    yield Started(task.number, FACTS, start, 0, shares_files=shares_files)
+    for one in range(1, EPOCHS + 1):
+        yield EpochEnded(task.number, epoch(one))
+    done = tuple(epoch(one) for one in range(1, EPOCHS + 1))
+    yield Finished(task.number, TrialResult(done, False, None))
+
+
+class ScriptedPool:
+    """Workers that follow a script, one event of each in turn."""
+
+    share = 1.0
+
+    def __init__(self, slots: int, script: Script) -> None:
+        self.slots = slots
+        self._script = script
+        self._running: dict[int, Iterator[Event]] = {}
+        self._turns: deque[int] = deque()
+        self._begun: Counter[int] = Counter()
+        self.decisions: dict[int, list[bool]] = {}
+        self.beside: list[tuple[int, set[int]]] = []  # each start, with those that ran
+        self.is_stopping = False
+
+    def start(self, task: Task) -> None:
+        assert len(self._running) < self.slots
+        self.beside.append((task.number, set(self._running)))
+        self._running[task.number] = self._script(task, self._begun[task.number])
+        self._begun[task.number] += 1
+        self._turns.append(task.number)
+
+    def next_event(self, timeout: float) -> Event | None:  # noqa: ARG002
+        if not self._turns:
+            return None
+        number = self._turns.popleft()
+        event = Stopped(number) if self.is_stopping else next(self._running[number])
+        if isinstance(event, Finished | Stopped | Failed | Died):
+            del self._running[number]
+        else:
+            self._turns.append(number)
+        return event
+
+    def decide(self, number: int, *, go_on: bool) -> None:
+        self.decisions.setdefault(number, []).append(go_on)
+
+    def stop(self) -> None:
+        self.is_stopping = True
+
+    def close(self) -> None:
+        self._running.clear()
+        self._turns.clear()
+
+
+class Notes:
+    """An observer that keeps what it is told in words."""
+
+    def __init__(self) -> None:
+        self.noted_texts: list[str] = []
+
+    def noted(self, text: str) -> None:
+        self.noted_texts.append(text)
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+@pytest.fixture
+def spec() -> StudySpec:
+    """Four named trials and a random search without pruning, of two epochs."""
+    quick = resolve(load_study_file("dropout"), "quick", {"epochs": EPOCHS})
+    return replace(quick, sampler=Random(name="random"), pruner=NoPruner(name="none"), trials=0)
+
+
+@pytest.fixture
+def run(
+    spec: StudySpec, bundled: SearchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., StudyOutcome]:
+    """Run the study with a pool, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    step = StepTimes(0.01, 0.01, 0.01, 0.01)
+
+    def go(pool: ScriptedPool, more_trials: int = 0, notes: Notes | None = None) -> StudyOutcome:
+        return run_study(
+            spec,
+            locate_storage("s.db"),
+            Materials(bundled, {}, tmp_path),
+            lambda: pool,
+            lambda: Costs(0, step, 5, step),
+            notes or Notes(),  # type: ignore[arg-type]  # __getattr__ has the rest
+            limits=RunLimits(more_trials),
+        )
+
+    return go
+
+
+def stored() -> list[optuna.trial.FrozenTrial]:
+    (name,) = optuna.get_all_study_names("sqlite:///s.db")
+    return optuna.load_study(study_name=name, storage="sqlite:///s.db").trials
+
+
+Run = Callable[..., StudyOutcome]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_counts_do_not_overshoot(run: Run, slots: int) -> None:
+    pool = ScriptedPool(slots, lambda task, _: train(task))
+    outcome = run(pool, more_trials=5)
+    assert (outcome.trials_run, outcome.left.trials) == (9, 0)
+    assert [trial.name is None for trial in outcome.trials] == [False] * 4 + [True] * 5
+    assert max(len(others) for _, others in pool.beside) == slots - 1
+    assert run(ScriptedPool(slots, lambda task, _: train(task))).trials_run == 0
+
+
+def test_a_trial_that_dies_goes_on_three_times_at_the_most(run: Run) -> None:
+    def script(task: Task, before: int) -> Iterator[Event]:
+        deaths = {0: 3, 1: 4}.get(task.number, 0)
+        if before >= deaths:
+            yield from train(task, min(before, 1))
+            return
+        yield Started(task.number, FACTS, min(before, 1), 0)
+        yield EpochEnded(task.number, epoch(1))
+        yield Died(task.number, "its worker was ended by SIGSEGV", "Fatal Python error")
+
+    notes = Notes()
+    outcome = run(ScriptedPool(2, script), notes=notes)
+    assert outcome.failed
+    assert [trial.state for trial in outcome.trials] == ["complete", "fail", "complete", "complete"]
+    survivor, lost = stored()[:2]
+    assert [one["died"] for one in survivor.user_attrs["restarts"]] == [True] * 3
+    assert [one["epochs"] for one in survivor.user_attrs["restarts"]] == [1] * 3
+    assert len(survivor.user_attrs["history"]) == EPOCHS
+    failure = lost.user_attrs["failure"]
+    assert failure["kind"] == "died"
+    assert "SIGSEGV" in failure["message"]
+    assert "epoch 1: 0.5000" in failure["log"]
+    assert "Fatal Python error" in failure["log"]
+    assert any("goes on from its last checkpoint" in text for text in notes.noted_texts)
+    # The next run has another go at it, under another number.
+    again = run(ScriptedPool(1, lambda task, _: train(task)))
+    assert [trial.name for trial in again.trials[4:]] == [lost.user_attrs["name"]]
+    assert not again.failed
+
+
+def test_too_little_gpu_memory_is_tried_again_alone(run: Run) -> None:
+    def script(task: Task, before: int) -> Iterator[Event]:
+        if (task.number, before) in {(0, 0), (2, 0), (2, 1)}:
+            yield Started(task.number, FACTS, 0, 0)
+            yield Failed(task.number, OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory")
+        else:
+            yield from train(task)
+
+    pool = ScriptedPool(3, script)
+    outcome = run(pool)
+    assert [trial.state for trial in outcome.trials] == ["complete", "complete", "fail", "complete"]
+    starts = Counter(number for number, _ in pool.beside)
+    assert (starts[0], starts[2]) == (2, 2)
+    for number in (0, 2):
+        *_, last = (others for begun, others in pool.beside if begun == number)
+        assert last == set()
+    order = [number for number, _ in pool.beside]
+    assert order.index(3) > max(at for at, number in enumerate(order) if number == 0)
+    assert stored()[2].user_attrs["failure"]["kind"] == "error"
+
+
+def test_what_no_other_trial_would_fare_better_with_ends_the_run(run: Run) -> None:
+    def script(task: Task, before: int) -> Iterator[Event]:
+        yield Started(task.number, FACTS, 0, 0)
+        if task.number == 0 and before == 0:
+            yield Failed(task.number, REFUSED, "x: the disk is full", {"error": "StorageError"})
+        yield EpochEnded(task.number, epoch(1))
+        yield EpochEnded(task.number, epoch(2))
+
+    pool = ScriptedPool(2, script)
+    with pytest.raises(StorageError, match="trial 0: x: the disk is full"):
+        run(pool)
+    assert pool.is_stopping
+    assert [trial.state for trial in stored()] == [TrialState.WAITING] * 2
+
+
+def test_errors_one_after_another_end_the_run(run: Run) -> None:
+    def script(task: Task, _before: int) -> Iterator[Event]:
+        yield Started(task.number, FACTS, 0, 0)
+        yield Failed(task.number, "error", "RuntimeError: no", {"traceback": "…"})
+
+    with pytest.raises(TrialFailedError, match="3 trials failed one after another"):
+        run(ScriptedPool(1, script))
+    assert [trial.state for trial in stored()] == [TrialState.FAIL] * 3
+    assert stored()[0].user_attrs["failure"]["traceback"] == "…"
+
+
+@pytest.mark.parametrize("shares_files", [True, False])
+def test_the_record_says_why_a_trial_began_anew(run: Run, shares_files: bool) -> None:
+    def script(task: Task, before: int) -> Iterator[Event]:
+        if task.number != 0 or before:
+            yield from train(task, shares_files=shares_files)
+            return
+        yield Started(task.number, FACTS, 0, 0)
+        yield EpochEnded(task.number, epoch(1, accuracy=0.4))
+        yield Died(task.number, "its node is gone")
+
+    run(ScriptedPool(1, script))
+    first = stored()[0]
+    (restart,) = first.user_attrs["restarts"]
+    assert restart["why"] == "its node is gone"
+    assert ("does not see the folder" in restart["from"]) is not shares_files
+    # What was reported stays; what is recorded are the epochs of the weights that there are.
+    assert first.intermediate_values == {1: 0.4, 2: 0.5}
+    assert [one["val_accuracy"] for one in first.user_attrs["history"]] == [0.5, 0.5]
+
+
+def test_checkpoints_that_cannot_be_used_are_said(run: Run) -> None:
+    def script(task: Task, _before: int) -> Iterator[Event]:
+        events = train(task)
+        yield replace(next(events), refusals=("a.safetensors: is damaged",))  # type: ignore[call-arg]
+        yield from events
+
+    notes = Notes()
+    run(ScriptedPool(1, script), notes=notes)
+    assert "trial 0: checkpoint not used: a.safetensors: is damaged" in notes.noted_texts
+
+
+def test_a_word_of_a_trial_that_was_given_up_is_not_heard(run: Run) -> None:
+    def script(task: Task, _before: int) -> Iterator[Event]:
+        yield from list(train(task))[:-1]
+        yield EpochEnded(99, epoch(1))
+        yield Finished(task.number, TrialResult((epoch(1), epoch(2)), False, None))
+
+    outcome = run(ScriptedPool(1, script))
+    assert [trial.state for trial in outcome.trials] == ["complete"] * 4
+    assert len(stored()) == 4
+
+
+def test_facts_are_those_of_the_worker(run: Run) -> None:
+    run(ScriptedPool(1, lambda task, _: train(task)))
+    for trial in stored():
+        facts: dict[str, Any] = trial.user_attrs["facts"]
+        assert (facts["device"], facts["host"], facts["device_share"]) == ("made up", "here", 1.0)
+        assert len(facts["config_sha256"]) == 64

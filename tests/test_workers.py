@@ -1,0 +1,495 @@
+"""What every kind of worker does alike: one suite for the three of them, at the seam they share."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cifar_tune.data.source import load_search_data
+from cifar_tune.errors import WeightsError
+from cifar_tune.objective import run_trial
+from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.study_schema import Resources
+from cifar_tune.weights.registry import load_weights
+from cifar_tune.workers.inline import InlinePool
+from cifar_tune.workers.local import LocalPool, Seat
+from cifar_tune.workers.messages import (
+    Channel,
+    Died,
+    EpochEnded,
+    Event,
+    Failed,
+    Finished,
+    Materials,
+    Pool,
+    Started,
+    Stepped,
+    Stopped,
+    Task,
+)
+from cifar_tune.workers.work import Work, work
+
+CPU = torch.device("cpu")
+PATIENCE = 180.0
+"""Seconds that a worker may take to begin and train a tiny trial on a busy machine."""
+STEP_SECONDS = 0.15
+"""How long a step takes that is slowed down, so that there is time to stop within an epoch."""
+ENDS = (Finished, Stopped, Failed, Died)
+
+Configs = Callable[..., TrialConfig]
+MakePool = Callable[[Work], Pool]
+
+
+# --- what the workers are given to do -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Raising:
+    """Work on a trial that raises an error."""
+
+    error: BaseException
+
+    def __call__(self, *arguments: Any) -> None:
+        with mock.patch("cifar_tune.workers.work.run_trial", side_effect=self.error):
+            work(*arguments)
+
+
+@dataclass(frozen=True)
+class Dying:
+    """Work that dies in its second epoch, once; the next time it is left in peace."""
+
+    how: str
+    marker: Path
+
+    def __call__(self, task: Task, materials: Materials, device: Any, channel: Channel) -> None:
+        if self.marker.exists():
+            work(task, materials, device, channel)
+            return
+        with _wrapped(channel, after_epoch=self._die) as wrapped:
+            work(task, materials, device, wrapped)
+
+    def _die(self) -> None:
+        self.marker.touch()
+        if self.how == "SystemExit":
+            raise SystemExit
+        if self.how == "SIGKILL":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "_exit":
+            os._exit(3)
+        ctypes.string_at(0)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Work whose steps take a while; writes its process id into a file."""
+
+    pid_file: Path
+
+    def __call__(self, task: Task, materials: Materials, device: Any, channel: Channel) -> None:
+        self.pid_file.write_text(str(os.getpid()), encoding="utf-8")
+        with _wrapped(channel, before_step=lambda: time.sleep(STEP_SECONDS)) as wrapped:
+            work(task, materials, device, wrapped)
+
+
+@contextmanager
+def _wrapped(
+    channel: Any,
+    before_step: Callable[[], None] = lambda: None,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> Iterator[Channel]:
+    """A channel that does something besides."""
+
+    def decide() -> bool:
+        go_on: bool = channel_decide()
+        after_epoch()
+        return go_on
+
+    def is_stopping() -> bool:
+        before_step()
+        return bool(channel_is_stopping())
+
+    channel_decide, channel_is_stopping = channel.decide, channel.is_stopping
+    with ExitStack() as stack:
+        for name, replacement in (("decide", decide), ("is_stopping", is_stopping)):
+            stack.enter_context(mock.patch.object(channel, name, replacement))
+        yield channel
+
+
+# --- the three kinds ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster with room for two trials, which the pools of these tests find."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'cifar-tune[ray]'")
+    from cifar_tune.workers.ray_cluster import import_ray
+
+    ray = import_ray()
+    options = {"num_cpus": 2, "object_store_memory": 400_000_000, "log_to_driver": False}
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(address="local", include_dashboard=False, logging_level="ERROR", **options)
+    signal.signal(signal.SIGTERM, before)
+    # Its workers cannot import this module, so what is defined in it is sent along.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    ray.shutdown()
+
+
+@pytest.fixture(
+    params=[
+        "inline",
+        pytest.param("local", marks=pytest.mark.e2e),
+        pytest.param("ray", marks=pytest.mark.e2e),
+    ]
+)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if name == "ray":
+        request.getfixturevalue("ray_cluster")
+    return name
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in another order are other sums: all kinds use one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def materials() -> Materials:
+    weights = load_weights(["tiny-imagenet-32"], Path("no-data"))
+    return Materials(load_search_data("bundled", Path("no-data")), weights, Path("no-data"))
+
+
+@pytest.fixture
+def make_pool(kind: str, materials: Materials, tmp_path: Path) -> Iterator[MakePool]:
+    """A pool of the kind, which is closed at the end."""
+    with ExitStack() as stack:
+
+        def make(work: Work = work) -> Pool:
+            pool = _make_pool(kind, materials, tmp_path, work)
+            stack.callback(pool.close)
+            return pool
+
+        yield make
+
+
+def _make_pool(kind: str, materials: Materials, folder: Path, work: Work) -> Pool:
+    if kind == "inline":
+        return InlinePool(materials, CPU, work)
+    if kind == "local":
+        return LocalPool(materials, [Seat("cpu", 1), Seat("cpu", 1)], 0.5, folder / "logs", work)
+    from cifar_tune.workers.ray_pool import RayPool
+
+    return RayPool(materials, None, Resources(cpus=1.0), work)
+
+
+@pytest.fixture
+def config(make_config: Configs) -> TrialConfig:
+    """Two epochs from pretrained weights."""
+    return make_config(weights="tiny-imagenet-32")
+
+
+def make_task(config: TrialConfig, folder: Path, number: int = 7) -> Task:
+    files = TrialFiles(folder / "weights", folder / "predictions", folder / f"trial-{number}")
+    return Task(number, config, files)
+
+
+def follow(
+    pool: Pool,
+    number: int,
+    go_on: Callable[[EpochMetrics], bool] = lambda _: True,
+    until: Callable[[Event], bool] = lambda _: False,
+) -> list[Event]:
+    """Do the runner's part for one trial; its events up to the last, or until one of them.
+
+    Of steps, only those after which it is not gone on are among them.
+    """
+    events: list[Event] = []
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        event = pool.next_event(1.0)
+        if event is None or event.number != number:
+            continue
+        if not isinstance(event, Stepped) or until(event):
+            events.append(event)
+        if isinstance(event, ENDS) or until(event):
+            return events
+        if isinstance(event, EpochEnded):
+            pool.decide(number, go_on=go_on(event.metrics))
+    raise AssertionError(f"no end within {PATIENCE:g} s: {events}")
+
+
+def apart_from_seconds(result: TrialResult) -> TrialResult:
+    return replace(result, epochs=tuple(replace(one, seconds=0.0) for one in result.epochs))
+
+
+@pytest.fixture(scope="module")
+def reference(
+    materials: Materials, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[TrialConfig], tuple[TrialResult, Path]]:
+    """What a trial gives without any worker, and the folder with what it wrote."""
+    known: dict[str, tuple[TrialResult, Path]] = {}
+
+    def train(config: TrialConfig) -> tuple[TrialResult, Path]:
+        if config.digest not in known:
+            folder = tmp_path_factory.mktemp("reference")
+            files = make_task(config, folder).files
+            weights = materials.weights.get(config.weights)
+            result = run_trial(
+                config, materials.data, weights, CPU, lambda _: True, lambda _: None, files
+            )
+            known[config.digest] = apart_from_seconds(result), folder
+        return known[config.digest]
+
+    return train
+
+
+Reference = Callable[[TrialConfig], tuple[TrialResult, Path]]
+
+
+# --- a trial that runs to its end ---------------------------------------------------------------
+
+
+def test_every_kind_gives_the_same_result_and_files(
+    make_pool: MakePool, config: TrialConfig, reference: Reference, tmp_path: Path
+) -> None:
+    pool = make_pool(work)
+    pool.start(make_task(config, tmp_path))
+    started, *epochs, finished = follow(pool, 7)
+
+    assert isinstance(started, Started)
+    assert (started.epochs, started.steps, started.refusals) == (0, 0, ())
+    assert started.shares_files
+    assert set(started.facts) == {"device", "host", "software"}
+    assert isinstance(finished, Finished)
+    assert epochs == [EpochEnded(7, metrics) for metrics in finished.result.epochs]
+
+    expected, folder = reference(config)
+    assert apart_from_seconds(finished.result) == expected
+    for name in ("weights", "predictions"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    digest = hashlib.sha256((tmp_path / "weights").read_bytes()).hexdigest()
+    assert finished.result.kept_sha256 == digest
+    names = {path.name for path in (folder / "trial-7").glob("*.safetensors")}
+    assert names == {path.name for path in (tmp_path / "trial-7").glob("*.safetensors")}
+    assert len(names) == 2
+    for name in names:  # as files they differ in the seconds that are in them
+        ours, theirs = (load_file(one / "trial-7" / name) for one in (tmp_path, folder))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_after_an_epoch_the_worker_waits_and_may_be_told_to_end(
+    make_pool: MakePool, config: TrialConfig, tmp_path: Path
+) -> None:
+    pool = make_pool(work)
+    pool.start(make_task(config, tmp_path))
+    *_, last = follow(pool, 7, until=lambda event: isinstance(event, EpochEnded))
+    assert isinstance(last, EpochEnded)
+    assert pool.next_event(1.0) is None
+    pool.decide(7, go_on=False)
+    (finished,) = follow(pool, 7)
+    assert isinstance(finished, Finished)
+    assert finished.result.pruned
+    assert len(finished.result.epochs) == 1
+    assert not (tmp_path / "weights").exists()
+
+
+def test_as_many_trials_run_at_once_as_there_are_slots(
+    make_pool: MakePool, make_config: Configs, kind: str, tmp_path: Path
+) -> None:
+    pool = make_pool(work)
+    assert pool.slots == {"inline": 1, "local": 2, "ray": 2}[kind]
+    configs = [make_config(epochs=1, seed=seed) for seed in range(pool.slots)]
+    for number, config in enumerate(configs):
+        pool.start(make_task(config, tmp_path / str(number), number))
+    waiting: dict[int, EpochMetrics] = {}
+    deadline = time.monotonic() + PATIENCE
+    while len(waiting) < pool.slots and time.monotonic() < deadline:
+        event = pool.next_event(1.0)
+        if isinstance(event, EpochEnded):
+            waiting[event.number] = event.metrics
+    # None was answered before all were there: they ran beside one another.
+    for number in sorted(waiting, reverse=True):
+        pool.decide(number, go_on=True)
+        (finished,) = follow(pool, number)
+        assert isinstance(finished, Finished)
+        assert finished.result.epochs == (waiting[number],)
+    assert len(waiting) == pool.slots
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+def test_a_trial_that_is_stopped_goes_on_from_within_its_epoch(
+    make_pool: MakePool, make_config: Configs, reference: Reference, tmp_path: Path
+) -> None:
+    config = make_config(train_images=256)
+    task = make_task(config, tmp_path)
+    pool = make_pool(Slow(tmp_path / "pid"))
+    pool.start(task)
+    seen: list[Event] = []
+
+    def is_in_second_epoch(event: Event) -> bool:
+        seen.append(event)
+        epochs = sum(isinstance(one, EpochEnded) for one in seen)
+        return epochs == 1 and isinstance(event, Stepped) and event.done < 5
+
+    *_, last = follow(pool, 7, until=is_in_second_epoch)
+    assert isinstance(last, Stepped)
+    pool.stop()
+    stopped = follow(pool, 7)
+    assert stopped == [Stopped(7)]
+    pool.close()
+
+    pool = make_pool(work)
+    pool.start(task)
+    started, *epochs, finished = follow(pool, 7)
+    assert isinstance(started, Started)
+    assert started.epochs == 1
+    assert 0 < started.steps < config.steps
+    assert started.refusals == ()
+    assert len(epochs) == 2  # the one before is told of again
+    assert isinstance(finished, Finished)
+    assert apart_from_seconds(finished.result) == reference(config)[0]
+
+
+def test_close_ends_what_runs_at_once(
+    make_pool: MakePool, make_config: Configs, kind: str, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "pid"
+    pool = make_pool(Slow(pid_file))
+    pool.start(make_task(make_config(train_images=640, epochs=100), tmp_path))
+    *_, last = follow(pool, 7, until=lambda event: isinstance(event, Stepped))
+    assert isinstance(last, Stepped)
+    begun = time.monotonic()
+    pool.close()
+    assert time.monotonic() - begun < 10.0
+    pool.close()  # once more does no harm
+    pid = int(pid_file.read_text(encoding="utf-8"))
+    assert (pid == os.getpid()) == (kind == "inline")
+    while kind != "inline" and _is_alive(pid):
+        assert time.monotonic() - begun < 20.0, "the worker lives on"
+        time.sleep(0.1)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def fail(make_pool: MakePool, config: TrialConfig, folder: Path, work: Work = work) -> Failed:
+    """The end of a trial that fails, after which the slot can be used again."""
+    pool = make_pool(work)
+    failures = []
+    for number in (7, 8):
+        pool.start(make_task(config, folder, number))
+        *_, failed = follow(pool, number)
+        assert isinstance(failed, Failed)
+        failures.append(replace(failed, number=7, detail={}))
+    assert failures[0] == failures[1]
+    return failed
+
+
+def test_a_loss_that_is_not_finite(
+    make_pool: MakePool, make_config: Configs, tmp_path: Path
+) -> None:
+    failed = fail(make_pool, replace(make_config(), learning_rate=1e38), tmp_path)
+    assert failed.kind == "not_finite"
+    assert failed.detail == {"epoch": 1, "step": 2}
+    assert "not finite in epoch 1, step 2" in failed.message
+
+
+def test_an_error_comes_with_its_traceback(
+    make_pool: MakePool, config: TrialConfig, tmp_path: Path
+) -> None:
+    failed = fail(make_pool, config, tmp_path, Raising(ValueError("shapes differ\nby far")))
+    assert (failed.kind, failed.message) == ("error", "ValueError: shapes differ")
+    assert "Traceback" in failed.detail["traceback"]
+    assert "by far" in failed.detail["traceback"]
+
+
+def test_a_gpu_without_memory_is_told_from_other_errors(
+    make_pool: MakePool, config: TrialConfig, tmp_path: Path
+) -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    failed = fail(make_pool, config, tmp_path, Raising(error))
+    assert failed.kind == "cuda_out_of_memory"
+    assert "Tried to allocate 2 GiB" in failed.message
+
+
+def test_an_error_of_the_users_is_named(
+    make_pool: MakePool, config: TrialConfig, tmp_path: Path
+) -> None:
+    failed = fail(make_pool, config, tmp_path, Raising(WeightsError("weights: the disk is full")))
+    assert (failed.kind, failed.message) == ("refused", "weights: the disk is full")
+    assert failed.detail == {"error": "WeightsError"}
+
+
+CRASHED = "its worker died: it crashed, was killed, or its node is gone"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("kind", "how", "words"),
+    [
+        ("inline", "SystemExit", "its thread ended without a word"),
+        pytest.param("local", "SIGKILL", "ended by SIGKILL", marks=pytest.mark.e2e),
+        pytest.param("local", "_exit", "ended with exit code 3", marks=pytest.mark.e2e),
+        pytest.param("local", "segfault", "ended by SIGSEGV", marks=pytest.mark.e2e),
+        pytest.param("ray", "SIGKILL", CRASHED, marks=pytest.mark.e2e),
+        pytest.param("ray", "_exit", CRASHED, marks=pytest.mark.e2e),
+        pytest.param("ray", "segfault", CRASHED, marks=pytest.mark.e2e),
+    ],
+    indirect=["kind"],
+)
+def test_a_worker_that_dies_costs_an_epoch_at_most(
+    make_pool: MakePool,
+    config: TrialConfig,
+    reference: Reference,
+    kind: str,
+    how: str,
+    words: str,
+    tmp_path: Path,
+) -> None:
+    pool, task = make_pool(Dying(how, tmp_path / "died")), make_task(config, tmp_path)
+    pool.start(task)
+    *before, died = follow(pool, 7)
+    assert [type(event) for event in before] == [Started, EpochEnded]
+    assert isinstance(died, Died)
+    assert words in died.reason
+    assert kind == "inline" or "EpochEnded(number=7" in died.tail
+
+    pool.start(task)
+    started, *_, finished = follow(pool, 7)
+    assert isinstance(started, Started)
+    assert started.epochs == 1
+    assert isinstance(finished, Finished)
+    assert apart_from_seconds(finished.result) == reference(config)[0]
