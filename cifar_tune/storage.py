@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,9 +159,11 @@ def check_definition(
     Raises:
         StudyMismatchError: it was not; the message names each difference.
     """
-    if study is None or (not study.user_attrs and not study.get_trials(deepcopy=False)):
+    if study is None:
         return DEFAULT_SEED if seed is None else seed
     stored = study.user_attrs
+    if _is_half_written(study, _definition(spec, DEFAULT_SEED, Digests({}, {})).keys()):
+        return stored.get("seed", DEFAULT_SEED) if seed is None else seed
     if "protocol" not in stored:
         raise StudyMismatchError(f"study {study.study_name} was made by another program")
     effective: int = stored["seed"] if seed is None else seed
@@ -183,6 +185,12 @@ def check_definition(
             "give the study file another name, or use another --storage"
         )
     return effective
+
+
+def _is_half_written(study: optuna.Study, keys: Set[str]) -> bool:
+    """Whether a run was ended before it had stored all that defines its study, by its keys."""
+    stored = study.user_attrs.keys()
+    return stored <= keys and stored != keys and not study.get_trials(deepcopy=False)
 
 
 def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: Digests) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,14 +75,21 @@ params = {{ dropout_rate = {rate}, learning_rate = 0.001 }}
 """
 
 
-def write_study(path: Path, trials: int, epochs: int = 1) -> None:
-    """Write the study file.
+def write_study(
+    path: Path,
+    trials: int,
+    epochs: int = 1,
+    names: Sequence[str] = NAMES,
+    keep_best: int = KEEP_BEST,
+) -> None:
+    """Write a study file with the random sampler and no pruner.
 
     Args:
         trials: how many are sampled, besides the named ones.
+        names: of the named trials, each with its dropout rate.
     """
-    named = "\n".join(NAMED.format(name=one, rate=one.partition("=")[2]) for one in NAMES)
-    text = STUDY.format(named=named, seeds=SEEDS, trials=trials, keep_best=KEEP_BEST, epochs=epochs)
+    named = "\n".join(NAMED.format(name=one, rate=one.partition("=")[2]) for one in names)
+    text = STUDY.format(named=named, seeds=SEEDS, trials=trials, keep_best=keep_best, epochs=epochs)
     path.write_text(text, encoding="utf-8")
 
 

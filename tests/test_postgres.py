@@ -181,7 +181,7 @@ def test_every_command_works_and_shows_no_password(
 def test_runner_refuses_a_second_one_and_is_taken_over_when_it_is_killed(
     ask: Ask, database: Database, tmp_path: Path
 ) -> None:
-    arguments = study("run", *BOTH, epochs=8)
+    arguments = study("run", *BOTH, epochs=5)
     command = [sys.executable, "-m", "cifar_tune", *arguments, "--workers", "2"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -199,13 +199,13 @@ def test_runner_refuses_a_second_one_and_is_taken_over_when_it_is_killed(
     states = database.execute("SELECT state FROM trials")
     assert ("RUNNING",) in states
     record = ask(*arguments, "--json").record
-    assert [(one["state"], one["epochs"]) for one in record["trials"]] == [("complete", 8)] * 2
+    assert [(one["state"], one["epochs"]) for one in record["trials"]] == [("complete", 5)] * 2
     restarts = database.execute(
         "SELECT value_json FROM trial_user_attributes WHERE key = 'restarts'"
     )
     assert restarts
     steps = database.execute("SELECT trial_id, count(*) FROM trial_intermediate_values GROUP BY 1")
-    assert [count for _, count in steps] == [8, 8]
+    assert [count for _, count in steps] == [5, 5]
     assert_no_password(database, tmp_path)
 
 
@@ -241,7 +241,7 @@ def test_lease_cannot_be_taken_between_the_look_at_it_and_the_commit(database: D
         storage.create_study(opened, "any")
         event.remove(opened.engine, "after_cursor_execute", try_to_take)
         assert tries
-        assert set(tries) == {"canceling statement due to lock timeout"}
+        assert all("lock timeout" in one for one in tries)
         assert len(database.dump()["cifar_tune_lease"]) == 1
     assert database.dump()["cifar_tune_lease"] == []
     assert len(database.dump()["studies"]) == 1
@@ -315,9 +315,10 @@ def test_two_programs_make_the_tables_at_the_same_moment(database: Database) -> 
     errors: list[BaseException] = []
 
     def begin(number: int) -> None:
-        barrier.wait()
+        barrier.wait(60)
         try:
             opened = storage.open_to_write(locate_storage(database.url()))
+            barrier.wait(60)
             with hold_lease(opened.engine, number, "any", lambda _: None):
                 pass
             opened.engine.dispose()

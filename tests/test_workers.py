@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -58,52 +58,71 @@ MakePool = Callable[[Work], Pool]
 # --- what the workers are given to do -----------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Raising:
-    """Work on a trial that raises an error."""
-
-    error: BaseException
-
-    def __call__(self, *arguments: Any) -> None:
-        with mock.patch("cifar_tune.workers.work.run_trial", side_effect=self.error):
-            work(*arguments)
+# Functions of this module: a worker process finds its work by name.
 
 
-@dataclass(frozen=True)
-class Dying:
-    """Work that dies in its second epoch, once; the next time it is left in peace."""
-
-    how: str
-    marker: Path
-
-    def __call__(self, task: Task, materials: Materials, device: Any, channel: Channel) -> None:
-        if self.marker.exists():
-            work(task, materials, device, channel)
-            return
-        with _wrapped(channel, after_epoch=self._die) as wrapped:
-            work(task, materials, device, wrapped)
-
-    def _die(self) -> None:
-        self.marker.touch()
-        if self.how == "SystemExit":
-            raise SystemExit
-        if self.how == "SIGKILL":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "_exit":
-            os._exit(3)
-        ctypes.string_at(0)
+ERRORS = {
+    8: ValueError("shapes differ\nby far"),
+    9: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    10: WeightsError("weights: the disk is full"),
+}
+"""By the number of the trial that meets it."""
 
 
-@dataclass(frozen=True)
-class Slow:
-    """Work whose steps take a while; writes its process id into a file."""
+def fail_by_number(task: Task, *rest: Any) -> None:
+    """Fail as the trial of that number does, if it does."""
+    if task.number not in ERRORS:
+        work(task, *rest)
+        return
+    with mock.patch("cifar_tune.workers.work.run_trial", side_effect=ERRORS[task.number]):
+        work(task, *rest)
 
-    pid_file: Path
 
-    def __call__(self, task: Task, materials: Materials, device: Any, channel: Channel) -> None:
-        self.pid_file.write_text(str(os.getpid()), encoding="utf-8")
-        with _wrapped(channel, before_step=lambda: time.sleep(STEP_SECONDS)) as wrapped:
-            work(task, materials, device, wrapped)
+def exit_thread(*arguments: Any) -> None:
+    """Die in the second epoch, once; the next time all goes well. So do the following."""
+    _train_and_die(_raise_exit, *arguments)
+
+
+def die_of_sigkill(*arguments: Any) -> None:
+    _train_and_die(lambda: os.kill(os.getpid(), signal.SIGKILL), *arguments)
+
+
+def leave_with_code(*arguments: Any) -> None:
+    _train_and_die(lambda: os._exit(3), *arguments)
+
+
+def crash(*arguments: Any) -> None:
+    _train_and_die(lambda: ctypes.string_at(0), *arguments)
+
+
+def _raise_exit() -> None:
+    raise SystemExit
+
+
+def _train_and_die(
+    die: Callable[[], object], task: Task, materials: Materials, device: Any, channel: Channel
+) -> None:
+    marker = _folder(task) / "died"
+
+    def die_once() -> None:
+        if not marker.exists():
+            marker.touch()
+            die()
+
+    with _wrapped(channel, after_epoch=die_once) as wrapped:
+        work(task, materials, device, wrapped)
+
+
+def train_slowly(task: Task, materials: Materials, device: Any, channel: Channel) -> None:
+    """Take a while for each step; says in a file which process this is."""
+    (_folder(task) / "pid").write_text(str(os.getpid()), encoding="utf-8")
+    with _wrapped(channel, before_step=lambda: time.sleep(STEP_SECONDS)) as wrapped:
+        work(task, materials, device, wrapped)
+
+
+def _folder(task: Task) -> Path:
+    assert task.files.checkpoints is not None
+    return task.files.checkpoints.parent
 
 
 @contextmanager
@@ -140,7 +159,7 @@ def ray_cluster() -> Iterator[None]:
         pytest.skip("Ray is not installed: pip install 'cifar-tune[ray]'")
     from cifar_tune.workers.ray_cluster import import_ray
 
-    ray = import_ray()
+    ray = import_ray(None)
     options = {"num_cpus": 2, "object_store_memory": 400_000_000, "log_to_driver": False}
     before = signal.getsignal(signal.SIGTERM)
     ray.init(address="local", include_dashboard=False, logging_level="ERROR", **options)
@@ -347,7 +366,7 @@ def test_a_trial_that_is_stopped_goes_on_from_within_its_epoch(
 ) -> None:
     config = make_config(train_images=256)
     task = make_task(config, tmp_path)
-    pool = make_pool(Slow(tmp_path / "pid"))
+    pool = make_pool(train_slowly)
     pool.start(task)
     seen: list[Event] = []
 
@@ -379,7 +398,7 @@ def test_close_ends_what_runs_at_once(
     make_pool: MakePool, make_config: Configs, kind: str, tmp_path: Path
 ) -> None:
     pid_file = tmp_path / "pid"
-    pool = make_pool(Slow(pid_file))
+    pool = make_pool(train_slowly)
     pool.start(make_task(make_config(train_images=640, epochs=100), tmp_path))
     *_, last = follow(pool, 7, until=lambda event: isinstance(event, Stepped))
     assert isinstance(last, Stepped)
@@ -405,68 +424,59 @@ def _is_alive(pid: int) -> bool:
 # --- failures -----------------------------------------------------------------------------------
 
 
-def fail(make_pool: MakePool, config: TrialConfig, folder: Path, work: Work = work) -> Failed:
-    """The end of a trial that fails, after which the slot can be used again."""
-    pool = make_pool(work)
-    failures = []
-    for number in (7, 8):
-        pool.start(make_task(config, folder, number))
-        *_, failed = follow(pool, number)
-        assert isinstance(failed, Failed)
-        failures.append(replace(failed, number=7, detail={}))
-    assert failures[0] == failures[1]
-    return failed
-
-
-def test_a_loss_that_is_not_finite(
+def test_failures_are_told_apart_and_leave_the_slot_usable(
     make_pool: MakePool, make_config: Configs, tmp_path: Path
 ) -> None:
-    failed = fail(make_pool, replace(make_config(), learning_rate=1e38), tmp_path)
-    assert failed.kind == "not_finite"
-    assert failed.detail == {"epoch": 1, "step": 2}
-    assert "not finite in epoch 1, step 2" in failed.message
+    pool, config = make_pool(fail_by_number), make_config(epochs=1)
 
+    def train(number: int, config: TrialConfig = config) -> Event:
+        pool.start(make_task(config, tmp_path, number))
+        return follow(pool, number)[-1]
 
-def test_an_error_comes_with_its_traceback(
-    make_pool: MakePool, config: TrialConfig, tmp_path: Path
-) -> None:
-    failed = fail(make_pool, config, tmp_path, Raising(ValueError("shapes differ\nby far")))
-    assert (failed.kind, failed.message) == ("error", "ValueError: shapes differ")
-    assert "Traceback" in failed.detail["traceback"]
-    assert "by far" in failed.detail["traceback"]
+    diverged = train(7, replace(config, learning_rate=1e38))
+    assert isinstance(diverged, Failed)
+    assert diverged.kind == "not_finite"
+    assert diverged.detail == {"epoch": 1, "step": 2}
+    assert "not finite in epoch 1, step 2" in diverged.message
 
+    wrong = train(8)
+    assert isinstance(wrong, Failed)
+    assert (wrong.kind, wrong.message) == ("error", "ValueError: shapes differ")
+    assert "Traceback" in wrong.detail["traceback"]
+    assert "by far" in wrong.detail["traceback"]
 
-def test_a_gpu_without_memory_is_told_from_other_errors(
-    make_pool: MakePool, config: TrialConfig, tmp_path: Path
-) -> None:
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-    failed = fail(make_pool, config, tmp_path, Raising(error))
-    assert failed.kind == "cuda_out_of_memory"
-    assert "Tried to allocate 2 GiB" in failed.message
+    too_large = train(9)
+    assert isinstance(too_large, Failed)
+    assert too_large.kind == "cuda_out_of_memory"
+    assert "Tried to allocate 2 GiB" in too_large.message
 
-
-def test_an_error_of_the_users_is_named(
-    make_pool: MakePool, config: TrialConfig, tmp_path: Path
-) -> None:
-    failed = fail(make_pool, config, tmp_path, Raising(WeightsError("weights: the disk is full")))
-    assert (failed.kind, failed.message) == ("refused", "weights: the disk is full")
-    assert failed.detail == {"error": "WeightsError"}
+    refused = Failed(10, "refused", "weights: the disk is full", {"error": "WeightsError"})
+    assert train(10) == refused
+    assert isinstance(train(11), Finished)
 
 
 CRASHED = "its worker died: it crashed, was killed, or its node is gone"
 
 
+def death(
+    kind: str, die: Callable[..., None], reason: str, tail: str = "EpochEnded(number=7"
+) -> Any:
+    """A way to die, and what is said of it."""
+    marks = () if kind == "inline" else pytest.mark.e2e
+    return pytest.param(kind, die, reason, tail, marks=marks, id=f"{kind}-{die.__name__}")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(
-    ("kind", "how", "words"),
+    ("kind", "die", "reason", "tail"),
     [
-        ("inline", "SystemExit", "its thread ended without a word"),
-        pytest.param("local", "SIGKILL", "ended by SIGKILL", marks=pytest.mark.e2e),
-        pytest.param("local", "_exit", "ended with exit code 3", marks=pytest.mark.e2e),
-        pytest.param("local", "segfault", "ended by SIGSEGV", marks=pytest.mark.e2e),
-        pytest.param("ray", "SIGKILL", CRASHED, marks=pytest.mark.e2e),
-        pytest.param("ray", "_exit", CRASHED, marks=pytest.mark.e2e),
-        pytest.param("ray", "segfault", CRASHED, marks=pytest.mark.e2e),
+        death("inline", exit_thread, "its thread ended without a word", tail=""),
+        death("local", die_of_sigkill, "ended by SIGKILL"),
+        death("local", leave_with_code, "ended with exit code 3"),
+        death("local", crash, "ended by SIGSEGV", tail="in string_at"),  # Python's own account
+        death("ray", die_of_sigkill, CRASHED),
+        death("ray", leave_with_code, CRASHED),
+        death("ray", crash, CRASHED),
     ],
     indirect=["kind"],
 )
@@ -474,18 +484,18 @@ def test_a_worker_that_dies_costs_an_epoch_at_most(
     make_pool: MakePool,
     config: TrialConfig,
     reference: Reference,
-    kind: str,
-    how: str,
-    words: str,
+    die: Work,
+    reason: str,
+    tail: str,
     tmp_path: Path,
 ) -> None:
-    pool, task = make_pool(Dying(how, tmp_path / "died")), make_task(config, tmp_path)
+    pool, task = make_pool(die), make_task(config, tmp_path)
     pool.start(task)
     *before, died = follow(pool, 7)
     assert [type(event) for event in before] == [Started, EpochEnded]
     assert isinstance(died, Died)
-    assert words in died.reason
-    assert kind == "inline" or "EpochEnded(number=7" in died.tail
+    assert reason in died.reason
+    assert tail in died.tail
 
     pool.start(task)
     started, *_, finished = follow(pool, 7)

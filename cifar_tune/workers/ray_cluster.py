@@ -26,18 +26,22 @@ SPARE_BYTES = 300_000_000
 """Of a cluster begun here, for results on their way, beside twice what trials learn from."""
 
 
-def import_ray() -> Any:
-    """Ray, of which nothing else in the package knows.
+def import_ray(address: str | None) -> Any:
+    """Ray, set up for this process.
+
+    Args:
+        address: that ``connect`` will be given.
 
     Raises:
         InputError: it is not installed.
     """
-    # Read when Ray is imported: nothing is reported to its makers, and an address that does not
-    # answer is tried once (41 s), not twenty times.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
-    # What Ray is to do in a later version about tasks without a GPU, and would warn of.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray reads them as it is imported. A cluster begun here inherits them.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to its makers
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 41 s each, not twenty
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # on our standard error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of it
+    if address is not None:
+        _offer_token()
     try:
         import ray
     except ImportError as error:
@@ -45,6 +49,17 @@ def import_ray() -> Any:
             "--workers ray: Ray is not installed; expected `pip install 'cifar-tune[ray]'`"
         ) from error
     return ray
+
+
+def _offer_token() -> None:
+    """Let a cluster that asks for Ray's token have it.
+
+    As of Ray 2.60 a cluster is protected by its user's token as soon as there is one, and a driver
+    that is given an address does not show it by itself.
+    """
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if named or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def connect(ray: Any, address: str | None, held_bytes: int) -> bool:
@@ -69,7 +84,6 @@ def connect(ray: Any, address: str | None, held_bytes: int) -> bool:
         options |= {"object_store_memory": 2 * held_bytes + SPARE_BYTES}
     else:
         _check_address(address)
-        _offer_token()
     try:
         with _own_signals():
             ray.init(address=address or "local", **options)
@@ -101,18 +115,6 @@ def _check_address(address: str) -> None:
         )
 
 
-def _offer_token() -> None:
-    """Let a cluster that asks for Ray's token have it.
-
-    Since Ray 2.60 a cluster is protected by one as soon as its user has one, and a driver that was
-    given an address does not show it by itself.
-    """
-    home = Path.home() / ".ray" / "auth_token"
-    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
-    if named or home.is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """Take back what Ray makes of Ctrl-C and SIGTERM: the runner has its own way."""
@@ -130,11 +132,14 @@ def _own_signals() -> Iterator[None]:
 def _in_one_line(error: BaseException) -> str:
     """What Ray says, the reason included that its last error hides."""
     said = []
-    while True:
-        said.append(" ".join(str(error).split())[:400] or type(error).__name__)
-        if error.__cause__ is None:
-            return ": ".join(dict.fromkeys(said))
-        error = error.__cause__
+    cause: BaseException | None = error
+    while cause is not None:
+        lines = str(cause).split("\n") or [type(cause).__name__]
+        # Some of Ray's messages have a whole traceback in them.
+        shown = lines[-1:] if "Traceback" in str(cause) else lines
+        said.append(" ".join(" ".join(shown).split())[:400])
+        cause = cause.__cause__
+    return ": ".join(dict.fromkeys(said))
 
 
 # --- room ---------------------------------------------------------------------------------------

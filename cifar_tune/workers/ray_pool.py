@@ -87,7 +87,7 @@ class RayPool:
     ) -> None:
         self.slots = 1
         self.share = resources.gpus if 0 < resources.gpus < 1 else 1.0
-        self._ray = import_ray()
+        self._ray = import_ray(address)
         self._resources = resources
         self._work = work
         self._flights: dict[str, _Flight] = {}  # by attempt
