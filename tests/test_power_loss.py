@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from cifar_tune.cli import main
 
 RESUMED = 6
 """Of some 150 moments, evenly spread. All of them: CIFAR_TUNE_TEST_MOMENTS=1000."""
-BEHIND = 15
+APART = 15
 """Moments that lie between a database and the files that it is found with."""
 KEEP_BEST = 1
 SMALL = ("--set", "train_images=32", "--set", "validation_images=20", "--set", "batch_size=16")
@@ -176,20 +176,31 @@ def test_killed_at_any_moment(cli: Cli, recorded: Recorded, tmp_path: Path) -> N
         finish(cli, recorded, tmp_path / "found")
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("behind", [BEHIND, -BEHIND], ids=["database", "files"])
-def test_database_and_files_of_different_moments(
-    cli: Cli, recorded: Recorded, tmp_path: Path, behind: int
-) -> None:
-    """Either of the two may be the older one, by more than a flush allows in truth."""
+def moments_apart(recorded: Recorded) -> Iterator[tuple[Moment, Moment]]:
+    """An earlier and a later moment, further apart than a flush allows in truth."""
     moments = recorded.moments
     for index in spread(moments, RESUMED // 2):
-        later = min(index + BEHIND, len(moments) - 1)
-        tables, files = (index, later) if behind > 0 else (later, index)
-        print("database of", moments[tables].what)  # noqa: T201
-        print("files of", moments[files].what)  # noqa: T201
-        copy_storage(moments[tables].folder, moments[files].folder, tmp_path / "found")
+        earlier, later = moments[index], moments[min(index + APART, len(moments) - 1)]
+        print("earlier:", earlier.what, "later:", later.what)  # noqa: T201
+        yield earlier, later
+
+
+@pytest.mark.e2e
+def test_database_behind_the_files(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
+    for earlier, later in moments_apart(recorded):
+        copy_storage(earlier.folder, later.folder, tmp_path / "found")
         finish(cli, recorded, tmp_path / "found")
+
+
+@pytest.mark.e2e
+def test_checkpoints_behind_the_database(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
+    for earlier, later in moments_apart(recorded):
+        found = tmp_path / "found" / "studies-checkpoints"
+        copy_storage(later.folder, later.folder, found.parent)
+        shutil.rmtree(found, ignore_errors=True)
+        if (earlier.folder / found.name).is_dir():
+            shutil.copytree(earlier.folder / found.name, found, copy_function=os.link)
+        finish(cli, recorded, found.parent)
 
 
 @pytest.mark.e2e

@@ -10,12 +10,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -394,6 +395,15 @@ def test_a_trial_that_is_stopped_goes_on_from_within_its_epoch(
     assert apart_from_seconds(finished.result) == reference(config)[0]
 
 
+def test_a_trial_that_is_stopped_before_it_has_begun(
+    make_pool: MakePool, make_config: Configs, tmp_path: Path
+) -> None:
+    pool = make_pool(train_slowly)
+    pool.start(make_task(make_config(train_images=640), tmp_path))
+    pool.stop()
+    assert follow(pool, 7)[-1] == Stopped(7)
+
+
 def test_close_ends_what_runs_at_once(
     make_pool: MakePool, make_config: Configs, kind: str, tmp_path: Path
 ) -> None:
@@ -503,3 +513,31 @@ def test_a_worker_that_dies_costs_an_epoch_at_most(
     assert started.epochs == 1
     assert isinstance(finished, Finished)
     assert apart_from_seconds(finished.result) == reference(config)[0]
+
+
+@pytest.mark.e2e
+def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
+    ray_cluster: None,  # noqa: ARG001
+    materials: Materials,
+    config: TrialConfig,
+    reference: Reference,
+    tmp_path: Path,
+) -> None:
+    pool, task = _make_pool("ray", materials, tmp_path, work), make_task(config, tmp_path)
+    with closing(pool):
+        pool.start(task)
+        *_, last = follow(pool, 7, until=lambda event: isinstance(event, EpochEnded))
+        assert isinstance(last, EpochEnded)
+        for process in psutil.Process().children(recursive=True):
+            if process.name().startswith("ray::Desk"):
+                process.kill()
+        (died,) = follow(pool, 7)
+        assert isinstance(died, Died)
+        assert "the process of Ray's that it talked to died" in died.reason
+
+        pool.start(task)
+        started, *_, finished = follow(pool, 7)
+        assert isinstance(started, Started)
+        assert started.epochs == 1
+        assert isinstance(finished, Finished)
+        assert apart_from_seconds(finished.result) == reference(config)[0]

@@ -199,6 +199,9 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
     A terminal sends it to all of its processes; only the runner decides what to do.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -299,8 +302,9 @@ def _main(
     line: Connection, sources: _Sources, seat: Seat, log: Path, work_name: tuple[str, str]
 ) -> None:
     """The life of a worker: tasks, one after another, until the runner hangs up."""
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(one, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has not all of them
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     with log.open("wb", buffering=0) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())

@@ -38,7 +38,6 @@ def import_ray(address: str | None) -> Any:
     # Ray reads them as it is imported. A cluster begun here inherits them.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to its makers
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 41 s each, not twenty
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # on our standard error
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of it
     if address is not None:
         _offer_token()
@@ -90,7 +89,22 @@ def connect(ray: Any, address: str | None, held_bytes: int) -> bool:
     except Exception as error:
         what = "--workers ray" if address is None else f"--workers ray:{address}"
         raise InputError(f"{what}: Ray cannot be used: {_in_one_line(error)}") from error
+    _set_announcements(ray, are_printed=False)
     return True
+
+
+def disconnect(ray: Any) -> None:
+    """Take back what ``connect`` did; a cluster that it began ends."""
+    ray.shutdown()
+    _set_announcements(ray, are_printed=True)
+
+
+def _set_announcements(ray: Any, *, are_printed: bool) -> None:
+    """Keep Ray from announcing every node that dies on standard output, which is ours.
+
+    It has no option for it, but a switch that its debugger uses.
+    """
+    ray._private.worker._worker_logs_enabled = are_printed
 
 
 def _check_address(address: str) -> None:

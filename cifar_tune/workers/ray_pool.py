@@ -34,6 +34,7 @@ from cifar_tune.workers.ray_cluster import (
     check_resources,
     connect,
     count_places,
+    disconnect,
     import_ray,
     make_train,
 )
@@ -57,6 +58,7 @@ class _Flight:
     Attributes:
         order: what keeps the task's arguments alive.
         place: where it runs; None while it waits for its resources.
+        is_cancelled: whether it was ended before it had begun.
         lines: what it said last.
     """
 
@@ -66,6 +68,7 @@ class _Flight:
     order: Any
     place: Placed | None = None
     has_started: bool = False
+    is_cancelled: bool = False
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
 
@@ -94,6 +97,7 @@ class RayPool:
         self._ready: deque[Event] = deque()
         self._kept_at: dict[int, str] = {}  # nodes with checkpoints that no other node sees
         self._next_count = 0.0
+        self._desk: Any = None
         data = ray_task.pack_data(materials.data)
         weights = {name: ray_task.pack_weights(one) for name, one in materials.weights.items()}
         self._began = connect(self._ray, address, _size(data, weights))
@@ -163,6 +167,7 @@ class RayPool:
         self._desk.stop.remote()
         for flight in self._flights.values():
             if not flight.has_started:  # nor has it anything to save
+                flight.is_cancelled = True
                 self._ray.cancel(flight.result, force=True)
 
     def close(self) -> None:
@@ -172,11 +177,11 @@ class RayPool:
         for flight in self._flights.values():
             self._ray.cancel(flight.result, force=True)
         self._flights.clear()
-        desk = self.__dict__.pop("_desk", None)
-        if desk is not None:
-            self._ray.kill(desk)
+        if self._desk is not None:
+            self._ray.kill(self._desk)
+            self._desk = None
         if self._began:
-            self._ray.shutdown()
+            disconnect(self._ray)
 
     # --- what Ray says ---
 
@@ -238,10 +243,10 @@ class RayPool:
             self._kept_at[number] = place.node
         try:
             result = self._ray.get(flight.result)
-        except self._ray.exceptions.TaskCancelledError:
-            event: Event = Stopped(number)
         except self._ray.exceptions.RayError as error:
-            event = Died(number, _say(self._ray, error, place), "\n".join(flight.lines))
+            event: Event = Died(number, _say(self._ray, error, place), "\n".join(flight.lines))
+            if flight.is_cancelled:
+                event = Stopped(number)
         else:
             event = _read(flight, result)
         self._ready.append(event)

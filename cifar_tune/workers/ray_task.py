@@ -35,6 +35,7 @@ from cifar_tune.workers.messages import (
 )
 
 if TYPE_CHECKING:
+    from cifar_tune.data.cifar10 import LabelledImages
     from cifar_tune.data.source import SearchData
     from cifar_tune.weights.registry import Weights
     from cifar_tune.workers.work import Work
@@ -209,16 +210,20 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     channel = _DeskChannel(ray, desk, order, shares_files=shares_files)
     node = ray.get_runtime_context().get_node_id()
     channel.send(Placed(task.number, node, platform.node(), shares_files))
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-") as made, warnings.catch_warnings():
-        # What all tasks of a node share is read-only, and nothing writes to it.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        materials = _open(data, ray.get(weights))
-        wanted = {kind: getattr(task.files, kind) for kind in ("weights", "predictions")}
-        here = {kind: Path(made, kind) for kind, path in wanted.items() if path is not None}
-        files = TrialFiles(**here, checkpoints=folder)
-        order.work(replace(task, files=files), materials, device, channel)
+    made = _own_root() / f"made-by-{order.attempt}"  # is there only while there is a file in it
+    wanted = {kind: getattr(task.files, kind) for kind in ("weights", "predictions")}
+    here = {kind: made / kind for kind, path in wanted.items() if path is not None}
+    files = TrialFiles(**here, checkpoints=folder)
+    try:
+        with warnings.catch_warnings():
+            # What all tasks of a node share is read-only, and nothing writes to it.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            materials = _open(data, ray.get(weights))
+            order.work(replace(task, files=files), materials, device, channel)
         blobs = {kind: np.fromfile(path, np.uint8) for kind, path in here.items() if path.exists()}
-    channel.close()
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        channel.close()
     if folder is not None and not shares_files and _is_over(channel.final):
         shutil.rmtree(folder, ignore_errors=True)
     return channel.final, blobs
@@ -243,9 +248,17 @@ def _checkpoints(order: Order) -> tuple[Path | None, bool]:
         if (folder / TOKEN_FILE).read_text(encoding="utf-8") == order.attempt:
             return folder, True
     identity = hashlib.sha256(f"{order.runner}:{folder}".encode()).hexdigest()[:32]
-    own = Path(tempfile.gettempdir(), f"cifar-tune-{os.getuid()}", identity)
-    own.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return own, False
+    return _own_root() / identity, False
+
+
+def _own_root() -> Path:
+    """A folder of this node for files that its tasks have alone."""
+    root = Path(tempfile.gettempdir(), f"cifar-tune-{os.getuid()}")
+    with suppress(FileExistsError):
+        root.mkdir(mode=0o700)
+    if root.lstat().st_uid != os.getuid():  # put there by somebody else
+        root = Path(tempfile.mkdtemp(prefix="cifar-tune-"))
+    return root
 
 
 # --- what trials learn from ---------------------------------------------------------------------
@@ -254,12 +267,12 @@ def _checkpoints(order: Order) -> tuple[Path | None, bool]:
 def pack_data(data: SearchData) -> SearchData:
     """The images as Ray shares them between the tasks of a node: plain arrays."""
 
-    def plain(part: Any) -> Any:
-        return part and replace(
-            part, images=np.asarray(part.images), labels=np.asarray(part.labels)
-        )
+    def plain(part: LabelledImages) -> LabelledImages:
+        images, labels = np.asarray(part.images), np.asarray(part.labels)
+        return replace(part, images=images, labels=labels)
 
-    return replace(data, train=plain(data.train), validation=plain(data.validation))
+    validation = None if data.validation is None else plain(data.validation)
+    return replace(data, train=plain(data.train), validation=validation)
 
 
 def pack_weights(weights: Weights) -> tuple[str, str, str, dict[str, npt.NDArray[Any]]]:
