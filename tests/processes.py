@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -186,3 +186,20 @@ def kill_process(process: psutil.Process) -> None:
     """SIGKILL, to a process that may have ended already."""
     with suppress(psutil.NoSuchProcess):
         process.kill()
+
+
+def are_gone(processes: Iterable[psutil.Process], seconds: float) -> bool:
+    """Whether processes end within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(map(_lives, processes)):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import invariants
+import optuna
 import pytest
 from conftest import Cli
 from kill_study import kill_study
+from one_trial import SMALL, command, write_study_file
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
-from processes import Runner, kill_process, write_study
+from processes import Runner, are_gone, kill_process, write_study
 
 LEAVE_SECONDS = 5.0
 ONE_TRIAL = ("--only", "kill/p=0.1", "--seeds", "1")
@@ -74,13 +77,50 @@ def leave(runner: Runner, one: signal.Signals) -> float:
     return seconds
 
 
-def are_gone(workers: list[Any], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(one.is_running() and one.status() != "zombie" for one in workers):
-            return True
-        time.sleep(0.02)
-    return False
+@pytest.mark.parametrize("stored_keys", [1, 6, 11])
+def test_killed_while_the_study_is_defined(cli: Cli, tmp_path: Path, stored_keys: int) -> None:
+    study_file, database = write_study_file(tmp_path), tmp_path / "studies.db"
+    real, keys = optuna.Study.set_user_attr, []
+
+    def set_or_die(self: optuna.Study, key: str, value: Any) -> None:
+        if len(keys) == stored_keys:
+            raise KeyboardInterrupt
+        keys.append(key)
+        real(self, key, value)
+
+    # A budget of no time: what is asked is whether the next run takes the study for its own.
+    run = [*command(study_file, database), "--timeout", "0.001"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.Study, "set_user_attr", set_or_die)
+        assert cli(*run).code == 130
+    attributes = invariants.read_study(str(database)).user_attrs
+    assert len(attributes) == stored_keys
+    answer = cli(*run)
+    assert answer.code == 0, answer.err
+    assert {"protocol", "claims", *keys} <= set(invariants.read_study(str(database)).user_attrs)
+
+
+def test_killed_between_two_draws(cli: Cli, tmp_path: Path) -> None:
+    study_file = tmp_path / "kills.toml"
+    write_study(study_file, trials=1, names=())
+    run = ("study", "run", str(study_file), *SMALL, "--storage")
+    assert cli(*run, "whole.db").code == 0
+    real, drawn = RandomSampler.sample_independent, []
+
+    def draw_or_die(*arguments: Any) -> Any:
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(arguments[3])
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RandomSampler, "sample_independent", draw_or_die)
+        assert cli(*run, "killed.db").code == 130
+    (trial,) = invariants.read_study("killed.db").trials
+    assert list(trial.params) == drawn
+    assert cli(*run, "killed.db").code == 0
+    study = invariants.read_study("killed.db")
+    assert invariants.differences(study, invariants.read_study("whole.db")) == []
 
 
 @pytest.mark.e2e

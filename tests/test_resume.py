@@ -304,9 +304,7 @@ def test_a_state_that_cannot_be_written_is_said_and_those_before_it_stay(
 ) -> None:
     before = cut.states()
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "cifar_tune.atomic_file.shutil.disk_usage", lambda _: Usage(1, 1, 0)
-        )
+        patch.setattr("cifar_tune.atomic_file.shutil.disk_usage", lambda _: Usage(1, 1, 0))
         with pytest.raises(StorageError, match="0 MB are free on this disk"):
             cut.go(1)
     assert cut.states() == before

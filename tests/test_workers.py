@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import platform
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import cifar_tune
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import WeightsError
 from cifar_tune.objective import run_trial
@@ -158,11 +160,10 @@ def ray_cluster() -> Iterator[None]:
     """A Ray cluster with room for two trials, which the pools of these tests find."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'cifar-tune[ray]'")
-    from cifar_tune.workers.ray_cluster import import_ray
+    import ray
 
-    ray = import_ray(None)
-    options = {"num_cpus": 2, "object_store_memory": 400_000_000, "log_to_driver": False}
     before = signal.getsignal(signal.SIGTERM)
+    options = {"num_cpus": 2, "object_store_memory": 400_000_000, "log_to_driver": False}
     ray.init(address="local", include_dashboard=False, logging_level="ERROR", **options)
     signal.signal(signal.SIGTERM, before)
     # Its workers cannot import this module, so what is defined in it is sent along.
@@ -541,3 +542,22 @@ def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
         assert started.epochs == 1
         assert isinstance(finished, Finished)
         assert apart_from_seconds(finished.result) == reference(config)[0]
+
+
+@pytest.mark.e2e
+def test_a_node_with_another_version_is_refused(
+    ray_cluster: None,  # noqa: ARG001
+    materials: Materials,
+    config: TrialConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    here = cifar_tune.__version__
+    monkeypatch.setattr("cifar_tune.__version__", "99.0")  # of the runner alone
+    with closing(_make_pool("ray", materials, tmp_path, work)) as pool:
+        pool.start(make_task(config, tmp_path))
+        (failed,) = follow(pool, 7)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.detail) == ("refused", {"error": "InputError"})
+    assert f"node {platform.node()}: cifar-tune {here}, torch" in failed.message
+    assert "expected the runner's versions: cifar-tune 99.0, torch" in failed.message

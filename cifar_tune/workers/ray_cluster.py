@@ -26,21 +26,42 @@ SPARE_BYTES = 300_000_000
 """Of a cluster begun here, for results on their way, beside twice what trials learn from."""
 
 
-def import_ray(address: str | None) -> Any:
-    """Ray, set up for this process.
+def connect(address: str | None, held_bytes: int) -> tuple[Any, bool]:
+    """Connect this process to a cluster, unless it is connected already.
 
     Args:
-        address: that ``connect`` will be given.
+        address: ``HOST:PORT`` of the cluster's head, or ``auto`` for the one that this machine is
+            in; None begins one on this machine, which ends with this process.
+        held_bytes: what the trials learn from.
+
+    Returns:
+        Ray, and whether a connection was made.
 
     Raises:
-        InputError: it is not installed.
+        InputError: Ray is not installed, there is no such cluster, or it is not one that this
+            process can use.
     """
-    # Ray reads them as it is imported. A cluster begun here inherits them.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to its makers
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 41 s each, not twenty
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of it
-    if address is not None:
-        _offer_token()
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        options |= {"include_dashboard": False}
+        options |= {"object_store_memory": 2 * held_bytes + SPARE_BYTES}
+    with _environment(address):
+        ray = _import_ray()
+        if ray.is_initialized() and address is None:
+            return ray, False
+        if address is not None:
+            _check_address(address)
+        try:
+            with _own_signals():
+                ray.init(address=address or "local", **options)
+        except Exception as error:
+            what = "--workers ray" if address is None else f"--workers ray:{address}"
+            raise InputError(f"{what}: Ray cannot be used: {_in_one_line(error)}") from error
+    _set_announcements(ray, are_printed=False)
+    return ray, True
+
+
+def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
@@ -50,47 +71,27 @@ def import_ray(address: str | None) -> Any:
     return ray
 
 
-def _offer_token() -> None:
-    """Let a cluster that asks for Ray's token have it.
-
-    As of Ray 2.60 a cluster is protected by its user's token as soon as there is one, and a driver
-    that is given an address does not show it by itself.
-    """
-    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
-    if named or (Path.home() / ".ray" / "auth_token").is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
-def connect(ray: Any, address: str | None, held_bytes: int) -> bool:
-    """Connect this process to a cluster, unless it is connected already.
-
-    Args:
-        address: ``HOST:PORT`` of the cluster's head, or ``auto`` for the one that this machine is
-            in; None begins one on this machine, which ends with this process.
-        held_bytes: what the trials learn from.
-
-    Returns:
-        Whether a connection was made.
-
-    Raises:
-        InputError: there is no such cluster, or it is not one that this process can use.
-    """
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        if ray.is_initialized():
-            return False
-        options |= {"include_dashboard": False}
-        options |= {"object_store_memory": 2 * held_bytes + SPARE_BYTES}
-    else:
-        _check_address(address)
+@contextmanager
+def _environment(address: str | None) -> Iterator[None]:
+    """Set what Ray reads as it is imported and begins, unless it is set."""
+    wanted = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to its makers
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of it
+    }
+    if address is not None:
+        wanted["RAY_NUM_REDIS_GET_RETRIES"] = "1"  # of 41 s each, not twenty
+        # As of Ray 2.60 a cluster is protected by its user's token as soon as there is one, and a
+        # driver that is given an address does not show it by itself.
+        is_named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+        if is_named or (Path.home() / ".ray" / "auth_token").is_file():
+            wanted["RAY_AUTH_MODE"] = "token"
+    missing = wanted.keys() - os.environ.keys()
+    os.environ.update({key: wanted[key] for key in missing})
     try:
-        with _own_signals():
-            ray.init(address=address or "local", **options)
-    except Exception as error:
-        what = "--workers ray" if address is None else f"--workers ray:{address}"
-        raise InputError(f"{what}: Ray cannot be used: {_in_one_line(error)}") from error
-    _set_announcements(ray, are_printed=False)
-    return True
+        yield
+    finally:
+        for key in missing:
+            del os.environ[key]
 
 
 def disconnect(ray: Any) -> None:
@@ -154,6 +155,18 @@ def _in_one_line(error: BaseException) -> str:
         said.append(" ".join(" ".join(shown).split())[:400])
         cause = cause.__cause__
     return ": ".join(dict.fromkeys(said))
+
+
+def on_node(node: str, *, or_elsewhere: bool) -> Any:
+    """Ray's way to say where a task is to run.
+
+    Args:
+        node: Ray's name of it.
+        or_elsewhere: whether it may run on another node, where that one is gone.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=or_elsewhere)
 
 
 # --- room ---------------------------------------------------------------------------------------
@@ -238,3 +251,23 @@ def make_train() -> Callable[..., Any]:
         return ray_task.train(refs, weights, desk)
 
     return train
+
+
+# --- ends ---------------------------------------------------------------------------------------
+
+
+def explain_death(ray: Any, error: Exception) -> str:
+    """Why a task ended that did not come to its end, in words."""
+    known = {
+        "OutOfMemoryError": "Ray ended its worker because its node was short of memory",
+        "NodeDiedError": "its node died",
+        "LocalRayletDiedError": "its node died",
+        "WorkerCrashedError": "its worker died: it crashed, was killed, or its node is gone",
+        "ObjectLostError": "its node died with its result",
+    }
+    for kind, words in known.items():
+        if isinstance(error, getattr(ray.exceptions, kind)):
+            return words
+    cause = getattr(error, "cause", None) or error
+    said = (str(cause).strip().splitlines() or [""])[0]
+    return f"its task ended with {type(cause).__name__}: {said}"[:300]

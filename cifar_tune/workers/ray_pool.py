@@ -35,8 +35,9 @@ from cifar_tune.workers.ray_cluster import (
     connect,
     count_places,
     disconnect,
-    import_ray,
+    explain_death,
     make_train,
+    on_node,
 )
 from cifar_tune.workers.ray_task import TOKEN_FILE, Blobs, Order, Placed
 
@@ -90,7 +91,6 @@ class RayPool:
     ) -> None:
         self.slots = 1
         self.share = resources.gpus if 0 < resources.gpus < 1 else 1.0
-        self._ray = import_ray(address)
         self._resources = resources
         self._work = work
         self._flights: dict[str, _Flight] = {}  # by attempt
@@ -100,7 +100,7 @@ class RayPool:
         self._desk: Any = None
         data = ray_task.pack_data(materials.data)
         weights = {name: ray_task.pack_weights(one) for name, one in materials.weights.items()}
-        self._began = connect(self._ray, address, _size(data, weights))
+        self._ray, self._began = connect(address, _size(data, weights))
         try:
             check_resources(self._ray.nodes(), resources)
             self._count()
@@ -186,7 +186,8 @@ class RayPool:
     # --- what Ray says ---
 
     def _open_desk(self) -> None:
-        here = self._affinity(self._ray.get_runtime_context().get_node_id(), soft=False)
+        node = self._ray.get_runtime_context().get_node_id()
+        here = on_node(node, or_elsewhere=False)
         desk = self._ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(ray_task.Desk)
         self._desk = desk.remote()
         try:
@@ -244,7 +245,9 @@ class RayPool:
         try:
             result = self._ray.get(flight.result)
         except self._ray.exceptions.RayError as error:
-            event: Event = Died(number, _say(self._ray, error, place), "\n".join(flight.lines))
+            where = f" (node {place.host})" if place is not None else ""
+            reason = explain_death(self._ray, error) + where
+            event: Event = Died(number, reason, "\n".join(flight.lines))
             if flight.is_cancelled:
                 event = Stopped(number)
         else:
@@ -265,12 +268,7 @@ class RayPool:
     def _strategy(self, number: int) -> Any:
         """Where a trial is to run: anywhere, unless one node alone has its checkpoints."""
         node = self._kept_at.pop(number, None)
-        return "SPREAD" if node is None else self._affinity(node, soft=True)
-
-    def _affinity(self, node: str, *, soft: bool) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        return NodeAffinitySchedulingStrategy(node, soft=soft)
+        return "SPREAD" if node is None else on_node(node, or_elsewhere=True)
 
     def _count(self) -> None:
         """Count the slots again, now and then."""
@@ -316,21 +314,3 @@ def _write(path: Path | None, blob: Any, error_type: type[InputError]) -> None:
     if path is not None and blob is not None:
         with replacing(path, blob.nbytes, error_type) as temporary:
             np.asarray(blob).tofile(temporary)
-
-
-def _say(ray: Any, error: Exception, place: Placed | None) -> str:
-    """Why a task ended, in words."""
-    known = {
-        "OutOfMemoryError": "Ray ended its worker because its node was short of memory",
-        "NodeDiedError": "its node died",
-        "LocalRayletDiedError": "its node died",
-        "WorkerCrashedError": "its worker died: it crashed, was killed, or its node is gone",
-        "ObjectLostError": "its node died with its result",
-    }
-    where = f" (node {place.host})" if place is not None else ""
-    for kind, words in known.items():
-        if isinstance(error, getattr(ray.exceptions, kind)):
-            return words + where
-    cause = getattr(error, "cause", None) or error
-    said = (str(cause).strip().splitlines() or [""])[0]
-    return f"its task ended with {type(cause).__name__}: {said}"[:300] + where
