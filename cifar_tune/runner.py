@@ -152,6 +152,7 @@ def run_study(
                 )  # fmt: skip
                 plan = make_plan(spec, agenda.left(), costs, dispatcher.pool.slots)
                 observer.planned(plan)
+                signals.begin_work()
                 dispatcher.run(signals.is_stopping)
             files.remove_empty_folders()
             found = stored.read_study(study)
@@ -222,18 +223,24 @@ def _make_dispatcher(
 
 
 class _StopSignals:
-    """Hears Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once.
+    """Hears Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once; the
+    first does so too until there are workers that have something to save.
 
     Signals can be set in the main thread only; elsewhere nothing is heard.
     """
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
+        self._has_workers = False
         self._before: dict[signal.Signals, Any] = {}
 
     def is_stopping(self) -> bool:
         """Whether the run was asked to stop."""
         return self._stopping.is_set()
+
+    def begin_work(self) -> None:
+        """From here on there are workers."""
+        self._has_workers = True
 
     def __enter__(self) -> _StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -246,6 +253,7 @@ class _StopSignals:
             signal.signal(one, handler)
 
     def _hear(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._stopping.is_set():
-            raise KeyboardInterrupt
+        is_first = not self._stopping.is_set()
         self._stopping.set()
+        if not is_first or not self._has_workers:
+            raise KeyboardInterrupt

@@ -26,7 +26,19 @@ SPACE_NEEDED = 1 << 20
 LOCK_SECONDS = 60
 """How long a statement waits for another process to finish writing."""
 _FULL = "the disk is full; free some space and run the same command again"
-_OPTUNA_TABLES = {"studies", "trials", "version_info"}
+_NEEDED_TABLES = {"studies", "trials", "version_info"}
+_OPTUNA_TABLES = _NEEDED_TABLES | {
+    "alembic_version",
+    "study_directions",
+    "study_system_attributes",
+    "study_user_attributes",
+    "trial_heartbeats",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_system_attributes",
+    "trial_user_attributes",
+    "trial_values",
+}
 _EXPECTED = "expected a path or a URL such as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 _SERVER_LOST = (
     "server closed the connection",
@@ -156,10 +168,12 @@ def check_readable(
         with closing(_connect(path, "ro", is_interrupted)) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             tables = {name for (name,) in rows}
-    if tables and not tables >= _OPTUNA_TABLES:
+    # Optuna makes them one by one: with some of them a run was ended meanwhile, and the next makes
+    # the others.
+    if not tables >= _NEEDED_TABLES and not tables <= _OPTUNA_TABLES:
         raise StorageError(
             f"{path}: is a SQLite file of another program: it has no table "
-            f"{', '.join(sorted(_OPTUNA_TABLES - tables))}"
+            f"{', '.join(sorted(_NEEDED_TABLES - tables))}"
         )
 
 

@@ -186,6 +186,43 @@ def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerVie
     return next(one for one in record.images[image].layers if one.layer == layer)
 
 
+LONG = ("test_faults.py", "test_locks.py", "test_takeover.py", "test_power_loss.py")
+"""Modules of faults that take minutes."""
+
+SHORT_CASES = (
+    "test_disk_too_small_for_a_checkpoint[before]",
+    "test_database_that_is_locked_for_a_while[3]",
+    "test_a_suspended_runner_is_taken_over_and_then_writes_nothing",
+)
+"""Of them, those that stand for the others in every run."""
+
+LONG_CASES = (
+    "test_killed_while_the_study_is_defined",
+    "test_killed_between_two_draws",
+    "test_ctrl_c_while_the_machine_is_measured",
+    "test_a_step_that_takes_long_is_not_waited_for",
+    "test_ctrl_c_in_a_terminal_while_workers_start",
+    "test_nodes_without_a_shared_disk",
+    "test_a_runner_that_is_killed_takes_its_tasks_along",
+    "test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies",
+    "test_a_node_with_another_version_is_refused",
+    *(f"test_pieces_make_the_same_whole[freeze-depth/{depth}" for depth in range(5)),
+    "test_pieces_make_the_same_whole[dropout/low",
+    "test_pieces_make_the_same_whole[joint/low",
+    "test_pieces_make_the_same_whole[learning-rate",
+    "test_pieces_make_the_same_whole[augmentation/recipe",
+)
+"""Cases of other modules that are run only when they are asked for."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the unit tests first, then the end-to-end ones."""
+    """Mark what takes minutes; run the unit tests first, then the end-to-end ones."""
+    for item in items:
+        in_long = item.path.name in LONG
+        if in_long:
+            item.add_marker(pytest.mark.e2e)
+        if item.name.startswith(LONG_CASES) or (in_long and item.name not in SHORT_CASES):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)

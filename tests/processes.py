@@ -98,6 +98,9 @@ def named_trials() -> set[str]:
     return {f"{name}/seed={k}" for name in NAMES for k in range(1, SEEDS + 1)}
 
 
+_RUNNERS: list[Runner] = []
+
+
 class Runner:
     """A ``cifar-tune`` process, with what it has printed so far.
 
@@ -119,6 +122,7 @@ class Runner:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        _RUNNERS.append(self)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -186,6 +190,14 @@ def kill_process(process: psutil.Process) -> None:
     """SIGKILL, to a process that may have ended already."""
     with suppress(psutil.NoSuchProcess):
         process.kill()
+
+
+def kill_all() -> None:
+    """End all runners that were begun in this process, and with them their workers."""
+    for runner in _RUNNERS:
+        runner.process.kill()
+        runner.process.wait()
+    _RUNNERS.clear()
 
 
 def are_gone(processes: Iterable[psutil.Process], seconds: float) -> bool:

@@ -22,8 +22,16 @@ from one_trial import (
     write_study_file,
 )
 from optuna.trial import TrialState
+from processes import Runner, kill_all
 
 from cifar_tune import atomic_file, objective
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A test that fails leaves none behind."""
+    yield
+    kill_all()
 
 
 @pytest.fixture
@@ -162,6 +170,25 @@ def test_disk_that_fills_up_once_the_weights_are_written(
     disk.empty()
     assert cli(*run).code == 0
     expect_equal(disk.database, quiet.study(1))
+
+
+@pytest.mark.e2e
+def test_disk_that_fills_up_under_a_worker_process(
+    cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
+) -> None:
+    disk.resize(megabytes=800)
+    run = command(study_file, disk.database, epochs=3)
+    runner = Runner(study_file.parent, *run, "--workers", "1")
+    assert runner.wait_for_line("epoch 1/3"), runner.text
+    disk.fill()
+    assert runner.end() == 2, runner.text
+    assert "Traceback" not in runner.text
+    (line,) = [line for line in runner.lines if line.startswith("error: ")]
+    assert "the disk is full" in line or "MB are needed" in line
+    disk.empty()
+    assert cli(*run).code == 0
+    trial = expect_equal(disk.database, quiet.study(3))
+    assert "died" not in str(trial.user_attrs["restarts"])
 
 
 # --- checkpoints --------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,22 @@ from kill_study import kill_study
 from one_trial import SMALL, command, write_study_file
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
-from processes import Runner, are_gone, kill_process, write_study
+from processes import Runner, are_gone, kill_all, kill_process, write_study
+
+from cifar_tune import bench
 
 LEAVE_SECONDS = 5.0
 ONE_TRIAL = ("--only", "kill/p=0.1", "--seeds", "1")
 LONG_EPOCHS = ("--set", "train_images=320", "--set", "batch_size=8", "--epochs", "2")
 LONG_STEP = ("--set", "train_images=3000", "--set", "batch_size=3000")
 DATABASE = Path("storage") / "cifar-tune.db"
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A test that fails leaves none behind."""
+    yield
+    kill_all()
 
 
 @pytest.fixture
@@ -121,6 +132,27 @@ def test_killed_between_two_draws(cli: Cli, tmp_path: Path) -> None:
     assert cli(*run, "killed.db").code == 0
     study = invariants.read_study("killed.db")
     assert invariants.differences(study, invariants.read_study("whole.db")) == []
+
+
+def test_ctrl_c_while_the_machine_is_measured(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_file, database = write_study_file(tmp_path), tmp_path / "studies.db"
+    monkeypatch.setattr(bench, "MEASURE_SECONDS", 60.0)
+    monkeypatch.setattr(bench, "MEASURE_STEPS", 10**9)
+    real, pressed = bench.train_epoch, []
+
+    def train_and_press(*arguments: Any) -> Any:
+        if not pressed:
+            pressed.append(time.monotonic())
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return real(*arguments)
+
+    monkeypatch.setattr(bench, "train_epoch", train_and_press)
+    answer = cli(*command(study_file, database))
+    assert time.monotonic() - pressed[0] - 0.5 < LEAVE_SECONDS
+    assert (answer.code, answer.err) == (130, "interrupted\n")
+    assert invariants.read_study(str(database)).trials == []
 
 
 @pytest.mark.e2e

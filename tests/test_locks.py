@@ -25,12 +25,19 @@ from one_trial import (
     write_study_file,
 )
 from optuna.trial import TrialState
-from processes import Runner
+from processes import Runner, kill_all
 
 from cifar_tune import storage, storage_location
 from cifar_tune.progress import PlainLines
 
 LOCKED = "another program has kept it locked for"
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A test that fails leaves none behind."""
+    yield
+    kill_all()
 
 
 @pytest.fixture

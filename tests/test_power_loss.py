@@ -1,6 +1,7 @@
 """A run that ends at any moment, and a disk that has not all of what was written.
 
-A run in this process leaves a copy of its storage at every commit, flush, rename and removal. Each
+A run in this process leaves a copy of its storage at every commit, flush, rename and removal, and
+at every table that is made. Each
 copy is what a run finds that was killed at that moment; a database of one moment with the files of
 a later one is what is left when the power fails: files are flushed at once, commits later.
 """
@@ -26,7 +27,7 @@ from cifar_tune import bench
 from cifar_tune.cli import main
 
 RESUMED = 6
-"""Of some 150 moments, evenly spread. All of them: CIFAR_TUNE_TEST_MOMENTS=1000."""
+"""Of some 170 moments, evenly spread. All of them: CIFAR_TUNE_TEST_MOMENTS=1000."""
 APART = 15
 """Moments that lie between a database and the files that it is found with."""
 KEEP_BEST = 1
@@ -63,15 +64,22 @@ class Recorder:
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """Begin; ends with the patch, but for ``stop``."""
         event.listen(Engine, "commit", self._before_commit)
+        event.listen(Engine, "after_cursor_execute", self._after_statement)
         for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
             patch.setattr(owner, name, self._after(getattr(owner, name), name))
 
     def stop(self) -> None:
-        """Listen to commits no more."""
+        """Listen to the database no more."""
         event.remove(Engine, "commit", self._before_commit)
+        event.remove(Engine, "after_cursor_execute", self._after_statement)
 
     def _before_commit(self, _connection: Any) -> None:
         self._copy("a commit")
+
+    def _after_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        first = " ".join(statement.split()[:3])
+        if first.startswith("CREATE"):  # not part of a transaction
+            self._copy(first)
 
     def _after(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         def run(*arguments: Any, **options: Any) -> Any:
@@ -163,6 +171,15 @@ def spread(moments: Sequence[Moment], count: int) -> list[int]:
     """Indices of so many of them, evenly spread."""
     count = min(int(os.environ.get("CIFAR_TUNE_TEST_MOMENTS", count)), len(moments))
     return [index * len(moments) // count for index in range(count)]
+
+
+@pytest.mark.e2e
+def test_killed_while_the_tables_are_made(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
+    made = [one for one in recorded.moments if "CREATE TABLE" in one.what]
+    assert len(made) > 10
+    for moment in (made[0], made[7]):
+        copy_storage(moment.folder, moment.folder, tmp_path / "found")
+        finish(cli, recorded, tmp_path / "found")
 
 
 @pytest.mark.e2e

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,11 +15,18 @@ import pytest
 from conftest import Cli
 from one_trial import Quiet, command, expect_equal, write_study_file
 from optuna.trial import TrialState
-from processes import Runner, are_gone
+from processes import Runner, are_gone, kill_all
 
 from cifar_tune import lease
 
 HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A test that fails leaves none behind."""
+    yield
+    kill_all()
 
 
 @pytest.fixture

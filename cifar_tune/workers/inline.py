@@ -42,12 +42,20 @@ class InlinePool:
         self._events: queue.Queue[Event] = queue.Queue()
         self._decisions: queue.Queue[bool] = queue.Queue()
         self._stopping = threading.Event()
+        self._tasks: queue.Queue[Task | None] = queue.Queue()
         self._thread: threading.Thread | None = None
 
     def start(self, task: Task) -> None:
         """Train a trial; see ``Pool``."""
-        self._thread = threading.Thread(target=self._run, args=(task,), daemon=True)
-        self._thread.start()
+        if self._thread is None or not self._thread.is_alive():
+            # One thread for all trials: PyTorch keeps threads and memory for each that calls it.
+            self._thread = threading.Thread(target=self._run_all, daemon=True)
+            self._thread.start()
+        self._tasks.put(task)
+
+    def _run_all(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            self._run(task)
 
     def _run(self, task: Task) -> None:
         channel = _ThreadChannel(self._events, self._decisions, self._stopping)
@@ -72,6 +80,7 @@ class InlinePool:
         """End the trial after its step; see ``Pool``."""
         self._stopping.set()
         self._decisions.put(False)
+        self._tasks.put(None)
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 

@@ -283,7 +283,8 @@ class _Line:
     def send(self, event: Event) -> None:
         """See ``Channel``."""
         if not isinstance(event, Stepped):
-            print(time.strftime("%H:%M:%S"), event, flush=True)  # noqa: T201  (into the log)
+            with suppress(OSError):  # a full disk is said by what fails for it
+                print(time.strftime("%H:%M:%S"), event, flush=True)  # noqa: T201  (into the log)
         try:
             self._line.send(event)
         except OSError:

@@ -107,7 +107,9 @@ class RayPool:
             # Each node fetches them once, and its tasks share them.
             self._data = self._ray.put(data)
             self._weights = {name: self._ray.put(one) for name, one in weights.items()}
-            self._train = self._ray.remote(make_train())
+            # A process that has used one GPU cannot be told to use another.
+            reuse = {"max_calls": 1} if resources.gpus else {"max_calls": 0}
+            self._train = self._ray.remote(**reuse)(make_train())
             self._open_desk()
         except BaseException:
             self.close()
