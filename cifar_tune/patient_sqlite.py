@@ -42,4 +42,7 @@ def patient_connection(
         def cursor(self, *_: object) -> Cursor:  # type: ignore[override]  # its own kind only
             return super().cursor(Cursor)
 
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            return self.cursor().execute(*arguments)
+
     return Connection

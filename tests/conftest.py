@@ -190,7 +190,7 @@ LONG = ("test_faults.py", "test_locks.py", "test_takeover.py", "test_power_loss.
 """Modules of faults that take minutes."""
 
 SHORT_CASES = (
-    "test_disk_too_small_for_a_checkpoint[before]",
+    "test_disk_too_small_for_a_checkpoint",
     "test_database_that_is_locked_for_a_while[3]",
     "test_a_suspended_runner_is_taken_over_and_then_writes_nothing",
 )

@@ -104,32 +104,28 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made.unmount()
 
 
-@pytest.mark.parametrize("notices", ["before", "while writing"])
+@pytest.mark.e2e
 def test_disk_too_small_for_a_checkpoint(
-    cli: Cli,
-    study_file: Path,
-    disk: Disk,
-    quiet: Quiet,
-    notices: str,
+    cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
 ) -> None:
     run = command(study_file, disk.database, epochs=2)
-    with pytest.MonkeyPatch.context() as patch:
-        if notices == "while writing":
-            patch.setattr(atomic_file, "check_disk_space", lambda *_: None)
-        line = said_in_one_line(cli(*run))
-    assert "error: trial 0: " in line
-    assert str(disk.folder) in line
-    reason = "MB are needed" if notices == "before" else "cannot be written: "
-    assert reason in line
+    with pytest.MonkeyPatch.context() as patch:  # the disk fills up while it is written
+        patch.setattr(atomic_file, "check_disk_space", lambda *_: None)
+        lines = [said_in_one_line(cli(*run))]
+    lines.append(said_in_one_line(cli(*run)))
+    assert all(f"error: trial 0: {disk.folder}" in line for line in lines)
+    assert "cannot be written: " in lines[0]
+    assert "MB are needed" in lines[1]
     (trial,) = invariants.read_study(str(disk.database)).trials
     assert trial.state == TrialState.WAITING
     assert invariants.leftovers(disk.folder, ["*.part", "*.staged"]) == []
     disk.resize(megabytes=500)
     assert cli(*run).code == 0
     trial = expect_equal(disk.database, quiet.study(2))
-    assert [one["why"] for one in trial.user_attrs["restarts"]] == ["the run had ended"]
+    assert {one["why"] for one in trial.user_attrs["restarts"]} == {"the run had ended"}
 
 
+@pytest.mark.e2e
 def test_disk_too_small_for_the_weights_of_a_finished_trial(
     cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
 ) -> None:
@@ -144,7 +140,7 @@ def test_disk_too_small_for_the_weights_of_a_finished_trial(
     assert (restart["epochs"], restart["steps"]) == (1, 0)  # no epoch was trained again
 
 
-@pytest.mark.parametrize("what", ["predictions", "record"])
+@pytest.mark.parametrize("what", [pytest.param("predictions", marks=pytest.mark.e2e), "record"])
 def test_disk_that_fills_up_once_the_weights_are_written(
     cli: Cli,
     study_file: Path,
@@ -210,24 +206,38 @@ def flip_bytes(path: Path) -> None:
         file.write(bytes(255 - byte for byte in before))
 
 
-def cut_short(path: Path) -> None:
-    """Take away the second half of a file."""
-    os.truncate(path, path.stat().st_size // 2)
-
-
 def blank(path: Path) -> None:
     """Let a file be all zeros, as some file systems leave it when the power fails."""
     path.write_bytes(bytes(path.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [flip_bytes, cut_short, blank, "of another trial"])
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the storage of a trial that was stopped in its third epoch; empty yet."""
+    return tmp_path_factory.mktemp("stopped") / "storage"
+
+
+def stop_in_third_epoch(cli: Cli, study_file: Path, stopped: Path, place: Path) -> Path:
+    """Put the storage of a trial that was stopped there into a folder; the database."""
+    if not stopped.exists():
+        interrupt(cli, command(study_file, stopped / "studies.db", epochs=3), epoch=2)
+    shutil.copytree(stopped, place)
+    return place / "studies.db"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("damage", [flip_bytes, blank, None], ids=["flipped", "blank", "foreign"])
 def test_checkpoint_that_cannot_be_used(
-    cli: Cli, study_file: Path, tmp_path: Path, quiet: Quiet, damage: Callable[[Path], None] | str
+    cli: Cli,
+    study_file: Path,
+    stopped: Path,
+    tmp_path: Path,
+    quiet: Quiet,
+    damage: Callable[[Path], None] | None,
 ) -> None:
-    database = tmp_path / "mine" / "studies.db"
-    interrupt(cli, command(study_file, database, epochs=3), epoch=2)
+    database = stop_in_third_epoch(cli, study_file, stopped, tmp_path / "mine")
     newest, _ = checkpoints_of(database)
-    if callable(damage):
+    if damage is not None:
         damage(newest)
     else:
         other = tmp_path / "other" / "studies.db"
@@ -241,13 +251,14 @@ def test_checkpoint_that_cannot_be_used(
     assert "from" not in restart
 
 
+@pytest.mark.e2e
 def test_no_checkpoint_that_can_be_used(
-    cli: Cli, study_file: Path, tmp_path: Path, quiet: Quiet
+    cli: Cli, study_file: Path, stopped: Path, tmp_path: Path, quiet: Quiet
 ) -> None:
-    database = tmp_path / "mine" / "studies.db"
-    interrupt(cli, command(study_file, database, epochs=3), epoch=2)
-    for path in checkpoints_of(database):
-        flip_bytes(path)
+    database = stop_in_third_epoch(cli, study_file, stopped, tmp_path / "mine")
+    newest, older = checkpoints_of(database)
+    flip_bytes(newest)
+    os.truncate(older, older.stat().st_size // 2)
     answer = cli(*command(study_file, database, epochs=3))
     assert answer.code == 0, answer.err
     assert answer.out.count("checkpoint not used") == 2

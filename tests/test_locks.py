@@ -88,7 +88,8 @@ def lock_at_first_epoch(
     return locks
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.e2e)])
+@pytest.mark.e2e
+@pytest.mark.parametrize("seconds", [3, 30])
 def test_database_that_is_locked_for_a_while(
     cli: Cli,
     study_file: Path,
@@ -107,6 +108,7 @@ def test_database_that_is_locked_for_a_while(
     assert "restarts" not in expect_equal(database, quiet.study(2)).user_attrs
 
 
+@pytest.mark.e2e
 def test_database_that_stays_locked(
     cli: Cli,
     study_file: Path,
@@ -141,10 +143,10 @@ def test_ctrl_c_while_the_database_is_locked(
         assert cli(*run, "--timeout", "0.01").code == 0  # makes the database
         lock = Lock(database)
         lock.take()
-        runner = Runner(study_file.parent, *run, "--workers", "1")
+        runner = Runner(study_file.parent, *run, "--workers", "inline")
         assert runner.wait_for_line(str(database)), runner.text
     else:
-        runner = Runner(study_file.parent, *run, "--workers", "1")
+        runner = Runner(study_file.parent, *run, "--workers", "inline")
         assert runner.wait_for_line("epoch 1/3"), runner.text
         lock = Lock(database)
         lock.take()

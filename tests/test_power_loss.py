@@ -26,7 +26,7 @@ from sqlalchemy import Engine, event
 from cifar_tune import bench
 from cifar_tune.cli import main
 
-RESUMED = 6
+RESUMED = 4
 """Of some 170 moments, evenly spread. All of them: CIFAR_TUNE_TEST_MOMENTS=1000."""
 APART = 15
 """Moments that lie between a database and the files that it is found with."""

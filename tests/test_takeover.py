@@ -55,6 +55,7 @@ def set_clock_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(psutil.Process, "create_time", lambda self: born(self) - HOUR)
 
 
+@pytest.mark.e2e
 def test_clock_set_back_during_a_run_and_between_runs(
     cli: Cli, study_file: Path, tmp_path: Path, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_runner_that_lives_keeps_its_study_when_the_clock_is_set(
     cli: Cli, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = command(study_file, tmp_path / "studies.db", epochs=500)
-    first = Runner(tmp_path, *run, "--workers", "1")
+    first = Runner(tmp_path, *run, "--workers", "inline")
     assert first.wait_for_line("begins"), first.text
     set_clock_back(monkeypatch)
     answer = cli(*run)

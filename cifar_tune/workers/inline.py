@@ -54,7 +54,10 @@ class InlinePool:
         self._tasks.put(task)
 
     def _run_all(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while self._thread is threading.current_thread():
+            task = self._tasks.get()
+            if task is None:
+                return
             self._run(task)
 
     def _run(self, task: Task) -> None:
@@ -63,6 +66,7 @@ class InlinePool:
             self._work(task, self._materials, self._device, channel)
         finally:
             if not channel.has_ended:
+                self._thread = None  # it is about to end: the next trial gets another one
                 self._events.put(Died(task.number, "its thread ended without a word"))
 
     def next_event(self, timeout: float) -> Event | None:
