@@ -222,6 +222,7 @@ def test_a_trial_whose_weights_were_not_kept(
         compute_activations(there, "other", None, (), (), ROOT)
 
 
+@pytest.mark.e2e
 def test_own_images_of_other_classes(cli: Cli, tmp_path: Path) -> None:
     for split, count in (("train", 20), ("validation", 5), ("test", 3)):
         part = read_bundled(split)

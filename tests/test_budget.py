@@ -190,6 +190,7 @@ def write_study(tmp_path: Path, lines: str) -> str:
     return "mine.toml"
 
 
+@pytest.mark.e2e
 def test_a_study_stops_at_its_budget_and_says_what_it_left(cli: Cli, tmp_path: Path) -> None:
     name = write_study(tmp_path, "[profiles.quick.budget]\nepochs = 3")
     command = ("study", "run", name, *TINY, "--epochs", "1")
@@ -242,6 +243,7 @@ def test_the_cap_lets_named_ones_in_first(spec: StudySpec) -> None:
     assert room_needed(replace(capped, keep_gigabytes=10), named=4) == 7 * WEIGHTS_BYTES
 
 
+@pytest.mark.e2e
 def test_the_best_trials_weights_are_kept_and_no_others(cli: Cli, tmp_path: Path) -> None:
     name = write_study(tmp_path, "keep_best = 1")
     text = (tmp_path / name).read_text().replace('keep_weights = "named"\n', "", 1)

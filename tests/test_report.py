@@ -70,6 +70,7 @@ def check_kept(name: str, found: Any, rel: float = 1e-6) -> None:
     same(found, json.loads(file.read_text(encoding="utf-8")), rel=rel)
 
 
+@pytest.mark.e2e
 def test_activation_record_is_the_kept_one(cli: Cli, tmp_path: Path) -> None:
     storage = tmp_path / "weights.db"
     MadeUp(storage, "transfer", "quick").add_with_weights("transfer/finetune")

@@ -22,6 +22,8 @@ from optuna.trial import TrialState
 from cifar_tune.records import EpochMetrics
 from cifar_tune.runner import run_study as real_run_study
 
+pytestmark = pytest.mark.e2e  # whole studies, one after another
+
 TRIAL_KEYS = {
     "number",
     "name",
@@ -170,7 +172,6 @@ def test_changed_study_file_is_refused_and_the_difference_named(cli: Cli, tmp_pa
     assert len(stored_study().trials) == 4
 
 
-@pytest.mark.e2e
 def test_interrupted_and_continued_equals_uninterrupted(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +224,6 @@ def outcomes(record: dict[str, Any]) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.e2e
 def test_a_process_stopped_by_a_signal_leaves_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cifar_tune", "study", "run", "dropout", *TINY, "--json"]
     for stop in (signal.SIGINT, signal.SIGTERM):
@@ -271,7 +271,6 @@ def test_loss_that_is_not_finite_fails_the_trial_and_the_study_goes_on(
     assert len(cli(*command, "--trials", "0", "--epochs", "1", "--json").record["trials"]) == 4
 
 
-@pytest.mark.e2e
 def test_named_trials_are_never_pruned_and_sampled_ones_are(cli: Cli) -> None:
     record = run(cli, "--trials", "8", "--json", "--set", "train_images=160", epochs=3).record
     named = [trial for trial in record["trials"] if trial["name"]]
@@ -321,7 +320,6 @@ def test_one_error_does_not_stop_the_others(cli: Cli, monkeypatch: pytest.Monkey
     assert [trial["state"] for trial in answer.record["trials"]] == states
 
 
-@pytest.mark.e2e
 def test_second_runner_is_refused_with_the_first_ones_host_and_pid(
     tmp_path: Path, in_process: Any
 ) -> None:

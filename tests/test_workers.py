@@ -363,6 +363,7 @@ def test_as_many_trials_run_at_once_as_there_are_slots(
 # --- stopping -----------------------------------------------------------------------------------
 
 
+@pytest.mark.e2e
 def test_a_trial_that_is_stopped_goes_on_from_within_its_epoch(
     make_pool: MakePool, make_config: Configs, reference: Reference, tmp_path: Path
 ) -> None:
