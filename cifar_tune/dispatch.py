@@ -138,7 +138,8 @@ class Dispatcher:
     def _begin(self, item: Item) -> None:
         draw = derive_seed(self.seed, "sampler", item.index)
         seed = derive_seed(self.seed, "trial", item.index)
-        sampler = make_sampler(self.spec.sampler, draw, parallel=self.pool.slots > 1)
+        is_parallel = self.pool.slots > 1
+        sampler = make_sampler(self.spec.sampler, draw, self.space, parallel=is_parallel)
         if item.number is not None:
             trial = trials.resume(self.study, item.number, self.space, sampler)
         elif item.params is not None:

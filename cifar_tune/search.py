@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -29,8 +30,30 @@ def distributions(space: Space) -> Mapping[str, BaseDistribution]:
     return found
 
 
+class _TPEOfKnownSpace(optuna.samplers.TPESampler):
+    """TPE that is told the search space.
+
+    Optuna's own takes what the spaces of all trials have in common, which is the same one here, and
+    compares 5,000 of them in 0.1 s for each new trial.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], sampler: TPE, **options: Any) -> None:
+        super().__init__(
+            n_startup_trials=sampler.startup_trials, multivariate=sampler.multivariate, **options
+        )
+        # In the order in which Optuna has it, so that the draws are the same.
+        self._known = dict(sorted(space.items())) if sampler.multivariate else {}
+
+    def infer_relative_search_space(self, *_: object) -> dict[str, BaseDistribution]:
+        return self._known
+
+
 def make_sampler(
-    sampler: Sampler, seed: int, *, parallel: bool = False
+    sampler: Sampler,
+    seed: int,
+    space: Mapping[str, BaseDistribution],
+    *,
+    parallel: bool = False,
 ) -> optuna.samplers.BaseSampler:
     """Build the sampler for one draw.
 
@@ -41,12 +64,7 @@ def make_sampler(
             liar"), so that the next is not drawn from the same place.
     """
     if isinstance(sampler, TPE):
-        return optuna.samplers.TPESampler(
-            n_startup_trials=sampler.startup_trials,
-            multivariate=sampler.multivariate,
-            constant_liar=parallel,
-            seed=seed,
-        )
+        return _TPEOfKnownSpace(space, sampler, constant_liar=parallel, seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
 
 

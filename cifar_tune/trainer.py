@@ -73,8 +73,9 @@ def fit(
 
     Args:
         model: on the device of the splits.
-        checkpoints: where the state is saved after each epoch, before ``on_epoch`` is called, and
-            when the training is stopped within one; None saves none.
+        checkpoints: where the state is saved after each epoch but the last, before ``on_epoch`` is
+            called, and when the training is stopped within one; None saves none. After the last
+            epoch the trial's own files are written, which are as large.
         start: the state to go on from. ``on_epoch`` is called for its epochs again.
 
     Returns:
@@ -93,19 +94,14 @@ def fit(
     position, logits = Position(), torch.empty(0)
     if start is not None:
         position = start.position
-        is_done = position.epochs == config.epochs
-        extra = restore(start, model, optimizer, schedule, trains_on=not is_done)
-        logits = extra.pop("logits", logits)
-        tally.restore(extra, position.steps)
+        tally.restore(restore(start, model, optimizer, schedule), position.steps)
         for metrics in position.history:
             if not on_epoch(metrics):
                 return Fitted(position.history, logits)
 
     def save(place: Position, extra: Mapping[str, Tensor]) -> None:
         if checkpoints is not None:
-            trains_on = place.epochs < config.epochs
-            state = capture(model, optimizer, schedule, place, extra, trains_on=trains_on)
-            checkpoints.save(state)
+            checkpoints.save(capture(model, optimizer, schedule, place, extra))
 
     history = position.history
     for epoch in range(position.epochs + 1, config.epochs + 1):
@@ -133,7 +129,8 @@ def fit(
         )
         history, logits = (*history, metrics), evaluated.logits
         position, tally = Position(epoch, 0, 0.0, history), Tally(model, train, config)
-        save(position, {"logits": logits} if epoch == config.epochs else {})
+        if epoch < config.epochs:
+            save(position, {})
         if not on_epoch(metrics):
             break
     return Fitted(history, logits)

@@ -70,17 +70,14 @@ def capture(
     schedule: LRScheduler,
     position: Position,
     extra: Mapping[str, Tensor],
-    *,
-    trains_on: bool,
 ) -> TrainingState:
     """Take the state of a training; the tensors are those that go on being trained.
 
     Args:
         extra: more tensors to keep with it.
-        trains_on: whether there are steps left; after the last one Adam's moments are of no use.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for name, parameter in _trained(model) if trains_on else ():
+    for name, parameter in _trained(model):
         moments = optimizer.state[parameter]
         tensors |= {f"adam.{name}.{key}": moments[key] for key in _MOMENTS}
     device = next(model.parameters()).device
@@ -91,17 +88,9 @@ def capture(
 
 
 def restore(
-    state: TrainingState,
-    model: nn.Module,
-    optimizer: Adam,
-    schedule: LRScheduler,
-    *,
-    trains_on: bool,
+    state: TrainingState, model: nn.Module, optimizer: Adam, schedule: LRScheduler
 ) -> dict[str, Tensor]:
     """Put a training into a state.
-
-    Args:
-        trains_on: as for ``capture``.
 
     Returns:
         The extra tensors, on the model's device.
@@ -116,7 +105,7 @@ def restore(
         parts[kind][rest] = value
     try:
         model.load_state_dict(parts["model"], strict=True)
-        for name, parameter in _trained(model) if trains_on else ():
+        for name, parameter in _trained(model):
             optimizer.state[parameter] = {
                 key: _like(parameter, parts["adam"].pop(f"{name}.{key}")) for key in _MOMENTS
             }

@@ -323,7 +323,7 @@ def test_one_error_does_not_stop_the_others(cli: Cli, monkeypatch: pytest.Monkey
 def test_second_runner_is_refused_with_the_first_ones_host_and_pid(
     tmp_path: Path, in_process: Any
 ) -> None:
-    arguments = ("study", "run", "dropout", *TINY, "--trials", "0")
+    arguments = ("study", "run", "dropout", *TINY, "--trials", "0", "--workers", "1")
     first = subprocess.Popen(
         [sys.executable, "-m", "cifar_tune", *arguments, "--epochs", "500"],
         cwd=tmp_path,
