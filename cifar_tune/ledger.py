@@ -1,6 +1,7 @@
 """The ledger of test reads: one row for each time that a trial met the test images.
 
-Rows are only ever added. They are not tied to Optuna's tables, so they outlive a deleted study.
+Rows are only ever added: the database itself refuses to change or delete one. They are not tied to
+Optuna's tables, so they outlive a deleted study.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import datetime
 from dataclasses import asdict
 
 from sqlalchemy import (
+    DDL,
     Column,
     Engine,
     Float,
@@ -17,10 +19,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
     insert,
     inspect,
     select,
 )
+from sqlalchemy.schema import ExecutableDDLElement
 
 from cifar_tune.database_server import make_table
 from cifar_tune.passwords import mask_passwords
@@ -42,6 +46,21 @@ _TABLE = Table(
     Column("loss", Float, nullable=False),
     Column("command", Text, nullable=False),
 )
+
+_REFUSAL = "the ledger of test reads is only ever added to"
+for _action in ("UPDATE", "DELETE"):
+    _trigger = (
+        f"CREATE TRIGGER {_TABLE.name}_no_{_action.lower()} BEFORE {_action} ON {_TABLE.name}"
+    )
+    _sqlite = f"{_trigger} BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
+    _postgresql = (
+        f"CREATE OR REPLACE FUNCTION {_TABLE.name}_refuse() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$; "
+        f"{_trigger} FOR EACH STATEMENT EXECUTE FUNCTION {_TABLE.name}_refuse()"
+    )
+    for _dialect, _statement in (("sqlite", _sqlite), ("postgresql", _postgresql)):
+        _refuse: ExecutableDDLElement = DDL(_statement)  # type: ignore[no-untyped-call]
+        event.listen(_TABLE, "after_create", _refuse.execute_if(dialect=_dialect))
 
 
 def record_test_read(engine: Engine, result: TestResult, command: str) -> None:

@@ -78,6 +78,12 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         metavar="K",
         help="Trials at once on each GPU.  [default: 1]",
     ),
+    "timeout": click.option(
+        "--timeout",
+        metavar="DURATION",
+        help="End after so long, such as 2h, 90min or 45s; no trial is begun that would not "
+        "finish.",
+    ),
     "storage": click.option(
         "--storage",
         metavar="PATH|URL",

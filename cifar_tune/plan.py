@@ -28,7 +28,7 @@ class StepTimes:
         """Seconds of an epoch: low, expected, high."""
         batches = -(-config.validation_images // config.batch_size)
         return tuple(  # type: ignore[return-value]
-            step * config.train_images / config.batch_size
+            step * config.images_trained_on / config.batch_size
             + batches * self.validation * step / self.train_median
             for step in (self.train_low, self.train_median, self.train_high)
         )

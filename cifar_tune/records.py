@@ -18,6 +18,7 @@ QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
 Split = Literal["fixed", "plain", "stratified"]
 Head = Literal["linear", "dropout", "mlp"]
 FrozenBatchNorm = Literal["batch", "running"]
+TrainOn = Literal["train", "train+val"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class TrialConfig:
         augmentation_strength: 0 is none, 1 the recipe of ``cifar_tune.data.augment``.
         freeze_depth: 0 freezes nothing, 1 the stem, 2 to 5 also layer1 to layer4.
         seed: of initialisation, order, augmentation and dropout.
+        train_on: ``train``, or ``train+val``: on the validation images too. Then what is measured
+            on those says nothing, and only the test images can tell what the trial is worth.
     """
 
     data: str
@@ -72,16 +75,31 @@ class TrialConfig:
     augmentation_strength: float
     freeze_depth: int
     seed: int
+    train_on: TrainOn = "train"
+
+    @property
+    def images_trained_on(self) -> int:
+        """How many images an epoch has."""
+        more = self.validation_images if self.train_on == "train+val" else 0
+        return self.train_images + more
 
     @property
     def steps(self) -> int:
         """Training steps in an epoch."""
-        return -(-self.train_images // self.batch_size)
+        return -(-self.images_trained_on // self.batch_size)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the configuration, as hexadecimal."""
-        return digest_of(dataclasses.asdict(self))
+        return digest_of(self.as_stored())
+
+    def as_stored(self) -> dict[str, Any]:
+        """The fields as JSON has them. ``train_on`` is left out where it is ``train``, as it was
+        before there was a choice, so that digests stay what they were."""
+        fields = dataclasses.asdict(self)
+        if self.train_on == "train":
+            del fields["train_on"]
+        return fields
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ from cifar_tune.stored_trials import summarize
 from cifar_tune.study_file import StudySpec
 
 DEFAULT_SEED = 0
+FORMAT = 1
+"""Of what is stored with studies and trials; a later one may be read wrongly."""
 _GROWING = ("named", "weights_digests")
 
 
@@ -128,10 +130,21 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
 
 
 def find_study(storage: RDBStorage | None, study_name: str) -> optuna.Study | None:
-    """The stored study of that name, if there is one."""
+    """The stored study of that name, if there is one.
+
+    Raises:
+        StorageError: a newer version wrote it.
+    """
     if storage is None or study_name not in optuna.get_all_study_names(storage=storage):
         return None
-    return optuna.load_study(study_name=study_name, storage=storage)
+    study = optuna.load_study(study_name=study_name, storage=storage)
+    stored = study.user_attrs.get("format", FORMAT)
+    if stored > FORMAT:
+        raise StorageError(
+            f"study {study_name}: was written by a newer cifar-tune (format {stored}); this one "
+            f"reads up to format {FORMAT}: pip install --upgrade cifar-tune"
+        )
+    return study
 
 
 def create_study(storage: RDBStorage, study_name: str) -> optuna.Study:
@@ -212,6 +225,7 @@ def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: D
 def _definition(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:
     ranges = spec.space.ranges()
     return {
+        "format": FORMAT,
         "title": spec.title,
         "study_file": spec.file_name,
         "profile": spec.profile_name,
@@ -265,8 +279,6 @@ def read_studies(location: StorageLocation, file_name: str) -> list[StoredStudy]
     if storage is None:
         return []
     names = optuna.get_all_study_names(storage=storage)
-    return [
-        read_study(optuna.load_study(study_name=name, storage=storage))
-        for name in names
-        if name.split(":")[0] == file_name
-    ]
+    of_file = (name for name in names if name.split(":")[0] == file_name)
+    found = (find_study(storage, name) for name in of_file)
+    return [read_study(study) for study in found if study is not None]

@@ -104,7 +104,7 @@ def record_config(trial: optuna.Trial, config: TrialConfig) -> None:
     """
     if trial.user_attrs.get("seed") != config.seed:
         trial.set_user_attr("seed", config.seed)
-    trial.set_user_attr("config", dataclasses.asdict(config))
+    trial.set_user_attr("config", config.as_stored())
 
 
 def record_facts(trial: optuna.Trial, facts: Mapping[str, Any]) -> None:

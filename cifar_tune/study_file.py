@@ -14,7 +14,7 @@ from typing import Any
 
 from cifar_tune import paths
 from cifar_tune.errors import StudyFileError
-from cifar_tune.records import TrialConfig
+from cifar_tune.records import TrainOn, TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_faults import (
     cross_faults,
@@ -58,6 +58,7 @@ class StudySpec:
         seeds: replicates of each named trial.
         keep_weights: whose final weights are kept: ``none`` or ``named``.
         keep_best, keep_gigabytes, budget, resources: as for ``study_schema.Profile``.
+        train_on: as for ``TrialConfig``; no study file says so.
     """
 
     study_name: str
@@ -78,6 +79,7 @@ class StudySpec:
     budget: Budget
     resources: Resources
     claims: tuple[Claim, ...]
+    train_on: TrainOn = "train"
 
     def config(
         self, params: Mapping[str, float], seed: int, settings: Mapping[str, Any] | None = None
@@ -89,6 +91,7 @@ class StudySpec:
             settings: what a named trial sets for itself.
         """
         fields = {**self.protocol.model_dump(), **(settings or {}), **params, "seed": seed}
+        fields["train_on"] = self.train_on
         for field in ("normalize_mean", "normalize_std"):
             fields[field] = tuple(fields[field])
         fields["freeze_depth"] = int(fields["freeze_depth"])

@@ -199,6 +199,11 @@ SHORT_CASES = (
 LONG_CASES = (
     "test_killed_while_the_study_is_defined",
     "test_killed_between_two_draws",
+    "test_workers_end_with_their_runner_and_the_next_one_goes_on",
+    "test_ray_gives_what_other_workers_give",
+    "test_a_worker_that_dies_costs_an_epoch_at_most[local-leave_with_code]",
+    "test_a_worker_that_dies_costs_an_epoch_at_most[local-crash]",
+    "test_a_worker_that_dies_costs_an_epoch_at_most[ray-crash]",
     "test_ctrl_c_while_the_machine_is_measured",
     "test_a_step_that_takes_long_is_not_waited_for",
     "test_ctrl_c_in_a_terminal_while_workers_start",

@@ -96,8 +96,9 @@ def test_every_setting_is_the_reports(name: str) -> None:
     config = shipped("assignment")[name]
     assert {key: getattr(config, key) for key in TABLE[name]} == TABLE[name]
     # Nothing that decides a trial is left out of the table, except the seed, which the report
-    # does not have.
-    assert set(TABLE[name]) == set(TrialConfig.__dataclass_fields__) - {"seed"}
+    # does not have, and the images of `best rerun`, which no study file names.
+    assert set(TABLE[name]) == set(TrialConfig.__dataclass_fields__) - {"seed", "train_on"}
+    assert config.train_on == "train"
 
 
 def test_studies_of_the_assignment_have_no_other_named_trials() -> None:

@@ -240,7 +240,7 @@ def test_report_of_a_real_run(cli: Cli) -> None:
     assert cli("trial", "test", "dropout").code == 0
     assert "has been tested" in cli("trial", "test", "dropout").out
     record = cli("report", "dropout", "--json").record
-    assert record["test_reads"] == 4
+    assert record["fresh"]["test_use"]["reads"] == 4
     for trial in record["trials"]:
         if trial["name"]:
             assert trial["values"]["test_accuracy"] > 0

@@ -226,6 +226,7 @@ def outcomes(record: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def test_a_process_stopped_by_a_signal_leaves_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cifar_tune", "study", "run", "dropout", *TINY, "--json"]
+    command += ["--workers", "1"]
     for stop in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(
             [*command, "--epochs", "50"],
@@ -272,7 +273,7 @@ def test_loss_that_is_not_finite_fails_the_trial_and_the_study_goes_on(
 
 
 def test_named_trials_are_never_pruned_and_sampled_ones_are(cli: Cli) -> None:
-    record = run(cli, "--trials", "8", "--json", "--set", "train_images=160", epochs=3).record
+    record = run(cli, "--trials", "5", "--json", epochs=3).record
     named = [trial for trial in record["trials"] if trial["name"]]
     sampled = [trial for trial in record["trials"] if not trial["name"]]
     assert {(trial["state"], trial["epochs"]) for trial in named} == {("complete", 3)}

@@ -36,6 +36,8 @@ TORCH = {
     "training_state",
     "objective",
     "rerun",
+    "reproduce",
+    "exported",
     "bench",
     "device",
 }
@@ -105,7 +107,17 @@ def test_only_some_modules_import_optuna_or_torch(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["runner", "commands.study", "commands.trial", "workers.choose", "workers.local"]
+    "module",
+    [
+        "runner",
+        "commands.study",
+        "commands.trial",
+        "commands.trial_record",
+        "commands.best",
+        "commands.exported",
+        "workers.choose",
+        "workers.local",
+    ],
 )
 def test_torch_is_a_type_only_where_it_is_named_for_types(module: str) -> None:
     script = f"import sys, cifar_tune.{module}; sys.exit('torch' in sys.modules)"

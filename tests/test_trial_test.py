@@ -146,9 +146,37 @@ def test_no_module_of_the_search_can_reach_the_test_images() -> None:
             for alias in node.names
         }
         if any(part.startswith("cifar_tune.rerun") for part in imported):
-            assert name in ("commands/trial.py", "reports/activations.py")
+            assert name in ("commands/trial.py", "commands/best.py", "reports/activations.py")
         if any(part.startswith("cifar_tune.ledger") for part in imported):
-            assert name in ("commands/trial.py", "rerun.py", "reports/gather.py")
+            readers = ("gather", "best", "trial")
+            allowed = {f"reports/{one}.py" for one in readers}
+            assert name in {"commands/trial.py", "rerun.py", *allowed}
+
+
+WALLED = ("search", "objective", "trainer", "runner", "dispatch", "workers.work", "workers.local")
+
+
+@pytest.mark.parametrize("module", WALLED)
+def test_no_import_leads_from_the_search_to_the_test_images(module: str) -> None:
+    """Whatever is imported on the way, also inside of functions."""
+    package = Path(cifar_tune.__file__).parent
+    files = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts): path
+        for path in package.rglob("*.py")
+    }
+    reached, left = set(), [f"cifar_tune.{module}"]
+    while left:
+        name = left.pop()
+        if name in reached or name not in files:
+            continue
+        reached.add(name)
+        for node in ast.walk(ast.parse(files[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                left += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                left += [alias.name for alias in node.names]
+    assert len(reached) > 2
+    assert not {"cifar_tune.rerun", "cifar_tune.ledger"} & reached
 
 
 def test_search_data_holds_no_test_image(bundled: Any) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from cifar_tune.flights import Observer
-    from cifar_tune.runner import StudyOutcome
+    from cifar_tune.runner import RunLimits, StudyOutcome
     from cifar_tune.workers.choose import WorkerChoice
 
 
@@ -165,24 +165,38 @@ def plan_study(name: str, options: StudyOptions) -> None:
 
 def run_study(name: str, options: StudyOptions) -> int:
     """Run what is left of a study and print its trials; the exit code."""
+    from cifar_tune.budget import parse_duration
+    from cifar_tune.runner import RunLimits
+
+    seconds = None if options.timeout is None else parse_duration(options.timeout)
+    ready = _prepare(name, options)
+    spec = ready.spec
+    console = make_console(to_stderr=options.as_json)
+    outcome = execute(ready, console, options.seed, RunLimits(options.trials, seconds))
+    if options.as_json:
+        print_json(_outcome_record(ready, outcome))
+    else:
+        validation_images = spec.protocol.validation_images
+        tables.print_outcome(console, outcome, validation_images, ready.location)
+    return 130 if outcome.interrupted else 1 if outcome.failed else 0
+
+
+def execute(ready: Prepared, console: Console, seed: int | None, limits: RunLimits) -> StudyOutcome:
+    """Run what is left of a study, with its progress on the console."""
     from cifar_tune import runner
     from cifar_tune.bench import measure_costs
-    from cifar_tune.budget import parse_duration
     from cifar_tune.data.source import load_search_data
     from cifar_tune.plan import example_config
     from cifar_tune.weights.registry import load_weights
     from cifar_tune.workers.choose import make_pool
     from cifar_tune.workers.messages import Materials
 
-    seconds = None if options.timeout is None else parse_duration(options.timeout)
-    ready = _prepare(name, options)
     spec, workers = ready.spec, ready.workers
     data = load_search_data(spec.protocol.data, ready.root)
     data.check(example_config(spec))
-    weights = load_weights(spec.weights(options.trials), ready.root)
+    weights = load_weights(spec.weights(limits.more_trials), ready.root)
     materials = Materials(data, weights, ready.root.absolute())
     logs = paths.worker_logs(ready.location.beside, spec.study_name)
-    console = make_console(to_stderr=options.as_json)
     _print_header(console, ready)
 
     def run(observer: Observer) -> StudyOutcome:
@@ -193,21 +207,14 @@ def run_study(name: str, options: StudyOptions) -> int:
             lambda: make_pool(workers, materials, ready.device, spec.resources, logs),
             lambda: measure_costs(spec, ready.device, workers.threads),
             observer,
-            seed=options.seed,
-            limits=runner.RunLimits(options.trials, seconds),
+            seed=seed,
+            limits=limits,
         )
 
     if console.is_terminal:
         with Bars(console) as bars:
-            outcome = run(bars)
-    else:
-        outcome = run(PlainLines(console))
-    if options.as_json:
-        print_json(_outcome_record(ready, outcome))
-    else:
-        validation_images = spec.protocol.validation_images
-        tables.print_outcome(console, outcome, validation_images, ready.location)
-    return 130 if outcome.interrupted else 1 if outcome.failed else 0
+            return run(bars)
+    return run(PlainLines(console))
 
 
 def _prepare(name: str, options: StudyOptions) -> Prepared:

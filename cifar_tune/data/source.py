@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from cifar_tune import paths
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cache import ImageSet, open_image_set
@@ -79,6 +81,11 @@ class SearchData:
 
     def _faults(self, config: TrialConfig) -> Iterator[str]:
         train, validation = config.train_images, config.validation_images
+        if config.images_trained_on % config.batch_size == 1:  # of train alone, the schema says so
+            yield (
+                f"{config.images_trained_on} to train on leave a last batch of one with "
+                f"batch_size = {config.batch_size}: batch norm needs two"
+            )
         if config.split != "fixed":
             counts = [("train_images + validation_images", train + validation, len(self.train))]
         elif self.validation is None:
@@ -101,8 +108,14 @@ class SearchData:
 
         Where the images have fixed splits, a trial that asks for fewer gets equally many of each
         class. Otherwise the training set is split at random with a seed that derives from the
-        trial's.
+        trial's. One that trains on the validation images too has them behind the others.
         """
+        parts = self._parts(config)
+        if config.train_on == "train+val":
+            return Split(_union(parts.train, parts.validation), parts.validation)
+        return parts
+
+    def _parts(self, config: TrialConfig) -> Split:
         if config.split == "fixed" and self.validation is not None:
             return Split(
                 Subset(self.train, balanced_head(self.train.labels, config.train_images)),
@@ -118,6 +131,18 @@ class SearchData:
         else:
             rows = plain_split(len(self.train), *sizes, seed)
         return Split(Subset(self.train, rows[0]), Subset(self.train, rows[1]))
+
+
+def _union(one: Subset, other: Subset) -> Subset:
+    """The images of two subsets, one behind the other."""
+    if one.pool is other.pool:
+        return Subset(one.pool, np.concatenate([one.rows, other.rows]))
+    first, second = one.copy(), other.copy()
+    pool = LabelledImages(
+        np.concatenate([first.images, second.images]),
+        np.concatenate([first.labels, second.labels]),
+    )
+    return Subset(pool, np.arange(len(pool)))
 
 
 def load_search_data(name: str, root: Path) -> SearchData:

@@ -7,11 +7,14 @@ Accuracies are fractions, times seconds of training and validation. A quantity i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_tune.predictions import Predictions
 from cifar_tune.records import EpochMetrics, TestRead
 from cifar_tune.verdicts import Advice, Verdict
+
+if TYPE_CHECKING:
+    from cifar_tune.reports.best import FreshRuns
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class TrialRecord:
     has_weights: bool
     failure: str
     command: str
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """After the last epoch; None before the first."""
+        return self.values.get("val_accuracy")
 
     @property
     def label(self) -> str:
@@ -273,7 +281,7 @@ class ReportRecord:
         differences: (key, published, here), where it is not.
         pareto: models that no other beats in accuracy and time together; ``pareto_quantity`` is
             the accuracy that was compared.
-        test_reads: how often the test images were read for this study.
+        fresh: what was run beside the study, and how often the test images were read for it.
     """
 
     study_name: str
@@ -302,5 +310,5 @@ class ReportRecord:
     sweep: SweepRecord | None
     search: SearchRecord | None
     confusion: ConfusionRecord | None
-    test_reads: int
+    fresh: FreshRuns
     missing: tuple[Missing, ...]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cifar_tune.records import QUANTITIES
+from cifar_tune.reports.best import group, read_fresh_runs
 from cifar_tune.reports.claims import judge_claims
 from cifar_tune.reports.confusion import compute_confusion
 from cifar_tune.reports.gather import gather
@@ -51,6 +52,7 @@ def compute_report(
     best = max(complete, key=lambda one: (one.values["val_accuracy"], -one.number), default=None)
     shown = _most_accurate(models)
     differences = _differences(loaded, spec, published)
+    candidates = group(evidence.trials)
     return ReportRecord(
         study_name=spec.study_name,
         file_name=loaded.name,
@@ -78,7 +80,7 @@ def compute_report(
         sweep=compute_sweep(evidence, configs, {key for key, one in ranges.items() if one["log"]}),
         search=compute_search(evidence, ranges),
         confusion=compute_confusion(evidence, shown, replicates(evidence, shown)),
-        test_reads=len(evidence.test_reads),
+        fresh=read_fresh_runs(location, spec.study_name, candidates),
         missing=tuple(_missing(evidence, spec, models, name, run)),
     )
 

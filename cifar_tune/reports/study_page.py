@@ -17,6 +17,7 @@ from cifar_tune.reports.figures import (
     draw_pareto,
     draw_sweep,
 )
+from cifar_tune.reports.fresh_blocks import fresh_blocks
 from cifar_tune.reports.records import ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.search_blocks import search_blocks
 from cifar_tune.reports.words import (
@@ -44,6 +45,7 @@ def draw_report(record: ReportRecord, command: str) -> Page:
         ("claims", "Claims, judged", claim_blocks(record, command)),
         ("sweep", _sweep_title(record), _sweep(record, command)),
         ("curves", "Learning curves", _curves(record, command)),
+        ("fresh", "On fresh seeds", fresh_blocks(record, command)),
         ("mistakes", "What it gets wrong", confusion_blocks(record, command)),
         ("search", "The search", search_blocks(record, command)),
         ("trials", "All trials", _trials(record)),
@@ -79,6 +81,11 @@ def _lead(record: ReportRecord) -> str:
 
 
 def _warning(record: ReportRecord) -> str:
+    chosen = " ".join(record.fresh.test_use.warnings())
+    return " ".join(filter(None, (_protocol_warning(record), chosen)))
+
+
+def _protocol_warning(record: ReportRecord) -> str:
     if not record.differences:
         return ""
     told = "; ".join(
@@ -144,7 +151,7 @@ def _results_table(record: ReportRecord) -> Table:
         )
         seeds = Cell(str(len(model.trials)), is_number=True)
         rows.append(Row((name, seeds, *(_quantity_cell(model, key) for key in QUANTITIES))))
-    reads = record.test_reads
+    reads = record.fresh.test_use.reads
     return Table(
         "results-table",
         f"Measured here, on {' and '.join(record.devices)}",

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,12 +52,23 @@ def connect(address: str | None, held_bytes: int) -> tuple[Any, bool]:
             _check_address(address)
         try:
             with _own_signals():
-                ray.init(address=address or "local", **options)
+                _begin(ray, address, options)
         except Exception as error:
             what = "--workers ray" if address is None else f"--workers ray:{address}"
             raise InputError(f"{what}: Ray cannot be used: {_in_one_line(error)}") from error
     _set_announcements(ray, are_printed=False)
     return ray, True
+
+
+def _begin(ray: Any, address: str | None, options: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address or "local", **options)
+    except Exception as error:
+        # On a machine that is busy Ray's processes may take more than its half a minute.
+        if address is not None or "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(address="local", **options)
 
 
 def _import_ray() -> Any:
@@ -132,16 +142,19 @@ def _check_address(address: str) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Take back what Ray makes of Ctrl-C and SIGTERM: the runner has its own way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    """Keep Ctrl-C and SIGTERM from Ray: the runner has its own way, also while Ray begins."""
+    real = signal.signal
+
+    def set_others(number: int, handler: Any) -> Any:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            return signal.getsignal(number)
+        return real(number, handler)
+
+    signal.signal = set_others  # type: ignore[assignment]
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        signal.signal = real
 
 
 def _in_one_line(error: BaseException) -> str:

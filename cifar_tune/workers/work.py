@@ -45,6 +45,7 @@ def work(task: Task, materials: Materials, device: torch.device, channel: Channe
     def on_start(position: Position, refusals: list[str]) -> None:
         facts = {
             "device": describe_device(device),
+            "threads": torch.get_num_threads(),
             "host": platform.node(),
             "software": software(),
         }

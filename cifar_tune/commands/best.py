@@ -1,0 +1,284 @@
+"""The commands of ``cifar-tune best``: show, confirm and rerun."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cifar_tune import best_tables, paths
+from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.commands.study import Prepared, execute
+from cifar_tune.errors import InputError
+from cifar_tune.passwords import mask_passwords
+from cifar_tune.records import TrainOn
+from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.study_file import StudySpec, load_study_file
+
+if TYPE_CHECKING:
+    from cifar_tune.derived_studies import Purpose
+    from cifar_tune.likely_best import Candidate
+    from cifar_tune.reports.best import BestRecord, Rerun
+    from cifar_tune.runner import StudyOutcome
+
+
+@dataclass(frozen=True)
+class BestOptions:
+    """The options that the commands share, as given on the command line; those that train have all
+    of them."""
+
+    profile: str | None
+    epochs: int | None
+    settings: tuple[str, ...]
+    storage: str | None
+    as_json: bool
+    device: str | None = None
+    workers: str | None = None
+    per_gpu: int | None = None
+    data_dir: Path | None = None
+    timeout: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stored study, and all that is known of its best configuration."""
+
+    name: str  # as the user gave it
+    spec: StudySpec
+    location: StorageLocation
+    record: BestRecord
+
+
+def show_best(name: str, top: int | None, options: BestOptions) -> None:
+    """Print which configuration is the best, and how much of its lead is luck."""
+    found = find(name, options, top)
+    if options.as_json:
+        print_json(_as_json(found))
+        return
+    best_tables.print_best(make_console(), found.record, name)
+
+
+def confirm_best(name: str, seeds: int, top: int | None, options: BestOptions) -> int:
+    """Run a short list on fresh seeds and print what they say; the exit code."""
+    found = find(name, options, top)
+    shortlist = [one.candidate for one in found.record.ranking.shortlist]
+    outcome = _run(found, "confirm", shortlist, seeds, options)
+    code = _code(outcome)
+    after = find(name, options, top)
+    if options.as_json:
+        print_json(_as_json(after))
+    elif code == 0:
+        best_tables.print_confirmation(make_console(), after.record, name)
+    else:
+        best_tables.print_unfinished(make_console(), outcome)
+    return code
+
+
+def rerun_best(
+    name: str,
+    seeds: int,
+    trial: int | None,
+    trial_name: str | None,
+    train_on: TrainOn,
+    options: BestOptions,
+) -> int:
+    """Train a configuration again, read it on the test images, and print it; the exit code."""
+    if trial is not None and trial_name is not None:
+        raise InputError("--trial and --name: expected one of the two")
+    found = find(name, options, None)
+
+    from cifar_tune.derived_studies import rerun_purpose
+    from cifar_tune.device import choose_device
+    from cifar_tune.reports.best import choose
+    from cifar_tune.rerun import test_trial, unread
+
+    choice = choose(found.record, trial, trial_name)
+    console = make_console(to_stderr=options.as_json)
+    console.print(f"Configuration: {best_tables.describe(choice.candidate)}; {choice.why}.")
+    purpose = rerun_purpose(train_on)
+    outcome = _run(found, purpose, [choice.candidate], seeds, options)
+    code = _code(outcome)
+    if code == 0:
+        # Only when all seeds are done: a figure that is seen early invites to stop there.
+        study_name = _derived(found.spec, purpose, [choice.candidate], seeds).study_name
+        wanted = {f"{choice.candidate.label}/seed={k}" for k in range(1, seeds + 1)}
+        root, device = paths.data_root(options.data_dir), choose_device(options.device)
+        for one in unread(found.location, study_name):
+            if one in wanted:
+                test_trial(found.location, study_name, one, root, device, command_line())
+    after = find(name, options, None)
+    rerun = after.record.rerun_of(choice.candidate, train_on)
+    if options.as_json:
+        shown = None if rerun is None else _rerun(rerun)
+        print_json({**_header(after), "rerun": shown, "test_use": _test_use(after.record)})
+    elif code == 0 and rerun is not None:
+        best_tables.print_rerun(console, rerun, after.record.test_use)
+    else:
+        best_tables.print_unfinished(console, outcome)
+    return code
+
+
+def command_line() -> str:
+    """The command line as the ledger takes it down: without passwords."""
+    typed = [mask_passwords(one, is_argument=True) for one in sys.argv[1:]]
+    return shlex.join(["cifar-tune", *typed])
+
+
+# --- the study ----------------------------------------------------------------------------------
+
+
+def find(name: str, options: BestOptions, top: int | None) -> Found:
+    """The stored study that is meant, with all that is known of its best configuration.
+
+    Args:
+        top: length of the short list; None as for ``likely_best.rank``.
+
+    Raises:
+        InputError: it is not stored, or has no complete trial.
+    """
+    loaded = load_study_file(name)
+    location = locate_storage(options.storage)
+    overrides = read_overrides(options.epochs, options.settings)
+    spec = find_stored(loaded, options.profile, overrides, location)
+
+    from cifar_tune.reports.best import compute_best
+
+    return Found(name, spec, location, compute_best(location, spec, top))
+
+
+def _derived(
+    spec: StudySpec, purpose: Purpose, candidates: list[Candidate], seeds: int
+) -> StudySpec:
+    from cifar_tune.derived_studies import derive_spec
+
+    return derive_spec(spec, purpose, candidates, seeds)
+
+
+def _run(
+    found: Found,
+    purpose: Purpose,
+    candidates: list[Candidate],
+    seeds: int,
+    options: BestOptions,
+) -> StudyOutcome:
+    """Run what is left of a derived study."""
+    from cifar_tune.budget import parse_duration
+    from cifar_tune.derived_studies import fresh_seed
+    from cifar_tune.device import choose_device
+    from cifar_tune.runner import RunLimits
+    from cifar_tune.workers.choose import choose_workers
+
+    seconds = None if options.timeout is None else parse_duration(options.timeout)
+    device = choose_device(options.device)
+    ready = Prepared(
+        spec=_derived(found.spec, purpose, candidates, seeds),
+        reason=f"that of {found.spec.study_name}",
+        location=found.location,
+        device=device,
+        workers=choose_workers(options.workers, options.per_gpu, device),
+        root=paths.data_root(options.data_dir),
+    )
+    console = make_console(to_stderr=options.as_json)
+    seed = fresh_seed(found.record.study_seed, purpose)
+    return execute(ready, console, seed, RunLimits(None, seconds))
+
+
+def _code(outcome: StudyOutcome) -> int:
+    if outcome.interrupted:
+        return 130
+    return 1 if outcome.failed or outcome.left.trials else 0
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+def _header(found: Found) -> dict[str, Any]:
+    return {
+        "study": found.spec.file_name,
+        "study_name": found.spec.study_name,
+        "profile": found.spec.profile_name,
+        "storage": str(found.location),
+    }
+
+
+def _as_json(found: Found) -> dict[str, Any]:
+    record = found.record
+    ranking = record.ranking
+    return {
+        **_header(found),
+        "validation_images": record.images,
+        "observed_best": ranking.observed_best.candidate.label,
+        "likely_best": ranking.standings[0].candidate.label,
+        "lead": ranking.lead,
+        "expected_lead": ranking.expected_lead,
+        "seed_sd": ranking.seed_sd,
+        "shortlist": [
+            {
+                **_candidate(one.candidate),
+                "val_accuracy": one.candidate.mean,
+                "low": one.low,
+                "high": one.high,
+                "expected": one.expected,
+                "luck": one.luck,
+                "probability_of_best": one.probability,
+            }
+            for one in ranking.shortlist
+        ],
+        "confirmation": _confirmation(record),
+        "reruns": [_rerun(one) for one in record.reruns],
+        "test_use": _test_use(record),
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "name": candidate.label,
+        "trials": list(candidate.numbers),
+        "params": candidate.params,
+        "settings": candidate.settings,
+    }
+
+
+def _confirmation(record: BestRecord) -> dict[str, Any] | None:
+    found = record.confirmation
+    if found is None:
+        return None
+    return {
+        "study_name": found.study_name,
+        "seeds": found.seeds,
+        "best": None if found.best is None else found.best.candidate.label,
+        "candidates": [
+            {
+                **_candidate(one.candidate),
+                "observed": one.observed,
+                "shrinkage": one.shrinkage,
+                "val_accuracy": _measured(one.val_accuracy),
+                "behind_best": None if one.behind is None else dataclasses.asdict(one.behind),
+            }
+            for one in found.candidates
+        ],
+    }
+
+
+def _measured(measured: Any) -> dict[str, Any] | None:
+    return None if measured is None else dataclasses.asdict(measured)
+
+
+def _rerun(rerun: Rerun) -> dict[str, Any]:
+    return {
+        "study_name": rerun.study_name,
+        **_candidate(rerun.candidate),
+        "train_on": rerun.train_on,
+        "test_accuracy": _measured(rerun.test_accuracy),
+        "val_accuracy": _measured(rerun.val_accuracy),
+        "seconds": _measured(rerun.seconds),
+        "replicates": list(rerun.replicates),
+    }
+
+
+def _test_use(record: BestRecord) -> dict[str, Any]:
+    use = record.test_use
+    return {**dataclasses.asdict(use), "flagged": use.is_flagged}

@@ -1,0 +1,133 @@
+"""The commands ``cifar-tune best export`` and ``cifar-tune predict``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from cifar_tune import best_tables, paths
+from cifar_tune.commands.best import BestOptions, command_line, find
+from cifar_tune.commands.shared import make_console, print_json
+from cifar_tune.errors import InputError
+from cifar_tune.records import TrainOn
+from cifar_tune.tables import format_accuracy
+
+
+def export_best(
+    name: str,
+    out: Path,
+    trial: int | None,
+    trial_name: str | None,
+    train_on: TrainOn,
+    options: BestOptions,
+    *,
+    onnx: bool,
+    overwrite: bool,
+) -> None:
+    """Write the model of a configuration to a folder."""
+    if trial is not None and trial_name is not None:
+        raise InputError("--trial and --name: expected one of the two")
+    found = find(name, options, None)
+
+    from cifar_tune.exported.export import export
+    from cifar_tune.exported.model_files import check_folder
+    from cifar_tune.exported.onnx_file import check_installed, export_onnx
+    from cifar_tune.reports.best import choose
+
+    check_folder(out, overwrite=overwrite)
+    if onnx:
+        check_installed()
+    choice = choose(found.record, trial, trial_name)
+    root = paths.data_root(options.data_dir)
+    made = export(
+        found.location,
+        found.record,
+        choice.candidate,
+        train_on,
+        out,
+        root,
+        found.spec.title,
+        command_line(),
+    )
+    difference = export_onnx(out, root) if onnx else None
+    described = made.described
+    if options.as_json:
+        calibration = described.calibration
+        print_json(
+            {
+                "folder": str(out),
+                "files": sorted(path.name for path in out.iterdir()),
+                "configuration": choice.candidate.label,
+                "why": choice.why,
+                "study_name": made.dossier.study_name,
+                "trial": made.dossier.number,
+                "weights_sha256": described.weights_sha256,
+                "val_accuracy": described.own_val_accuracy,
+                "test_accuracy": described.own_test_accuracy,
+                "calibration": None if calibration is None else dataclasses.asdict(calibration),
+                "onnx_difference": difference,
+            }
+        )
+        return
+    console = make_console()
+    console.print(f"Configuration: {best_tables.describe(choice.candidate)}; {choice.why}.")
+    console.print(
+        f"{out}: {described.source}, validation accuracy "
+        f"{format_accuracy(described.own_val_accuracy)}, test accuracy "
+        f"{format_accuracy(described.own_test_accuracy)}",
+        soft_wrap=True,
+    )
+    if described.calibration is not None:
+        one = described.calibration
+        console.print(
+            f"temperature {one.temperature:.3f}: expected calibration error "
+            f"{one.error_before:.3f}, with it {one.error_after:.3f} (on {one.images:,} validation "
+            "images)"
+        )
+    if difference is not None:
+        console.print(f"model.onnx: logits differ from PyTorch's by {difference:.1g} at the most")
+
+
+def predict_images(
+    model: Path, images: tuple[Path, ...], top: int, device: str | None, *, as_json: bool
+) -> None:
+    """Print what an exported model says of image files."""
+    from cifar_tune.device import choose_device
+    from cifar_tune.exported.model_files import open_model
+    from cifar_tune.exported.predict import predict
+
+    chosen = choose_device(device)
+    exported = open_model(model, chosen)
+    answers = predict(exported, images, chosen)
+    calibration = exported.calibration
+    if as_json:
+        print_json(
+            {
+                "model": str(model),
+                "calibration": None if calibration is None else dataclasses.asdict(calibration),
+                "predictions": [
+                    {
+                        "image": one.path,
+                        "class": exported.classes[int(one.probabilities.argmax())],
+                        "probabilities": dict(
+                            zip(exported.classes, map(float, one.probabilities), strict=True)
+                        ),
+                    }
+                    for one in answers
+                ],
+            }
+        )
+        return
+    console = make_console()
+    for one in answers:
+        order = one.probabilities.argsort()[::-1][:top]
+        said = ", ".join(f"{exported.classes[k]} {100 * one.probabilities[k]:.1f} %" for k in order)
+        console.print(f"{one.path}: {said}", soft_wrap=True)
+    if calibration is None:
+        console.print("The probabilities are not calibrated.")
+    else:
+        console.print(
+            f"Calibrated by temperature {calibration.temperature:.3f}; expected calibration error "
+            f"{calibration.error_after:.3f} on the {calibration.images:,} validation images that "
+            "it was fitted on."
+        )

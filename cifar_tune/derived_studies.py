@@ -1,0 +1,78 @@
+"""Studies that stand beside another one: its best configurations, trained again on fresh seeds.
+
+They are studies like any other, with named trials only, so that they are run, continued and
+recorded in the same way. The sampler of the study that they belong to never sees them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+from cifar_tune.likely_best import Candidate
+from cifar_tune.records import TrainOn
+from cifar_tune.seeds import derive_seed
+from cifar_tune.study_file import StudySpec
+from cifar_tune.study_schema import Budget, NamedTrial, NoPruner, Random, Settings
+
+Purpose = Literal["confirm", "rerun", "rerun-all"]
+"""``confirm``: to choose among configurations; ``rerun``: to know what one is worth on the test
+images; ``rerun-all``: likewise, trained on the validation images too."""
+PURPOSES: tuple[Purpose, ...] = ("confirm", "rerun", "rerun-all")
+
+
+def rerun_purpose(train_on: TrainOn) -> Purpose:
+    """What re-runs are for that train on these images."""
+    return "rerun-all" if train_on == "train+val" else "rerun"
+
+
+def derived_name(study_name: str, purpose: Purpose) -> str:
+    """The name of a derived study: of ``dropout:quick`` that is ``dropout/confirm:quick``.
+
+    No study file has a slash in its name, so no study of a file has such a name.
+    """
+    file_name, _, rest = study_name.partition(":")
+    return f"{file_name}/{purpose}:{rest}"
+
+
+def family(study_name: str) -> tuple[str, ...]:
+    """A study and those that are derived from it, stored or not."""
+    return (study_name, *(derived_name(study_name, purpose) for purpose in PURPOSES))
+
+
+def derive_spec(
+    spec: StudySpec, purpose: Purpose, candidates: Iterable[Candidate], seeds: int
+) -> StudySpec:
+    """A study of some configurations of another one, each on so many seeds.
+
+    Replicate k of one has the seed of replicate k of any other, so they can be compared in pairs.
+    """
+    train_on: TrainOn = "train+val" if purpose == "rerun-all" else "train"
+    return dataclasses.replace(
+        spec,
+        study_name=derived_name(spec.study_name, purpose),
+        named=tuple(map(_as_named, candidates)),
+        sampler=Random(name="random"),
+        pruner=NoPruner(name="none"),
+        trials=0,
+        seeds=seeds,
+        keep_weights="none" if purpose == "confirm" else "named",
+        keep_best=0,
+        budget=Budget(),
+        claims=(),
+        train_on=train_on,
+    )
+
+
+def fresh_seed(study_seed: int, purpose: Purpose) -> int:
+    """The seed of a derived study: none of its trials has a seed of the study it belongs to."""
+    return derive_seed(study_seed, "derived study", purpose)
+
+
+def _as_named(candidate: Candidate) -> NamedTrial:
+    return NamedTrial(
+        name=candidate.label,
+        params=candidate.params,
+        settings=Settings(**candidate.settings),
+    )

@@ -1,0 +1,129 @@
+"""Writes a trained model as a folder that others can use, and opens such a folder again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cifar_tune.atomic_file import replacing
+from cifar_tune.checkpoint import load_model
+from cifar_tune.errors import InputError, StorageError, WeightsError
+from cifar_tune.exported.card import Described, write_card
+from cifar_tune.exported.temperature import Calibration
+from cifar_tune.model import build_model
+from cifar_tune.records import TrialConfig
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model from a folder.
+
+    Attributes:
+        image_size: height and width in pixels that images have before ``config.input_size``.
+        calibration: None where probabilities are not calibrated.
+    """
+
+    model: nn.Module
+    config: TrialConfig
+    classes: tuple[str, ...]
+    image_size: int
+    calibration: Calibration | None
+
+
+def write_model(
+    folder: Path, weights: Path, described: Described, image_size: int, trial: dict[str, Any]
+) -> None:
+    """Write weights, configuration and card; each file appears whole or not at all, the
+    configuration last, so that a folder that has one is complete.
+
+    Args:
+        weights: the kept file, in torchvision's names and shapes.
+        trial: where the model comes from, for the configuration.
+
+    Raises:
+        StorageError: a file cannot be written.
+        WeightsError: the kept weights are not those that were recorded.
+    """
+    content = weights.read_bytes()
+    if hashlib.sha256(content).hexdigest() != described.weights_sha256:
+        raise WeightsError(f"{weights}: is not the file that was kept")
+    calibration = described.calibration
+    about = {
+        "format": FORMAT,
+        "made_by": "cifar-tune",
+        "architecture": "torchvision.models.resnet18",
+        "head": described.config.head,
+        "classes": list(described.classes),
+        "image_size": image_size,
+        "weights_sha256": described.weights_sha256,
+        "calibration": None if calibration is None else dataclasses.asdict(calibration),
+        "config": described.config.as_stored(),
+        "trial": trial,
+    }
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    for name, data in (
+        (WEIGHTS, content),
+        (CARD, write_card(described).encode()),
+        (CONFIG, text.encode()),
+    ):
+        with replacing(folder / name, len(data), StorageError) as temporary:
+            temporary.write_bytes(data)
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that a model can be written there.
+
+    Raises:
+        InputError: it is a file, or has other files, or a model that is to stay.
+    """
+    if folder.is_dir():
+        others = sorted(path.name for path in folder.iterdir())
+        if others and not (overwrite and CONFIG in others):
+            raise InputError(
+                f"--out {folder}: is not empty ({', '.join(others[:3])}); expected a new folder, "
+                "or --overwrite for one that has an exported model"
+            )
+    elif folder.exists():
+        raise InputError(f"--out {folder}: is a file; expected a folder")
+
+
+def open_model(folder: Path, device: torch.device) -> ExportedModel:
+    """Open a folder that ``write_model`` wrote.
+
+    Raises:
+        InputError: it is no such folder, or of a newer version.
+        WeightsError: its weights are not those that its configuration names.
+    """
+    path = folder / CONFIG
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["format"] > FORMAT:
+            raise InputError(
+                f"{path}: format {about['format']} is of a newer cifar-tune; expected at most "
+                f"{FORMAT}"
+            )
+        config = TrialConfig(**about["config"])
+        classes = tuple(about["classes"])
+        known = about["calibration"]
+        calibration = None if known is None else Calibration(**known)
+        sha256, image_size = about["weights_sha256"], int(about["image_size"])
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read; expected a folder that `cifar-tune best export` wrote"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is not the configuration of an exported model") from error
+    model = build_model(config, len(classes))
+    load_model(model, folder / WEIGHTS, sha256)
+    model.to(device).eval()
+    return ExportedModel(model, config, classes, image_size, calibration)

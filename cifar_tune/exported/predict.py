@@ -1,0 +1,65 @@
+"""What an exported model says of image files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import special
+
+from cifar_tune.data.cifar10 import LabelledImages
+from cifar_tune.data.image_folder import Oddities, decode_images
+from cifar_tune.data.loader import place
+from cifar_tune.data.printable import printable
+from cifar_tune.data.source import Subset
+from cifar_tune.errors import InputError
+from cifar_tune.exported.model_files import ExportedModel
+from cifar_tune.trainer import evaluate
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an image: float64 [classes], adding up to 1, calibrated where the model
+    is."""
+
+    path: str
+    probabilities: npt.NDArray[np.float64]
+
+
+def predict(
+    exported: ExportedModel, paths: Sequence[Path], device: torch.device
+) -> tuple[Answer, ...]:
+    """Classify image files.
+
+    They are read as images are on import: made RGB, brought to the size of the images that the
+    model learnt from.
+
+    Raises:
+        InputError: a file is not an image; the message names each.
+    """
+    size = exported.image_size
+    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    unreadable = []
+    for row, path in enumerate(paths):
+        oddities = Oddities()
+        images[row] = decode_images(path.parent, (Path(path.name),), size, oddities)[0]
+        if oddities.unreadable.count:
+            unreadable.append(printable(str(path)))
+    if unreadable:
+        raise InputError("\n".join(f"{one}: cannot be read as an image" for one in unreadable))
+    config = dataclasses.replace(exported.config, augment_validation=False)
+    shown = LabelledImages(images, np.zeros(len(paths), dtype=np.uint8))
+    split = place(Subset(shown, np.arange(len(paths))), config, device)
+    found = evaluate(exported.model, split, config, 0, lambda _done: None)
+    calibration = exported.calibration
+    temperature = 1.0 if calibration is None else calibration.temperature
+    logits = found.logits.double().cpu().numpy() / temperature
+    probabilities = special.softmax(logits, axis=1)
+    return tuple(
+        Answer(printable(str(path)), row) for path, row in zip(paths, probabilities, strict=True)
+    )

@@ -1,0 +1,111 @@
+"""Everything that made a trial, and what came of it, as one record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from cifar_tune import paths
+from cifar_tune import storage as stored
+from cifar_tune.errors import InputError
+from cifar_tune.ledger import read_ledger
+from cifar_tune.likely_best import pooled_variance
+from cifar_tune.records import EpochMetrics, TestRead, TrialSummary
+from cifar_tune.reports.best import group
+from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.stored_trials import summarize
+
+
+@dataclass(frozen=True)
+class TrialDossier:
+    """All that is stored of a trial.
+
+    Attributes:
+        definition: of its study, as it was first run.
+        config: the full configuration; empty before the trial was begun.
+        facts: what else made it: device, versions, digests of images, split and weights.
+        history: its epochs.
+        restarts: how often it was continued, from where, and why.
+        weights_sha256: of its kept weights; None where they were not kept.
+        weights_file: where they are; None where they are not, or no longer.
+        test_reads: of it, the oldest first.
+        seed_sd: standard deviation of validation accuracy over seeds in its study; None where no
+            configuration has two.
+    """
+
+    study_name: str
+    definition: Mapping[str, Any]
+    summary: TrialSummary
+    config: dict[str, Any]
+    facts: dict[str, Any]
+    history: tuple[EpochMetrics, ...]
+    restarts: tuple[dict[str, Any], ...]
+    weights_sha256: str | None
+    weights_file: Path | None
+    test_reads: tuple[TestRead, ...]
+    seed_sd: float | None
+
+    @property
+    def number(self) -> int:
+        """Of the trial."""
+        return self.summary.number
+
+
+def read_dossier(location: StorageLocation, study_name: str, trial_name: str) -> TrialDossier:
+    """Read all that is stored of a trial.
+
+    Args:
+        trial_name: its number, or its name with its replicate.
+
+    Raises:
+        InputError: there is no such trial.
+        StorageError: the storage cannot be read.
+    """
+    with explain_errors(location):
+        storage = stored.open_to_read(location)
+        study = stored.find_study(storage, study_name)
+        if study is None or storage is None:
+            raise InputError(f"study {study_name} is not stored in {location}")
+        everyone = study.get_trials(deepcopy=False)
+        trial = _find(study_name, everyone, trial_name)
+        reads = read_ledger(storage.engine)
+        definition = dict(study.user_attrs)
+    attributes = trial.user_attrs
+    variance = pooled_variance(group(map(summarize, everyone)))
+    weights = paths.kept_weights_file(location.beside, study_name, trial.number)
+    sha256 = attributes.get("kept_weights_sha256")
+    return TrialDossier(
+        study_name=study_name,
+        definition=definition,
+        summary=summarize(trial),
+        config=dict(attributes.get("config", {})),
+        facts=dict(attributes.get("facts", {})),
+        history=tuple(EpochMetrics(**one) for one in attributes.get("history", ())),
+        restarts=tuple(attributes.get("restarts", ())),
+        weights_sha256=sha256,
+        weights_file=weights if sha256 is not None and weights.is_file() else None,
+        test_reads=tuple(
+            read
+            for read in reads
+            if read.result.study_name == study_name and read.result.trial == trial.number
+        ),
+        seed_sd=None if variance is None else variance**0.5,
+    )
+
+
+def _find(study_name: str, trials: list[FrozenTrial], trial_name: str) -> FrozenTrial:
+    """The trial of that number or name; of several of a name, the one that came furthest."""
+    found = [
+        trial for trial in trials if trial_name in (str(trial.number), trial.user_attrs.get("name"))
+    ]
+    if found:
+        return max(found, key=lambda trial: (len(trial.intermediate_values), trial.number))
+    names = dict.fromkeys(trial.user_attrs.get("name", str(trial.number)) for trial in trials)
+    raise InputError(
+        f"{study_name} has no trial {trial_name!r}; expected a number from 0 to "
+        f"{len(trials) - 1}, or one of: {', '.join(names) or 'it has none'}"
+    )

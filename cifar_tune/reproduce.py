@@ -1,0 +1,162 @@
+"""Trains a stored trial again and says whether it came out the same.
+
+On one kind of processor, with the same versions and threads, it must be the same bit for bit. Where
+one of these differs, rounding does too, and the outcome is one of those that other seeds might have
+given: then it must lie within the spread over seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cifar_tune.data.source import load_search_data
+from cifar_tune.device import describe_device
+from cifar_tune.errors import DataError, InputError
+from cifar_tune.facts import software
+from cifar_tune.objective import run_trial
+from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.reports.trial import TrialDossier
+from cifar_tune.stats import binomial_variance
+from cifar_tune.weights.registry import load_weights
+
+SPREAD = 1.96 * math.sqrt(2)
+"""Standard deviations that two outcomes of one distribution lie apart at the most, 95 % of the
+time."""
+
+Agreement = Literal["bit for bit", "within the seed spread", "no"]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A trial that was trained again.
+
+    Attributes:
+        differences: what is not as it was, in words: versions, device, images.
+        epochs: stored and again, in pairs.
+        weights: whether the final weights are the same, bit for bit; None where they were not kept.
+        largest: difference of final validation accuracy that the spread over seeds explains.
+        basis: where that comes from, in words.
+    """
+
+    agreement: Agreement
+    differences: tuple[str, ...]
+    epochs: tuple[tuple[EpochMetrics, EpochMetrics], ...]
+    weights: bool | None
+    largest: float
+    basis: str
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """Validation accuracy after the last epoch: as stored, and again."""
+        stored, again = self.epochs[-1]
+        return stored.val_accuracy, again.val_accuracy
+
+
+def reproduce(
+    dossier: TrialDossier,
+    root: Path,
+    device: torch.device,
+    folder: Path,
+    on_epoch: Callable[[EpochMetrics, EpochMetrics], None],
+) -> Reproduction:
+    """Train a stored trial again.
+
+    Args:
+        root: the folder of imported images and weights.
+        folder: for what it makes; nothing of it is needed afterwards.
+        on_epoch: called after each epoch with the stored one and the new one.
+
+    Raises:
+        InputError: the trial has trained no epoch.
+        DataError: its images are no longer what they were, or are missing.
+        WeightsError: the weights that it started from are missing or others.
+    """
+    if not dossier.history:
+        raise InputError(f"trial {dossier.number} of {dossier.study_name}: has no epoch to repeat")
+    config = TrialConfig(**dossier.config)
+    data = load_search_data(config.data, root)
+    if dict(data.digests) != dossier.facts["data_digests"]:
+        raise DataError(f"images {config.data}: are not those that the trial learnt from")
+    weights = load_weights({config.weights} - {"none"}, root).get(config.weights)
+    stored, again = list(dossier.history), list[EpochMetrics]()
+
+    def take(metrics: EpochMetrics) -> bool:
+        again.append(metrics)
+        on_epoch(stored[len(again) - 1], metrics)
+        return len(again) < len(stored)  # a pruned trial is trained as far as it was
+
+    kept = dossier.weights_sha256 is not None
+    files = TrialFiles(weights=folder / "weights.safetensors" if kept else None)
+    threads = dossier.facts.get("threads")
+    with _threads(threads if device.type == "cpu" else None):
+        result = run_trial(config, data, weights, device, take, lambda _done: None, files)
+        now = describe_device(device)
+    return _compare(dossier, result, list(zip(stored, again, strict=True)), now, device)
+
+
+def _compare(
+    dossier: TrialDossier,
+    result: TrialResult,
+    epochs: list[tuple[EpochMetrics, EpochMetrics]],
+    now: str,
+    device: torch.device,
+) -> Reproduction:
+    differences = tuple(_differences(dossier.facts, now))
+    weights = None
+    if dossier.weights_sha256 is not None and result.kept_sha256 is not None:
+        weights = dossier.weights_sha256 == result.kept_sha256
+    is_same = weights is not False and all(_figures(one) == _figures(two) for one, two in epochs)
+    stored, again = (one.val_accuracy for one in epochs[-1])
+    images = int(dossier.config["validation_images"])
+    if dossier.seed_sd is not None:
+        deviation, basis = dossier.seed_sd, "the spread over seeds of this study"
+    else:
+        deviation = math.sqrt(binomial_variance(stored, images))
+        basis = f"the binomial standard error on {images:,} images, for want of a second seed"
+    largest = SPREAD * deviation
+    # Nothing explains a difference on one processor with the same versions.
+    must_be_same = device.type == "cpu" and not differences
+    agreement: Agreement = "no"
+    if is_same:
+        agreement = "bit for bit"
+    elif not must_be_same and abs(stored - again) <= largest:
+        agreement = "within the seed spread"
+    return Reproduction(agreement, differences, tuple(epochs), weights, largest, basis)
+
+
+def _figures(metrics: EpochMetrics) -> tuple[float, ...]:
+    """All that an epoch gave but its time."""
+    return (
+        metrics.train_loss,
+        metrics.train_accuracy,
+        metrics.val_loss,
+        metrics.val_accuracy,
+    )
+
+
+def _differences(facts: Mapping[str, Any], device: str) -> list[str]:
+    then = {"device": facts["device"], **facts["software"]}
+    now = {"device": device, **software()}
+    return [
+        f"{key}: {then.get(key)} then, {now.get(key)} now"
+        for key in {**then, **now}
+        if then.get(key) != now.get(key) and key != "optuna"  # which trains nothing
+    ]
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """PyTorch's threads for a while; None leaves them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
