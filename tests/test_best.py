@@ -306,6 +306,16 @@ def test_what_cannot_be_done(study: Cli, arguments: tuple[str, ...], reason: str
     assert stored(RERUN) is None
 
 
+def test_a_storage_of_a_newer_version(study: Cli) -> None:
+    found = stored("dropout:")
+    assert found is not None
+    found.set_user_attr("format", 99)
+    for command in (("best", "show"), ("best", "rerun"), ("study", "run"), ("report",)):
+        answer = study(*command, "dropout")
+        assert answer.code == 2
+        assert "written by a newer cifar-tune (format 99)" in answer.err
+
+
 def test_no_complete_trial(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("the sky fell")

@@ -172,6 +172,13 @@ def test_every_command_works_and_shows_no_password(
     ask("report", "activations", "--study", STUDY, "--image", "0", *url)
     assert len(list((tmp_path / "storage" / "reports").iterdir())) == 2
 
+    rerun = ask("best", "rerun", STUDY, "--seeds", "1", "--json", *url).record["rerun"]
+    assert rerun["test_accuracy"]["seeds"] == 1
+    assert "have been read 3 times" in " ".join(ask("best", "show", STUDY).out.split())
+    assert ask("trial", "show", STUDY, "0", "--json", *in_query).record["facts"]["device"]
+    with pytest.raises(psycopg.errors.RaiseException, match="only ever added to"):
+        database.execute("DELETE FROM cifar_tune_test_read")
+
     # Where a URL is not what is expected, it is quoted, but not its password.
     for arguments in (("study", "run", url[1]), ("study", "run", STUDY, url[1])):
         assert "***@127.0.0.1" in ask(*arguments, code=2).err

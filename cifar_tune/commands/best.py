@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune import best_tables, paths
-from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.commands.shared import (
+    command_line,
+    find_stored,
+    make_console,
+    print_json,
+    read_overrides,
+)
 from cifar_tune.commands.study import Prepared, execute
 from cifar_tune.errors import InputError
-from cifar_tune.passwords import mask_passwords
 from cifar_tune.records import TrainOn
 from cifar_tune.storage_location import StorageLocation, locate_storage
 from cifar_tune.study_file import StudySpec, load_study_file
@@ -91,9 +94,7 @@ def rerun_best(
     found = find(name, options, None)
 
     from cifar_tune.derived_studies import rerun_purpose
-    from cifar_tune.device import choose_device
     from cifar_tune.reports.best import choose
-    from cifar_tune.rerun import test_trial, unread
 
     choice = choose(found.record, trial, trial_name)
     console = make_console(to_stderr=options.as_json)
@@ -103,12 +104,8 @@ def rerun_best(
     code = _code(outcome)
     if code == 0:
         # Only when all seeds are done: a figure that is seen early invites to stop there.
-        study_name = _derived(found.spec, purpose, [choice.candidate], seeds).study_name
         wanted = {f"{choice.candidate.label}/seed={k}" for k in range(1, seeds + 1)}
-        root, device = paths.data_root(options.data_dir), choose_device(options.device)
-        for one in unread(found.location, study_name):
-            if one in wanted:
-                test_trial(found.location, study_name, one, root, device, command_line())
+        _read_test_images(found, purpose, wanted, options)
     after = find(name, options, None)
     rerun = after.record.rerun_of(choice.candidate, train_on)
     if options.as_json:
@@ -121,10 +118,19 @@ def rerun_best(
     return code
 
 
-def command_line() -> str:
-    """The command line as the ledger takes it down: without passwords."""
-    typed = [mask_passwords(one, is_argument=True) for one in sys.argv[1:]]
-    return shlex.join(["cifar-tune", *typed])
+def _read_test_images(
+    found: Found, purpose: Purpose, wanted: set[str], options: BestOptions
+) -> None:
+    """Evaluate those of the wanted re-runs on the test images that were not yet."""
+    from cifar_tune.derived_studies import derived_name
+    from cifar_tune.device import choose_device
+    from cifar_tune.rerun import test_trial, unread
+
+    study_name = derived_name(found.spec.study_name, purpose)
+    root, device = paths.data_root(options.data_dir), choose_device(options.device)
+    for one in unread(found.location, study_name):
+        if one in wanted:
+            test_trial(found.location, study_name, one, root, device, command_line())
 
 
 # --- the study ----------------------------------------------------------------------------------
@@ -149,14 +155,6 @@ def find(name: str, options: BestOptions, top: int | None) -> Found:
     return Found(name, spec, location, compute_best(location, spec, top))
 
 
-def _derived(
-    spec: StudySpec, purpose: Purpose, candidates: list[Candidate], seeds: int
-) -> StudySpec:
-    from cifar_tune.derived_studies import derive_spec
-
-    return derive_spec(spec, purpose, candidates, seeds)
-
-
 def _run(
     found: Found,
     purpose: Purpose,
@@ -166,7 +164,7 @@ def _run(
 ) -> StudyOutcome:
     """Run what is left of a derived study."""
     from cifar_tune.budget import parse_duration
-    from cifar_tune.derived_studies import fresh_seed
+    from cifar_tune.derived_studies import derive_spec, fresh_seed
     from cifar_tune.device import choose_device
     from cifar_tune.runner import RunLimits
     from cifar_tune.workers.choose import choose_workers
@@ -174,7 +172,7 @@ def _run(
     seconds = None if options.timeout is None else parse_duration(options.timeout)
     device = choose_device(options.device)
     ready = Prepared(
-        spec=_derived(found.spec, purpose, candidates, seeds),
+        spec=derive_spec(found.spec, purpose, candidates, seeds),
         reason=f"that of {found.spec.study_name}",
         location=found.location,
         device=device,

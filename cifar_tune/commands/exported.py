@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cifar_tune import best_tables, paths
-from cifar_tune.commands.best import BestOptions, command_line, find
-from cifar_tune.commands.shared import make_console, print_json
+from cifar_tune.commands.best import BestOptions, find
+from cifar_tune.commands.shared import command_line, make_console, print_json
 from cifar_tune.errors import InputError
 from cifar_tune.records import TrainOn
 from cifar_tune.tables import format_accuracy
+
+if TYPE_CHECKING:
+    from cifar_tune.exported.export import Export
+    from cifar_tune.reports.best import Choice
 
 
 def export_best(
@@ -50,42 +55,50 @@ def export_best(
         command_line(),
     )
     difference = export_onnx(out, root) if onnx else None
-    described = made.described
     if options.as_json:
-        calibration = described.calibration
-        print_json(
-            {
-                "folder": str(out),
-                "files": sorted(path.name for path in out.iterdir()),
-                "configuration": choice.candidate.label,
-                "why": choice.why,
-                "study_name": made.dossier.study_name,
-                "trial": made.dossier.number,
-                "weights_sha256": described.weights_sha256,
-                "val_accuracy": described.own_val_accuracy,
-                "test_accuracy": described.own_test_accuracy,
-                "calibration": None if calibration is None else dataclasses.asdict(calibration),
-                "onnx_difference": difference,
-            }
-        )
-        return
-    console = make_console()
+        print_json(_export_record(made, choice, difference))
+    else:
+        _print_export(made, choice, difference)
+
+
+def _export_record(made: Export, choice: Choice, onnx_difference: float | None) -> dict[str, Any]:
+    described = made.described
+    calibration = described.calibration
+    return {
+        "folder": str(made.folder),
+        "files": sorted(path.name for path in made.folder.iterdir()),
+        "configuration": choice.candidate.label,
+        "why": choice.why,
+        "study_name": made.dossier.study_name,
+        "trial": made.dossier.number,
+        "weights_sha256": described.weights_sha256,
+        "val_accuracy": described.own_val_accuracy,
+        "test_accuracy": described.own_test_accuracy,
+        "calibration": None if calibration is None else dataclasses.asdict(calibration),
+        "onnx_difference": onnx_difference,
+    }
+
+
+def _print_export(made: Export, choice: Choice, onnx_difference: float | None) -> None:
+    console, described = make_console(), made.described
     console.print(f"Configuration: {best_tables.describe(choice.candidate)}; {choice.why}.")
     console.print(
-        f"{out}: {described.source}, validation accuracy "
+        f"{made.folder}: {described.source}, validation accuracy "
         f"{format_accuracy(described.own_val_accuracy)}, test accuracy "
         f"{format_accuracy(described.own_test_accuracy)}",
         soft_wrap=True,
     )
-    if described.calibration is not None:
-        one = described.calibration
+    one = described.calibration
+    if one is not None:
         console.print(
             f"temperature {one.temperature:.3f}: expected calibration error "
             f"{one.error_before:.3f}, with it {one.error_after:.3f} (on {one.images:,} validation "
             "images)"
         )
-    if difference is not None:
-        console.print(f"model.onnx: logits differ from PyTorch's by {difference:.1g} at the most")
+    if onnx_difference is not None:
+        console.print(
+            f"model.onnx: logits differ from PyTorch's by {onnx_difference:.1g} at the most"
+        )
 
 
 def predict_images(

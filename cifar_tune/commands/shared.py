@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from typing import Any
 
 from rich.console import Console
 
 from cifar_tune.errors import InputError
+from cifar_tune.passwords import mask_passwords
 from cifar_tune.records import StoredStudy
 from cifar_tune.storage_location import StorageLocation, check_readable, explain_errors
 from cifar_tune.study_file import (
@@ -32,6 +35,12 @@ def make_console(*, to_stderr: bool = False) -> Console:
 def print_json(record: object) -> None:
     """Print one JSON object on stdout."""
     print(json.dumps(record, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def command_line() -> str:
+    """The command line as the ledger takes it down: without passwords."""
+    typed = [mask_passwords(one, is_argument=True) for one in sys.argv[1:]]
+    return shlex.join(["cifar-tune", *typed])
 
 
 def read_overrides(epochs: int | None, settings: tuple[str, ...]) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
-import sys
 from pathlib import Path
 
 from cifar_tune import paths
-from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
-from cifar_tune.passwords import mask_passwords
+from cifar_tune.commands.shared import (
+    command_line,
+    find_stored,
+    make_console,
+    print_json,
+    read_overrides,
+)
 from cifar_tune.records import TestRead, TestResult
 from cifar_tune.storage_location import (
     StorageLocation,
@@ -40,13 +43,11 @@ def test_trials(
     from cifar_tune import rerun
     from cifar_tune.device import choose_device
 
-    typed = [mask_passwords(one, is_argument=True) for one in sys.argv[1:]]
-    command = shlex.join(["cifar-tune", *typed])
     root, chosen = paths.data_root(data_dir), choose_device(device)
     wanted = [trial_name] if trial_name is not None else rerun.unread(location, spec.study_name)
     results = []
     for one in wanted:
-        result = rerun.test_trial(location, spec.study_name, one, root, chosen, command)
+        result = rerun.test_trial(location, spec.study_name, one, root, chosen, command_line())
         results.append(result)
         if not as_json:
             _print_result(result, location)
