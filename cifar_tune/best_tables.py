@@ -115,8 +115,9 @@ def _lead(record: BestRecord) -> str:
 def _shortlist(record: BestRecord) -> Table:
     table = _table("configuration", "seeds", "val acc", "95 % interval", "expected", "is best")
     for one in record.ranking.shortlist:
+        own = format_params({**one.candidate.params, **one.candidate.settings})
         table.add_row(
-            describe(one.candidate),
+            one.candidate.label + (f" ({own})" if own else ""),
             str(len(one.candidate.outcomes)),
             format_accuracy(one.candidate.mean),
             f"{100 * max(one.low, 0):.1f} to {100 * min(one.high, 1):.1f} %",
@@ -153,11 +154,12 @@ def _print_confirmed(console: Console, record: BestRecord) -> None:
     console.print()
     if found.best is not None:
         best = found.best
+        less = "less" if (best.shrinkage or 0.0) >= 0 else "more"
         seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}"
         console.print(
             f"Confirmed best: {describe(best.candidate)}, mean validation accuracy "
             f"{_with_interval(best.val_accuracy)} on {seeds}; "
-            f"{_points(best.shrinkage or 0.0)} less than first seen.",
+            f"{_points(abs(best.shrinkage or 0.0))} {less} than first seen.",
             style="bold",
         )
 
@@ -165,10 +167,10 @@ def _print_confirmed(console: Console, record: BestRecord) -> None:
 def _said_of(rerun: Rerun) -> str:
     test = rerun.test_accuracy
     seeds = 0 if test is None else test.seeds
-    trained = "training and validation images" if rerun.train_on == "train+val" else "training"
+    parts = "training and validation" if rerun.train_on == "train+val" else "training"
     time = "" if rerun.seconds is None else f"; {format_duration(rerun.seconds.mean)} a seed"
     return (
-        f"{rerun.candidate.label}, trained on {trained}: {_with_interval(test)}, "
+        f"{rerun.candidate.label}, trained on the {parts} images: {_with_interval(test)}, "
         f"{seeds} seed{'s' if seeds != 1 else ''}{time}."
     )
 

@@ -106,8 +106,9 @@ def _floats(values: tuple[float, ...]) -> str:
 
 
 def _metadata(described: Described) -> dict[str, Any]:
-    data = described.config.data
-    name = "CIFAR-10" if data in ("bundled", "cifar10") else data
+    is_cifar10 = described.config.data in ("bundled", "cifar10")
+    data = "cifar10" if is_cifar10 else described.config.data
+    name = "CIFAR-10" if is_cifar10 else data
     results = [
         {
             "task": {"type": "image-classification", "name": "Image Classification"},
@@ -131,7 +132,7 @@ def _metadata(described: Described) -> dict[str, Any]:
         "library_name": "torchvision",
         "pipeline_tag": "image-classification",
         "tags": ["resnet18", "cifar-tune"],
-        "datasets": [data if data != "bundled" else "cifar10"],
+        "datasets": [data],
         "metrics": ["accuracy"],
         "model-index": [{"name": f"resnet18-{data}", "results": results}],
     }
