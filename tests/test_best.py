@@ -310,7 +310,7 @@ def test_a_storage_of_a_newer_version(study: Cli) -> None:
     found = stored("dropout:")
     assert found is not None
     found.set_user_attr("format", 99)
-    for command in (("best", "show"), ("best", "rerun"), ("study", "run"), ("report",)):
+    for command in (("best", "show"), ("best", "rerun"), ("study", "show"), ("report",)):
         answer = study(*command, "dropout")
         assert answer.code == 2
         assert "written by a newer cifar-tune (format 99)" in answer.err
