@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 from cifar_tune import best_tables, paths
 from cifar_tune.commands.shared import (
     command_line,
-    find_stored,
+    find_by_name,
     make_console,
     print_json,
-    read_overrides,
 )
 from cifar_tune.commands.study import Prepared, execute
 from cifar_tune.errors import InputError
 from cifar_tune.records import TrainOn
-from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import StudySpec, load_study_file
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.study_file import StudySpec
 
 if TYPE_CHECKING:
     from cifar_tune.derived_studies import Purpose
@@ -145,10 +144,9 @@ def find(name: str, options: BestOptions, top: int | None) -> Found:
     Raises:
         InputError: it is not stored, or has no complete trial.
     """
-    loaded = load_study_file(name)
-    location = locate_storage(options.storage)
-    overrides = read_overrides(options.epochs, options.settings)
-    spec = find_stored(loaded, options.profile, overrides, location)
+    spec, location = find_by_name(
+        name, options.profile, options.epochs, options.settings, options.storage
+    )
 
     from cifar_tune.reports.best import compute_best
 

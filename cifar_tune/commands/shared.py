@@ -12,11 +12,17 @@ from rich.console import Console
 from cifar_tune.errors import InputError
 from cifar_tune.passwords import mask_passwords
 from cifar_tune.records import StoredStudy
-from cifar_tune.storage_location import StorageLocation, check_readable, explain_errors
+from cifar_tune.storage_location import (
+    StorageLocation,
+    check_readable,
+    explain_errors,
+    locate_storage,
+)
 from cifar_tune.study_file import (
     LoadedStudyFile,
     StudySpec,
     find_study_files,
+    load_study_file,
     parse_override,
     resolve,
 )
@@ -98,6 +104,23 @@ def find_stored(
         f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}; "
         f"`cifar-tune study run {loaded.name}` makes some"
     )
+
+
+def find_by_name(
+    name: str,
+    profile: str | None,
+    epochs: int | None,
+    settings: tuple[str, ...],
+    storage: str | None,
+) -> tuple[StudySpec, StorageLocation]:
+    """The stored study that a command's argument and options name, and where it is.
+
+    Raises:
+        InputError: as ``find_stored``, or the study file is wrong.
+    """
+    loaded = load_study_file(name)
+    location = locate_storage(storage)
+    return find_stored(loaded, profile, read_overrides(epochs, settings), location), location
 
 
 def _with_data(location: StorageLocation) -> str:

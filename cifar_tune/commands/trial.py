@@ -9,10 +9,9 @@ from pathlib import Path
 from cifar_tune import paths
 from cifar_tune.commands.shared import (
     command_line,
-    find_stored,
+    find_by_name,
     make_console,
     print_json,
-    read_overrides,
 )
 from cifar_tune.records import TestRead, TestResult
 from cifar_tune.storage_location import (
@@ -21,7 +20,6 @@ from cifar_tune.storage_location import (
     explain_errors,
     locate_storage,
 )
-from cifar_tune.study_file import load_study_file
 
 
 def test_trials(
@@ -36,9 +34,7 @@ def test_trials(
     as_json: bool,
 ) -> None:
     """Evaluate a trial on the test images, or all that were not yet, and print what came out."""
-    loaded = load_study_file(name)
-    location = locate_storage(storage)
-    spec = find_stored(loaded, profile, read_overrides(epochs, settings), location)
+    spec, location = find_by_name(name, profile, epochs, settings, storage)
 
     from cifar_tune import rerun
     from cifar_tune.device import choose_device

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from cifar_tune import paths
-from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
-from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import load_study_file
+from cifar_tune.commands.shared import find_by_name, make_console, print_json
+from cifar_tune.storage_location import StorageLocation
 from cifar_tune.tables import describe_failure, format_accuracy, format_duration, trial_label
 
 if TYPE_CHECKING:
@@ -106,9 +105,7 @@ def _read(
     settings: tuple[str, ...],
     storage: str | None,
 ) -> tuple[TrialDossier, StorageLocation]:
-    loaded = load_study_file(name)
-    location = locate_storage(storage)
-    spec = find_stored(loaded, profile, read_overrides(epochs, settings), location)
+    spec, location = find_by_name(name, profile, epochs, settings, storage)
 
     from cifar_tune.reports.trial import read_dossier
 
