@@ -75,6 +75,11 @@ def checkpoints_folder(database: Path, study_name: str, number: int) -> Path:
     return _trial_folder(database, "checkpoints", study_name) / f"trial-{number}"
 
 
+def artifacts_folder(database: Path) -> Path:
+    """Pictures and tables of trials, as Optuna's artifact store keeps them; likewise."""
+    return database.with_name(f"{database.stem}-artifacts")
+
+
 def worker_logs(database: Path, study_name: str) -> Path:
     """What the workers of a study's last run printed; likewise."""
     return _trial_folder(database, "logs", study_name)
