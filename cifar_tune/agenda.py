@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_tune.plan import Work, example_config
 from cifar_tune.records import TrialConfig
 from cifar_tune.study_file import StudySpec
+
+if TYPE_CHECKING:
+    from cifar_tune.trial_queue import Request
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Known:
         seed, params: where it has them.
         epochs: that it was trained for.
         is_again: whether it is another one's second run.
+        queued: of a trial that someone asked for, its stored attribute with the request's id.
     """
 
     number: int
@@ -33,6 +37,7 @@ class Known:
     params: Mapping[str, float]
     epochs: int
     is_again: bool
+    queued: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ class Item:
     Attributes:
         number: of one that waits; None of one that is to be made.
         name: of a named trial with its replicate; None if sampled.
-        params: the searched values; None if the sampler is to draw them.
+        params: the searched values; the sampler draws those that are missing, or all if None.
         attributes: what is stored with a new one.
-        index: of a sampled trial among those that were sampled, from 0: its seeds follow from it.
+        index: of a sampled trial among those that were sampled, from 0, of a queued one its
+            request's id: its seeds follow from it.
         config: what it will cost at the most, with the epochs that are left.
         alone: to be run with nothing beside it.
+        request: the id of the request that asked for it; None if nobody did.
     """
 
     number: int | None
@@ -56,17 +63,32 @@ class Item:
     index: int
     config: TrialConfig
     alone: bool = False
+    request: int | None = None
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether this very trial was asked for: then it is never pruned, and does not count as
+        one of those that the search is to sample."""
+        return self.name is not None or self.request is not None
+
+    @property
+    def is_new_request(self) -> bool:
+        """Whether no trial was made of the request yet."""
+        is_retry = "retry_of" in self.attributes
+        return self.request is not None and self.number is None and not is_retry
 
 
 @dataclass
 class Agenda:
-    """What is left: trials that wait, then named ones, then sampled ones.
+    """What is left: trials that wait, then what people asked for, then named ones, then sampled
+    ones.
 
     Trials that fail are not run again by the same run; the next one does that.
     """
 
     spec: StudySpec
     waiting: list[Item]
+    queued: list[Item]
     named: list[Item]
     retries: list[Item]
     to_sample: int
@@ -75,34 +97,46 @@ class Agenda:
 
     @classmethod
     def make(
-        cls, spec: StudySpec, study_seed: int, known: list[Known], more_trials: int | None
+        cls,
+        spec: StudySpec,
+        study_seed: int,
+        known: list[Known],
+        more_trials: int | None,
+        *,
+        only_queued: bool = False,
     ) -> Agenda:
         """Compare what is wanted with what is there.
 
         Args:
             more_trials: trials to sample besides those that are done; None fills up to the number
                 in the study file.
+            only_queued: leave all that nobody asked for to another run.
         """
         example = example_config(spec)
         wanted = spec.replicates(study_seed)
-        numbers = [one.number for one in known if one.name is None and not one.is_again]
+        searched = [one for one in known if one.name is None and one.queued is None]
+        numbers = [one.number for one in searched if not one.is_again]
         settled = {one.name for one in known if one.state == "settled"}
         begun = {one.name for one in known if one.state == "waiting"}
-        done = sum(one.name is None and one.state == "settled" for one in known)
+        done = sum(one.state == "settled" for one in searched)
         to_sample = max(spec.trials - done, 0) if more_trials is None else more_trials
         waiting, retries = [], []
         for one in known:
             index = bisect.bisect_left(numbers, one.number)
+            request = one.queued["id"] if one.queued is not None else None
+            if request is not None:
+                index = request
             if one.state == "waiting" and one.name in wanted:
                 named, seed = wanted[one.name]
                 left = _left(spec.named_config(named, seed), one.epochs)
                 waiting.append(Item(one.number, one.name, named.params, {}, index, left))
             elif one.name is None and one.state == "waiting":
                 left = _left(example, one.epochs)
-                waiting.append(Item(one.number, None, None, {}, index, left))
+                waiting.append(Item(one.number, None, None, {}, index, left, request=request))
             elif one.name is None and one.state == "retry":
-                again = {"retry_of": one.number, "seed": one.seed}
-                retries.append(Item(None, None, one.params, again, index, example))
+                again: dict[str, Any] = {"retry_of": one.number, "seed": one.seed}
+                again |= {"queued": one.queued} if one.queued is not None else {}
+                retries.append(Item(None, None, one.params, again, index, example, request=request))
         new = []
         for name, (named, seed) in wanted.items():
             if name not in settled | begun:
@@ -111,23 +145,44 @@ class Agenda:
                 attributes |= {"settings": settings} if settings else {}
                 config = spec.named_config(named, seed)
                 new.append(Item(None, name, named.params, attributes, 0, config))
-        return cls(spec, waiting, new, retries, to_sample, numbers, len(wanted))
+        if only_queued:
+            waiting = [item for item in waiting if item.request is not None]
+            retries = [item for item in retries if item.request is not None]
+            new, to_sample = [], 0
+        return cls(spec, waiting, [], new, retries, to_sample, numbers, len(wanted))
 
     def next(self, fits: Callable[[Item], bool]) -> Item | None:
         """Take the next trial that fits into what the run may still use; None if there is none."""
         if any(item.alone and not fits(item) for item in self.waiting):
             return None  # it would never be alone if others were begun before it
-        for items in (self.waiting, self.named, self.retries, self._new()):
+        for items in (self.waiting, self.queued, self.named, self.retries, self._new()):
             for item in items:
-                if (item.name is not None or self.to_sample > 0) and fits(item):
+                if (item.is_owed or self.to_sample > 0) and fits(item):
                     items.remove(item)
-                    self.to_sample -= item.name is None
+                    self.to_sample -= not item.is_owed
                     return item
         return None
 
     def _new(self) -> list[Item]:
         index = len(self.sampled_numbers)
         return [Item(None, None, None, {}, index, example_config(self.spec))]
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        """Take note of all trials that people asked for and that were not begun yet."""
+        self.queued = [self._asked(request) for request in requests]
+
+    def _asked(self, request: Request) -> Item:
+        assert request.params is not None, "a request for a whole study is no trial"
+        attributes: dict[str, Any] = {
+            "queued": {"id": request.id, "by": request.by, "at": request.asked}
+        }
+        attributes |= {"seed": request.seed} if request.seed is not None else {}
+        costliest = {
+            key: getattr(example_config(self.spec), key) for key in self.spec.space.ranges()
+        }
+        config = self.spec.config({**costliest, **request.params}, seed=0)
+        identity = request.id
+        return Item(None, None, request.params, attributes, identity, config, request=identity)
 
     def sampled(self, number: int) -> None:
         """A new sampled trial was made under that number."""
@@ -137,15 +192,17 @@ class Agenda:
         """A trial that was begun is to go on before all others."""
         left = replace(item.config, epochs=epochs_left)
         self.waiting.insert(0, replace(item, number=number, config=left, alone=alone))
-        self.to_sample += item.name is None
+        self.to_sample += not item.is_owed
 
     def left(self) -> Work:
         """What was not begun or not ended."""
         named = [item.config for item in (*self.waiting, *self.named) if item.name is not None]
-        begun = [item.config for item in self.waiting if item.name is None]
+        asked = (*self.waiting, *self.queued, *self.retries)
+        queued = [item.config for item in asked if item.request is not None]
+        begun = [item.config for item in self.waiting if not item.is_owed]
         sampled = max(self.to_sample, 0)
         done = sum(example_config(self.spec).epochs - config.epochs for config in begun[:sampled])
-        return Work(tuple(named), self.named_total, sampled, done)
+        return Work(tuple(named), self.named_total, sampled, done, tuple(queued))
 
 
 def _left(config: TrialConfig, epochs: int) -> TrialConfig:

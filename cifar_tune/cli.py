@@ -16,6 +16,7 @@ import click
 
 from cifar_tune import __version__
 from cifar_tune.cli_best import best, predict
+from cifar_tune.cli_serve import queue
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.options import options
 from cifar_tune.passwords import mask_passwords
@@ -78,7 +79,7 @@ app.add_command(predict)
 
 @app.group(epilog="Example: cifar-tune study run dropout")
 def study() -> None:
-    """List, show, plan and run studies."""
+    """List, show, plan and run studies, and queue trials."""
 
 
 @study.command("list", epilog="Example: cifar-tune study list")
@@ -126,9 +127,10 @@ def study_plan(name: str, **given: Any) -> None:
 
     NAME is the name of a study file or its path.
     """
+    from cifar_tune.commands import execution
     from cifar_tune.commands import study as study_commands
 
-    study_commands.plan_study(name, study_commands.StudyOptions(**given))
+    study_commands.plan_study(name, execution.StudyOptions(**given))
 
 
 @study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
@@ -155,9 +157,13 @@ def study_run(name: str, **given: Any) -> None:
     NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
     stops cleanly.
     """
+    from cifar_tune.commands import execution
     from cifar_tune.commands import study as study_commands
 
-    sys.exit(study_commands.run_study(name, study_commands.StudyOptions(**given)))
+    sys.exit(study_commands.run_study(name, execution.StudyOptions(**given)))
+
+
+study.add_command(queue)
 
 
 # --- trials and test images ---------------------------------------------------------------------

@@ -21,6 +21,7 @@ from cifar_tune.errors import (
     CifarTuneError,
     InputError,
     LeaseLostError,
+    StudyGoneError,
     TrialFailedError,
     WorkError,
 )
@@ -33,6 +34,7 @@ from cifar_tune.seeds import derive_seed
 from cifar_tune.stored_trials import CompleteTrials
 from cifar_tune.study_file import StudySpec
 from cifar_tune.trial_files import StudyFiles
+from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import (
     OUT_OF_MEMORY,
     REFUSED,
@@ -56,6 +58,8 @@ ERRORS_IN_A_ROW = 3
 STOP_SECONDS = 3.0
 """How long workers may take to save once they are asked to stop; a run is to leave in five."""
 POLL_SECONDS = 0.2
+QUEUE_SECONDS = 1.0
+"""At least so long between two looks for what people asked for."""
 LAST_LINES = 20
 
 
@@ -66,6 +70,7 @@ class Dispatcher:
     Attributes:
         facts: of every trial of the run.
         complete: what the pruner compares with.
+        queue: what people ask for meanwhile.
         is_stopping: whether the run is to end as soon as the workers have saved.
     """
 
@@ -82,11 +87,13 @@ class Dispatcher:
     observer: Observer
     facts: dict[str, Any]
     complete: CompleteTrials
+    queue: TrialQueue
     flights: dict[int, Flight] = field(default_factory=dict)
     trials_run: int = 0
     errors: int = 0
     errors_in_a_row: int = 0
     refusal: str | None = None
+    _next_look: float = 0.0
     _why: dict[int, str] = field(default_factory=dict)
     _lines: dict[int, deque[str]] = field(default_factory=dict)
     _had_memory_error: set[int] = field(default_factory=set)
@@ -102,21 +109,31 @@ class Dispatcher:
                 if self.spending.is_time_up():
                     self.refusal = "the time that --timeout gave is up"
                     break
+                self._look_into_queue()
                 self._fill()
                 if not self.flights:
                     return
                 self._handle(self.pool.next_event(POLL_SECONDS))
                 self.lease.renew()
             self._stop()
-        except LeaseLostError:
-            raise  # the trials are another run's now
+        except (LeaseLostError, StudyGoneError):
+            raise  # the trials are another run's now, or nobody's
         except CifarTuneError:
             self._stop()
+            raise
+        except Exception:
+            self.lease.check_study()
             raise
         finally:
             self.pool.close()
 
     # --- beginning ---
+
+    def _look_into_queue(self) -> None:
+        """Now and then, and always before the run ends."""
+        if time.monotonic() >= self._next_look or not self.flights:
+            self._next_look = time.monotonic() + QUEUE_SECONDS
+            self.agenda.ask(self.queue.list_trials(self.spec.study_name))
 
     def _fill(self) -> None:
         while len(self.flights) < self.pool.slots:
@@ -125,6 +142,8 @@ class Dispatcher:
             item = self.agenda.next(self._fits)
             if item is None:
                 return
+            if item.is_new_request and not self.queue.begin(item.index):
+                continue  # it was cancelled
             self._begin(item)
 
     def _fits(self, item: Item) -> bool:
@@ -136,16 +155,23 @@ class Dispatcher:
         return reason is None
 
     def _begin(self, item: Item) -> None:
-        draw = derive_seed(self.seed, "sampler", item.index)
-        seed = derive_seed(self.seed, "trial", item.index)
+        kind = () if item.request is None else ("queued",)
+        draw = derive_seed(self.seed, *kind, "sampler", item.index)
+        seed = derive_seed(self.seed, *kind, "trial", item.index)
         is_parallel = self.pool.slots > 1
         sampler = make_sampler(self.spec.sampler, draw, self.space, parallel=is_parallel)
         if item.number is not None:
             trial = trials.resume(self.study, item.number, self.space, sampler)
-        elif item.params is not None:
-            trial = trials.create_known(self.study, self.space, item.params, item.attributes)
+        elif item.params is not None and item.params.keys() >= self.space.keys():
+            given = {"seed": seed, **item.attributes}
+            trial = trials.create_known(self.study, self.space, item.params, given)
         else:
-            trial = trials.create_sampled(self.study, self.space, sampler, {"seed": seed})
+            given = {"seed": seed, **item.attributes}
+            values = item.params or {}
+            trial = trials.create_sampled(self.study, self.space, sampler, given, values)
+        if item.request is not None:
+            self.queue.name_trial(item.request, trial.number)
+        elif item.number is None and item.params is None:
             self.agenda.sampled(trial.number)
         attributes = trial.user_attrs
         seed = attributes.get("seed", seed)  # one that was queued by other means has none
@@ -245,7 +271,7 @@ class Dispatcher:
             trials.record_history(flight.trial, flight.history)
         # After the last epoch there is nothing left to save: the trial is complete.
         is_decided = metrics.epoch < flight.reported or metrics.epoch == flight.config.epochs
-        if flight.item.name is not None or is_decided:
+        if flight.item.is_owed or is_decided:
             return True
         return not self.complete.should_prune(flight.trial)
 
@@ -313,6 +339,8 @@ class Dispatcher:
     def _ended(self, flight: Flight, trial: FrozenTrial) -> None:
         del self.flights[flight.number]
         self.trials_run += 1
+        if flight.item.request is not None:
+            self.queue.end(flight.item.request)
         self.files.clear(flight.number)
         self.observer.trial_ended(trials.summarize(trial))
 

@@ -6,13 +6,15 @@
     ├── InputError (2)            what was asked for cannot be done as asked
     │   ├── StudyFileError        a study file, or an override of one, is wrong
     │   ├── StudyMismatchError    the stored study was made with other settings
+    │   ├── StudyBusyError        another process is running the study
     │   ├── DataError             images are missing or are not what they should be
     │   ├── WeightsError          pretrained weights are missing or are not what they should be
     │   ├── DeviceError           the device asked for is not there
     │   └── StorageError          the database cannot be opened, read or written
     └── WorkError (1)             the work was begun and failed
         ├── TrialFailedError      a trial ended with an error that is not its configuration's
-        └── LeaseLostError        another process took the study over
+        ├── LeaseLostError        another process took the study over
+        └── StudyGoneError        the study was deleted or renamed while it ran
 
 ``NonFiniteLossError`` is not in the tree: it ends a trial, not a command. The runner stores it with
 the trial as a result of its configuration and goes on. Nor is ``TrainingStopped``: it ends a
@@ -42,6 +44,10 @@ class StudyMismatchError(InputError):
     """The stored study was made with other settings; the message names each difference."""
 
 
+class StudyBusyError(InputError):
+    """Another process, which is alive, is running the study."""
+
+
 class DataError(InputError):
     """Images are missing or are not the ones that their digest names."""
 
@@ -68,6 +74,10 @@ class TrialFailedError(WorkError):
 
 class LeaseLostError(WorkError):
     """Another process took over the study while this one was not heard from."""
+
+
+class StudyGoneError(WorkError):
+    """The study was deleted or renamed by another program while it ran."""
 
 
 class NonFiniteLossError(ArithmeticError):

@@ -29,16 +29,18 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
+    column,
     delete,
     event,
     insert,
     select,
+    table,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from cifar_tune.database_server import make_table
-from cifar_tune.errors import InputError, LeaseLostError
+from cifar_tune.errors import LeaseLostError, StudyBusyError, StudyGoneError
 
 RENEW_SECONDS = 15
 WATCH_SECONDS = 90
@@ -55,13 +57,19 @@ _TABLE = Table(
     Column("process_started", Float, nullable=False),  # tells a process from a later one, same id
     Column("renewed", Float, nullable=False),  # Unix time, to be seen to change
 )
+_STUDIES = table("studies", column("study_id"), column("study_name"))  # Optuna's
 
 
 class Lease:
     """A lease that is held; ``renew`` it often while working."""
 
-    def __init__(self, engine: Engine, study_id: int, token: str) -> None:
+    def __init__(self, engine: Engine, study_id: int, study_name: str, token: str) -> None:
         self._engine = engine
+        self._study_name = study_name
+        # A database may give the number of a study that was deleted to another one.
+        self._study = select(_STUDIES.c.study_id).where(
+            (_STUDIES.c.study_id == study_id) & (_STUDIES.c.study_name == study_name)
+        )
         self._mine = (_TABLE.c.study_id == study_id) & (_TABLE.c.token == token)
         self._look = select(_TABLE.c.token).where(self._mine).with_for_update(read=True)
         self._next_renewal = time.monotonic() + RENEW_SECONDS
@@ -72,6 +80,7 @@ class Lease:
 
         Raises:
             LeaseLostError: another process has taken the study over.
+            StudyGoneError: the study is not there any more.
         """
         if time.monotonic() < self._next_renewal:
             return
@@ -85,20 +94,38 @@ class Lease:
 
         Raises:
             LeaseLostError: another process has taken it over; nothing was done.
+            StudyGoneError: it is not there any more; nothing was done.
         """
         with self._engine.begin() as connection:
             connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
             self._check(connection)
             yield
 
+    def check_study(self) -> None:
+        """Look whether the study is still there; what else fails may be for want of it.
+
+        Raises:
+            StudyGoneError: it is not.
+        """
+        with self._engine.connect() as connection:
+            self._check_study(connection)
+
+    def _check_study(self, connection: Connection) -> None:
+        if connection.execute(self._study).first() is None:
+            raise StudyGoneError(
+                f"study {self._study_name} was deleted or renamed by another program; this run of "
+                "it stops, and its trials that were being trained are lost"
+            )
+
     def _check(self, connection: Connection) -> None:
-        """Before a commit: refuse it where the lease is another's.
+        """Before a commit: refuse it where the lease is another's, or the study is gone.
 
         A transaction that has written holds SQLite's one write lock; elsewhere the row is locked.
         Either way nobody can take the lease between this look and the commit.
         """
         if connection.execute(self._look).first() is None:
             raise LeaseLostError("another process has taken this study over; this one stops")
+        self._check_study(connection)
 
     def release(self) -> None:
         """Give the lease back, if it is still held."""
@@ -122,7 +149,7 @@ def hold_lease(
         is_interrupted: asked meanwhile; True raises KeyboardInterrupt.
 
     Raises:
-        InputError: another process that is alive holds it; names its host and process id.
+        StudyBusyError: another process that is alive holds it; names its host and process id.
     """
     make_table(engine, _TABLE)
     token = uuid.uuid4().hex
@@ -137,13 +164,13 @@ def hold_lease(
     while not _acquire(engine, row):
         holder = _holder(engine, study_id)
         if holder is not None and _is_alive(engine, holder, on_wait, is_interrupted):
-            raise InputError(
+            raise StudyBusyError(
                 f"study {study_name} is being run by process {holder['pid']} on host "
                 f"{holder['host']}; wait for it or stop it"
             )
         if holder is not None:
             _remove(engine, holder)
-    lease = Lease(engine, study_id, token)
+    lease = Lease(engine, study_id, study_name, token)
     try:
         yield lease
     finally:

@@ -68,17 +68,24 @@ class Work:
         named_total: how many replicates there are in all.
         sampled: trials left to sample.
         sampled_epochs_done: of those of them that were begun.
+        queued: configurations of trials that people asked for, likewise.
     """
 
     named: tuple[TrialConfig, ...]
     named_total: int
     sampled: int
     sampled_epochs_done: int = 0
+    queued: tuple[TrialConfig, ...] = ()
+
+    @property
+    def owed(self) -> tuple[TrialConfig, ...]:
+        """Trials that are known beforehand: they are never pruned."""
+        return (*self.named, *self.queued)
 
     @property
     def trials(self) -> int:
         """Trials left."""
-        return len(self.named) + self.sampled
+        return len(self.owed) + self.sampled
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Plan:
         named_total: all of them.
         seeds: replicates of each named trial.
         sampled: trials left to sample.
+        queued: trials that people asked for.
         workers: trials that run at once.
         epochs: of a trial that is not pruned.
         epochs_least, epochs_expected, epochs_most: of all trials together, if all sampled ones
@@ -103,6 +111,7 @@ class Plan:
     named_total: int
     seeds: int
     sampled: int
+    queued: int
     workers: int
     epochs: int
     epochs_least: int
@@ -112,6 +121,11 @@ class Plan:
     seconds_expected: float
     seconds_most: float
     seconds_saved_most: float
+
+    @property
+    def trials(self) -> int:
+        """Trials left."""
+        return self.named + self.sampled + self.queued
 
 
 def freeze_depths(spec: StudySpec) -> tuple[int, int]:
@@ -144,13 +158,13 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
     example = example_config(spec)
     shortest, share = _pruning(spec.pruner, example.epochs)
     sampled_epochs = work.sampled * example.epochs - work.sampled_epochs_done
-    longest = sum(config.epochs for config in work.named) + sampled_epochs
+    longest = sum(config.epochs for config in work.owed) + sampled_epochs
     saved = max(work.sampled * (example.epochs - shortest) - work.sampled_epochs_done, 0)
     searched = spec.space.freeze_depth
     depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
     named = [
         [one.epochs * seconds for seconds in costs.at(one.freeze_depth).epoch_seconds(one)]
-        for one in work.named
+        for one in work.owed
     ]
     low, median, high = costs.at(depth).epoch_seconds(example)
     slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]
@@ -168,6 +182,7 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
         named_total=work.named_total,
         seeds=spec.seeds,
         sampled=work.sampled,
+        queued=len(work.queued),
         workers=workers,
         epochs=example.epochs,
         epochs_least=longest - saved,

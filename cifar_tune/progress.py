@@ -89,7 +89,7 @@ class Bars:
         """Print the plan and put the study's bar up."""
         self._plan, self._start = plan, time.monotonic()
         self.noted("\n".join(plan_lines(plan)))
-        total = plan.named + plan.sampled
+        total = plan.trials
         self._study = self._progress.add_task("study", total=total, live="", count=f"0/{total}")
         self._progress.start()
 
@@ -154,9 +154,11 @@ class Bars:
             live += f", about {format_duration(left * elapsed / self._epochs)} left"
         if self._best is not None:
             live += f", best {format_accuracy(self._best)}"
-        total = self._plan.named + self._plan.sampled
+        total = max(self._plan.trials, self._ended)  # more may have been asked for meanwhile
         count = f"{self._ended}/{total}"
-        self._progress.update(self._study, completed=self._ended, live=live, count=count)
+        self._progress.update(
+            self._study, completed=self._ended, total=total, live=live, count=count
+        )
 
 
 def _batches(config: TrialConfig) -> int:

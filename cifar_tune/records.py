@@ -208,6 +208,7 @@ class TrialSummary:
         seconds: wall-clock seconds from start to end; None until it ended.
         failure: why it failed: ``kind`` (``not_finite``, ``interrupted`` or ``error``),
             ``message`` and, where known, ``epoch`` and ``step``; None otherwise.
+        queued: whether a person asked for it.
     """
 
     number: int
@@ -220,6 +221,7 @@ class TrialSummary:
     val_accuracy: float | None
     seconds: float | None
     failure: dict[str, Any] | None
+    queued: bool = False
 
 
 @dataclass(frozen=True)

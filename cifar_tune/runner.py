@@ -22,7 +22,7 @@ from cifar_tune.agenda import Agenda
 from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.budget import Spending
 from cifar_tune.dispatch import Dispatcher
-from cifar_tune.errors import WeightsError
+from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.facts import git_commit
 from cifar_tune.flights import Observer
 from cifar_tune.kept_weights import room_needed
@@ -33,6 +33,7 @@ from cifar_tune.search import distributions, make_pruner
 from cifar_tune.storage_location import StorageLocation, check_writable, explain_errors
 from cifar_tune.study_file import StudySpec
 from cifar_tune.trial_files import StudyFiles
+from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import Materials, Pool
 
 if TYPE_CHECKING:
@@ -81,10 +82,12 @@ class RunLimits:
         more_trials: trials to sample besides those that are done; None fills up to the number that
             the study file states.
         seconds: after which the run ends; None for no such limit.
+        only_queued: do only what people asked for.
     """
 
     more_trials: int | None = None
     seconds: float | None = None
+    only_queued: bool = False
 
 
 MakePool = Callable[[], Pool]
@@ -99,8 +102,10 @@ def run_study(
     observer: Observer,
     seed: int | None = None,
     limits: RunLimits | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> StudyOutcome:
-    """Run what is left of a study: trials that wait, then named ones, then sampled ones.
+    """Run what is left of a study: trials that wait, then those that people asked for, then named
+    ones, then sampled ones.
 
     Ctrl-C and SIGTERM end it cleanly: trials that run save their state at their next step, and the
     next call goes on with them under their numbers; a second Ctrl-C ends it at once. So does a
@@ -110,12 +115,14 @@ def run_study(
         make_pool: gives the workers; called once, if there is something to do.
         measure: times the steps of a worker; called before the workers are there.
         seed: of the study; None takes the stored one.
+        should_stop: asked often; True ends the run as one Ctrl-C does.
 
     Raises:
         StudyMismatchError: the stored study was made with other settings.
         StorageError: the database or a checkpoint cannot be opened or written.
         WeightsError: the weights that are to be kept do not fit on the disk.
-        InputError: another process runs this study.
+        StudyBusyError: another process runs this study.
+        StudyGoneError: the study was deleted or renamed meanwhile.
         TrialFailedError: trials ended with errors, one after another; they are stored, and will be
             run again.
     """
@@ -124,14 +131,14 @@ def run_study(
     deadline = None if limits.seconds is None else start + limits.seconds
     data, weights = materials.data, materials.weights
     digests = stored.Digests(data.digests, {name: one.sha256 for name, one in weights.items()})
-    with explain_errors(location), _StopSignals() as signals:
+    with explain_errors(location), _StopSignals(should_stop) as signals:
         # All that can be refused is refused before the first byte is written.
         existing = stored.find_study(
             stored.open_to_read(location, signals.is_stopping), spec.study_name
         )
         stored.check_definition(existing, spec, seed, digests)
         check_writable(location, signals.is_stopping)
-        work = remaining_work(spec, existing, limits.more_trials)
+        work = remaining_work(spec, existing, limits)
         _check_room_for_weights(spec, location, work)
         storage = stored.open_to_write(location, signals.is_stopping)
         study = stored.create_study(storage, spec.study_name)
@@ -140,20 +147,26 @@ def run_study(
             study_seed = stored.check_definition(study, spec, seed, digests)
             stored.write_definition(study, spec, study_seed, digests)
             trials.put_back_abandoned(study)
-            known = trials.list_known(study)
-            agenda = Agenda.make(spec, study_seed, known, limits.more_trials)
+            queue = TrialQueue(storage.engine)
+            queue.restore(spec.study_name, trials.list_queued(study))
+            agenda = _make_agenda(spec, study_seed, study, limits)
+            agenda.ask(queue.list_trials(spec.study_name))
             files = _open_files(spec, location, study)
             dispatcher = None
             if agenda.left().trials and not signals.is_stopping():
                 costs = measure()
                 dispatcher = _make_dispatcher(
                     spec, study, study_seed, agenda, costs, deadline, make_pool(), materials,
-                    files, lease, observer,
+                    files, lease, observer, queue,
                 )  # fmt: skip
                 plan = make_plan(spec, agenda.left(), costs, dispatcher.pool.slots)
                 observer.planned(plan)
                 signals.begin_work()
-                dispatcher.run(signals.is_stopping)
+                try:
+                    dispatcher.run(signals.is_stopping)
+                except StudyGoneError:
+                    files.clean(begun=())
+                    raise
             files.remove_empty_folders()
             found = stored.read_study(study)
     return StudyOutcome(
@@ -168,10 +181,16 @@ def run_study(
     )
 
 
-def remaining_work(spec: StudySpec, study: optuna.Study | None, more_trials: int | None) -> Work:
+def remaining_work(spec: StudySpec, study: optuna.Study | None, limits: RunLimits) -> Work:
     """What a run would do: of a study that is not stored yet, everything."""
+    return _make_agenda(spec, stored.DEFAULT_SEED, study, limits).left()
+
+
+def _make_agenda(
+    spec: StudySpec, seed: int, study: optuna.Study | None, limits: RunLimits
+) -> Agenda:
     known = trials.list_known(study) if study is not None else []
-    return Agenda.make(spec, stored.DEFAULT_SEED, known, more_trials).left()
+    return Agenda.make(spec, seed, known, limits.more_trials, only_queued=limits.only_queued)
 
 
 def _check_room_for_weights(spec: StudySpec, location: StorageLocation, work: Work) -> None:
@@ -206,6 +225,7 @@ def _make_dispatcher(
     files: StudyFiles,
     lease: Lease,
     observer: Observer,
+    queue: TrialQueue,
 ) -> Dispatcher:
     study.pruner = make_pruner(spec.pruner)
     spending = Spending(spec.budget, deadline, costs, pool.share)
@@ -218,7 +238,7 @@ def _make_dispatcher(
     }
     return Dispatcher(
         spec, study, study_seed, distributions(spec.space), agenda, spending, pool, materials,
-        files, lease, observer, facts, trials.CompleteTrials(study),
+        files, lease, observer, facts, trials.CompleteTrials(study), queue,
     )  # fmt: skip
 
 
@@ -229,14 +249,15 @@ class _StopSignals:
     Signals can be set in the main thread only; elsewhere nothing is heard.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
         self._stopping = threading.Event()
         self._has_workers = False
         self._before: dict[signal.Signals, Any] = {}
 
     def is_stopping(self) -> bool:
         """Whether the run was asked to stop."""
-        return self._stopping.is_set()
+        return self._stopping.is_set() or self._should_stop()
 
     def begin_work(self) -> None:
         """From here on there are workers."""
@@ -252,8 +273,11 @@ class _StopSignals:
         for one, handler in self._before.items():
             signal.signal(one, handler)
 
-    def _hear(self, _signal: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, frame: FrameType | None) -> None:
         is_first = not self._stopping.is_set()
         self._stopping.set()
+        before = self._before[signal.Signals(number)]
+        if callable(before) and before is not signal.default_int_handler:
+            before(number, frame)  # whoever called this run is to hear it too
         if not is_first or not self._has_workers:
             raise KeyboardInterrupt

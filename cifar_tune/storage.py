@@ -10,8 +10,9 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from cifar_tune.database_server import (
     is_missing_table,
@@ -271,6 +272,39 @@ def read_study(study: optuna.Study) -> StoredStudy:
         tuple(map(summarize, study.get_trials(deepcopy=False))),
         summarize(best) if best is not None else None,
     )
+
+
+@dataclass(frozen=True)
+class StudyCounts:
+    """How many trials a study has, by state in lower case, and its number in the database."""
+
+    study_id: int
+    study_name: str
+    profile: str
+    overrides: Mapping[str, Any]
+    states: Mapping[str, int]
+
+
+def count_trials(storage: RDBStorage) -> list[StudyCounts]:
+    """The studies of study files, without a look at each of their trials."""
+    counted = select(TrialModel.study_id, TrialModel.state, func.count()).group_by(
+        TrialModel.study_id, TrialModel.state
+    )
+    states: dict[int, dict[str, int]] = {}
+    with storage.engine.connect() as connection:
+        for study_id, state, count in connection.execute(counted):
+            states.setdefault(study_id, {})[state.name.lower()] = count
+    return [
+        StudyCounts(
+            one._study_id,
+            one.study_name,
+            one.user_attrs["profile"],
+            one.user_attrs.get("overrides", {}),
+            states.get(one._study_id, {}),
+        )
+        for one in storage.get_all_studies()
+        if "profile" in one.user_attrs
+    ]
 
 
 def read_studies(location: StorageLocation, file_name: str) -> list[StoredStudy]:

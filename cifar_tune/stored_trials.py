@@ -39,9 +39,13 @@ def create_sampled(
     space: Mapping[str, BaseDistribution],
     sampler: optuna.samplers.BaseSampler,
     attributes: Mapping[str, Any],
+    given: Mapping[str, float],
 ) -> optuna.Trial:
-    """Begin a trial whose parameters the sampler draws."""
-    template = create_trial(state=TrialState.RUNNING, user_attrs=dict(attributes))
+    """Begin a trial whose parameters the sampler draws, but for those that are given."""
+    fixed = {"fixed_params": dict(given)} if given else {}  # as Study.enqueue_trial stores them
+    template = create_trial(
+        state=TrialState.RUNNING, user_attrs=dict(attributes), system_attrs=fixed
+    )
     study.sampler = sampler
     trial = _open_trial(study, study._storage.create_new_trial(study._study_id, template))
     return _suggest(trial, space)
@@ -199,9 +203,19 @@ def list_known(study: optuna.Study) -> list[Known]:
             params=trial.params,
             epochs=len(trial.intermediate_values),
             is_again="retry_of" in trial.user_attrs,
+            queued=trial.user_attrs.get("queued"),
         )
         for trial in everyone
     ]
+
+
+def list_queued(study: optuna.Study) -> dict[int, tuple[int, bool]]:
+    """Trials that people asked for, by the id of the request: number, and whether each is over."""
+    return {
+        trial.user_attrs["queued"]["id"]: (trial.number, trial.state.is_finished())
+        for trial in study.get_trials(deepcopy=False)
+        if "queued" in trial.user_attrs
+    }
 
 
 def _agenda_state(trial: FrozenTrial, retried: set[int | None]) -> str:
@@ -229,4 +243,5 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         val_accuracy=values[max(values)] if values else None,
         seconds=round(seconds, 3) if trial.state.is_finished() else None,
         failure=attributes.get("failure"),
+        queued="queued" in attributes,
     )

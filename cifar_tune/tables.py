@@ -57,7 +57,12 @@ def _short(value: float | str) -> str:
 
 def trial_label(trial: TrialSummary) -> str:
     """A trial's number and, where it has one, its name."""
-    return f"trial {trial.number} {trial.name or '(sampled)'}"
+    return f"trial {trial.number} {trial.name or f'({trial_kind(trial)})'}"
+
+
+def trial_kind(trial: TrialSummary) -> str:
+    """Where a trial comes from: ``named``, ``queued`` or ``sampled``."""
+    return "named" if trial.name is not None else "queued" if trial.queued else "sampled"
 
 
 def state_style(state: str) -> str:
@@ -73,12 +78,14 @@ def describe_failure(trial: TrialSummary) -> str:
 
 def plan_lines(plan: Plan) -> list[str]:
     """A plan in words."""
-    if plan.named + plan.sampled == 0:
+    if not plan.trials:
         return ["Nothing is left to do; --trials N adds N sampled trials."]
     seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")
     lines = [
         f"Named trials: {plan.named} of {plan.named_total} left ({seeds} each), "
-        f"sampled trials: {plan.sampled}; {plan.epochs} epochs each, "
+        f"sampled trials: {plan.sampled}"
+        + (f", queued trials: {plan.queued}" if plan.queued else "")
+        + f"; {plan.epochs} epochs each, "
         f"{plan.epochs_most} in all without pruning"
         + (f"; {plan.workers} trials at once." if plan.workers > 1 else "."),
         f"Expected time: {format_duration(plan.seconds_expected)}, between "
@@ -116,7 +123,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
         is_best = best is not None and trial.number == best.number
         table.add_row(
             str(trial.number),
-            Text(trial.name or "sampled"),
+            Text(trial.name or trial_kind(trial)),
             Text(_state(trial), style=state_style(trial.state)),
             *(f"{trial.params[name]:.3g}" if name in trial.params else "" for name in names),
             *([format_params(trial.settings)] if has_settings else []),

@@ -11,21 +11,26 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from copies import Full, stand_in
+from scripted import EPOCHS, Notes, Run, ScriptedPool
 
 from cifar_tune import bench
 from cifar_tune.cli import main
 from cifar_tune.data.source import SearchData, load_search_data
+from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.records import TrialConfig
 from cifar_tune.reports.activation_record import ActivationRecord, LayerView
 from cifar_tune.reports.activations import compute_activations
+from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import load_study_file, resolve
+from cifar_tune.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.study_schema import NoPruner, Random
+from cifar_tune.workers.messages import Materials
 
 TINY = ("--set", "train_images=64", "--set", "validation_images=50", "--set", "batch_size=32")
 """Overrides that make a trial of real images take a fraction of a second."""
@@ -105,6 +110,37 @@ def make_config() -> Callable[..., TrialConfig]:
         return spec.config(params, seed)
 
     return make
+
+
+@pytest.fixture
+def spec() -> StudySpec:
+    """Four named trials and a random search without pruning, of two epochs."""
+    quick = resolve(load_study_file("dropout"), "quick", {"epochs": EPOCHS})
+    return replace(quick, sampler=Random(name="random"), pruner=NoPruner(name="none"), trials=0)
+
+
+@pytest.fixture
+def run(
+    spec: StudySpec, bundled: SearchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run the study with a pool, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    step = StepTimes(0.01, 0.01, 0.01, 0.01)
+
+    def go(
+        pool: ScriptedPool, more_trials: int = 0, notes: Notes | None = None, **limits: bool
+    ) -> StudyOutcome:
+        return run_study(
+            spec,
+            locate_storage("s.db"),
+            Materials(bundled, {}, tmp_path),
+            lambda: pool,
+            lambda: Costs(0, step, 5, step),
+            notes or Notes(),  # type: ignore[arg-type]  # __getattr__ has the rest
+            limits=RunLimits(more_trials, **limits),
+        )
+
+    return go
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ OPTUNA = {
     "overhead",
     "rerun",
     "reports",
+    "queue_page",
 }
 TORCH = {
     "data",

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune import best_tables, paths
+from cifar_tune.commands.execution import Prepared, execute
 from cifar_tune.commands.shared import (
     command_line,
     find_by_name,
     make_console,
     print_json,
 )
-from cifar_tune.commands.study import Prepared, execute
 from cifar_tune.errors import InputError
 from cifar_tune.records import TrainOn
 from cifar_tune.storage_location import StorageLocation

@@ -1,0 +1,186 @@
+"""Prepares a study from what was asked for on a command line, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cifar_tune import paths
+from cifar_tune.commands.shared import read_overrides
+from cifar_tune.errors import InputError
+from cifar_tune.progress import Bars, PlainLines
+from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+    from cifar_tune.flights import Observer
+    from cifar_tune.runner import RunLimits, StudyOutcome
+    from cifar_tune.workers.choose import WorkerChoice
+    from cifar_tune.workers.messages import Materials
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The options that ``plan`` and ``run`` share, as given on the command line."""
+
+    profile: str | None
+    trials: int | None
+    seeds: int | None
+    only: tuple[str, ...]
+    epochs: int | None
+    settings: tuple[str, ...]
+    seed: int | None
+    device: str | None
+    workers: str | None
+    per_gpu: int | None
+    storage: str | None
+    data_dir: Path | None
+    as_json: bool
+    timeout: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that is ready to be planned or run, with all its input checked."""
+
+    spec: StudySpec
+    reason: str
+    location: StorageLocation
+    device: torch.device
+    workers: WorkerChoice
+    root: Path  # of imported images and weights
+
+
+def execute(ready: Prepared, console: Console, seed: int | None, limits: RunLimits) -> StudyOutcome:
+    """Run what is left of a study, with its progress on the console."""
+    materials = load_materials(ready, limits)
+    print_header(console, ready)
+    if console.is_terminal:
+        with Bars(console) as bars:
+            return run_prepared(ready, materials, bars, seed, limits)
+    return run_prepared(ready, materials, PlainLines(console), seed, limits)
+
+
+def load_materials(ready: Prepared, limits: RunLimits) -> Materials:
+    """The images and weights that a run needs, and weights that queued trials may need."""
+    from cifar_tune.data.source import load_search_data
+    from cifar_tune.plan import example_config
+    from cifar_tune.weights.registry import load_weights, missing_weights
+    from cifar_tune.workers.messages import Materials
+
+    spec = ready.spec
+    data = load_search_data(spec.protocol.data, ready.root)
+    data.check(example_config(spec))
+    needed = set() if limits.only_queued else spec.weights(limits.more_trials)
+    queued = spec.protocol.weights
+    if spec.space.ranges() and queued != "none" and not missing_weights({queued}, ready.root):
+        needed.add(queued)
+    return Materials(data, load_weights(needed, ready.root), ready.root.absolute())
+
+
+def run_prepared(
+    ready: Prepared,
+    materials: Materials,
+    observer: Observer,
+    seed: int | None,
+    limits: RunLimits,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> StudyOutcome:
+    """Run what is left of a study.
+
+    Args:
+        should_stop: as for ``runner.run_study``.
+    """
+    from cifar_tune import runner
+    from cifar_tune.bench import measure_costs
+    from cifar_tune.workers.choose import make_pool
+
+    spec, workers = ready.spec, ready.workers
+    logs = paths.worker_logs(ready.location.beside, spec.study_name)
+    return runner.run_study(
+        spec,
+        ready.location,
+        materials,
+        lambda: make_pool(workers, materials, ready.device, spec.resources, logs),
+        lambda: measure_costs(spec, ready.device, workers.threads),
+        observer,
+        seed=seed,
+        limits=limits,
+        should_stop=should_stop,
+    )
+
+
+def prepare(name: str, options: StudyOptions) -> Prepared:
+    """Check all that was asked for, cheapest first; writes nothing."""
+    loaded = load_study_file(name)
+    location = locate_storage(options.storage)
+    overrides = read_overrides(options.epochs, options.settings)
+    if options.trials and options.only:
+        raise InputError("--only and --trials: expected one of the two; --only samples nothing")
+    if options.trials and not loaded.content.space.ranges():
+        raise InputError(f"--trials {options.trials}: {loaded.name} searches nothing; expected 0")
+    if options.profile is not None:  # an error in it is found before PyTorch is imported
+        resolve(loaded, options.profile, overrides, options.seeds, options.only)
+
+    from cifar_tune.device import choose_device
+    from cifar_tune.workers.choose import choose_workers
+
+    device = choose_device(options.device)
+    workers = choose_workers(options.workers, options.per_gpu, device)
+    root = paths.data_root(options.data_dir)
+    profile, reason = options.profile, "as asked for"
+    if profile is None:
+        profile, reason = choose_profile(loaded, overrides, options.only, device, root)
+    spec = resolve(loaded, profile, overrides, options.seeds, options.only)
+    return Prepared(spec, reason, location, device, workers, root)
+
+
+def choose_profile(
+    loaded: LoadedStudyFile,
+    overrides: Mapping[str, Any],
+    only: Sequence[str],
+    device: torch.device,
+    root: Path,
+) -> tuple[str, str]:
+    """The profile to use, and why: what is not here is never what a run begins with unasked."""
+    from cifar_tune.data.source import has_full_set
+    from cifar_tune.weights.registry import missing_weights
+
+    profiles = list(loaded.content.profiles)
+    if len(profiles) == 1 or not {"quick", "assignment"} <= set(profiles):
+        return profiles[0], "the file's first"
+    if device.type != "cuda":
+        return "quick", f"this run uses {device.type.upper()}, not CUDA"
+    if not has_full_set(root):
+        return "quick", "the full CIFAR-10 is not on this machine: cifar-tune data fetch"
+    needed = resolve(loaded, "assignment", overrides, only=only).weights()
+    missing = missing_weights(needed, root)
+    if missing:
+        return "quick", f"weights {', '.join(missing)} are not on this machine: cifar-tune weights"
+    return "assignment", "this machine has CUDA and all that the assignment needs"
+
+
+def print_header(console: Console, ready: Prepared) -> None:
+    """Print what is going to be run, on what."""
+    from cifar_tune.device import describe_device
+
+    spec = ready.spec
+    console.print(Text.assemble((spec.study_name, "bold"), f"  {spec.title}"))
+    console.print(f"profile {spec.profile_name}: {ready.reason}")
+    protocol, weights = spec.protocol, ", ".join(sorted(spec.weights())) or "none"
+    console.print(
+        f"images {protocol.data}: {protocol.train_images:,} / {protocol.validation_images:,} at "
+        f"{protocol.input_size} px, split {protocol.split}; pretrained weights: {weights}",
+        soft_wrap=True,
+    )
+    console.print(
+        f"device {describe_device(ready.device)}, {ready.workers}, storage {ready.location}",
+        soft_wrap=True,
+    )
