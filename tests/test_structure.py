@@ -26,6 +26,7 @@ OPTUNA = {
     "overhead",
     "rerun",
     "reports",
+    "dashboard",
 }
 TORCH = {
     "data",
