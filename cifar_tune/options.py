@@ -95,6 +95,36 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         metavar="FOLDER",
         help="Imported images and weights; else $CIFAR_TUNE_DATA, else the user's cache.",
     ),
+    "host": click.option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        metavar="NAME",
+        help="Address to listen on; one that other machines reach needs a token.",
+    ),
+    "port": click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=8080,
+        show_default=True,
+        metavar="N",
+        help="Port to listen on; 0 takes one that is free.",
+    ),
+    "token": click.option(
+        "--token",
+        envvar="CIFAR_TUNE_TOKEN",
+        metavar="TOKEN",
+        help="What a browser must show, 16 characters or more; else $CIFAR_TUNE_TOKEN, else, where "
+        "other machines reach --host, one is made and shown once.",
+    ),
+    "read-only": click.option(
+        "--read-only/--read-write",
+        "is_read_only",
+        default=None,
+        help="Whether everything that changes or deletes is refused; by default where other "
+        "machines reach --host.",
+    ),
+    "open": click.option("--open", "opens", is_flag=True, help="Open it in the browser."),
     "json": click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
     ),

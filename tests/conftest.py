@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from copies import Full, stand_in
 from scripted import EPOCHS, Notes, Run, ScriptedPool
+from dashboard_client import Live, copy_database, serving
 
 from cifar_tune import bench
 from cifar_tune.cli import main
@@ -203,6 +204,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StorageLocation, 
         ((name,),) = database.execute("SELECT study_name FROM studies")
     assert len(list(weights.iterdir())) == 2
     return locate_storage(str(folder / "s.db")), name
+
+
+@pytest.fixture
+def trained_copy(trained: tuple[StorageLocation, str], tmp_path: Path) -> Path:
+    """A copy of that database, to be changed."""
+    return copy_database(trained[0], tmp_path / "studies.db")
+
+
+@pytest.fixture
+def live(trained_copy: Path) -> Iterator[Live]:
+    """The dashboard on it, for this machine, whose user may change things."""
+    with serving(trained_copy) as live:
+        yield live
 
 
 @pytest.fixture

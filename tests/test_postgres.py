@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import platform
 import shlex
@@ -21,11 +22,16 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY, Answer, Cli
+from dashboard_client import STUDY as SHOWN
+from dashboard_client import ask_app
+from optuna.trial import create_trial
+from optuna_dashboard import save_note
 from postgres import HOST, Server, psycopg, running_server
 from sqlalchemy import Engine, event
 
 from cifar_tune import bench, database_server, storage
 from cifar_tune.bench import measure_costs
+from cifar_tune.dashboard.app import make_app
 from cifar_tune.lease import hold_lease
 from cifar_tune.plan import Costs
 from cifar_tune.progress import PlainLines
@@ -430,3 +436,18 @@ def test_ctrl_c_is_heard_while_a_run_waits_for_its_server(
     finally:
         database.server.start()
     assert time.monotonic() - start < 50  # a server is waited for longer
+
+
+def test_the_dashboard_shows_a_study(cli: Cli, database: Database, tmp_path: Path) -> None:
+    empty = cli("dashboard", "--storage", database.url())
+    assert (empty.code, PASSWORD in empty.err, ENCODED in empty.err) == (2, False, False)
+    assert "`cifar-tune study run dropout` makes one" in empty.err
+    location = locate_storage(database.url())
+    study = storage.create_study(storage.open_to_write(location), "shown")
+    study.add_trial(create_trial(value=0.5))
+    save_note(study, "typed")
+    opened = storage.open_to_read(location)
+    assert opened is not None
+    shown = json.loads(ask_app(make_app(opened, tmp_path), SHOWN))
+    assert (shown["name"], shown["note"]["body"]) == ("shown", "typed")
+    assert shown["best_trials"][0]["values"] == [0.5]

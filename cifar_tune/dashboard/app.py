@@ -1,0 +1,99 @@
+"""optuna-dashboard on our storage, and what is served beside it, as one WSGI application."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from optuna.storages import RDBStorage
+from optuna_dashboard import wsgi
+
+from cifar_tune.dashboard.answers import Headers
+from cifar_tune.dashboard.artifacts import ArtifactFolder, check_upload, serve_artifact
+from cifar_tune.dashboard.fast_reads import cache_reads
+
+COMPRESSED_FROM = 50_000
+"""Bytes of an answer from which on it is compressed: to a twentieth, at 200 MB/s."""
+
+
+def make_app(
+    storage: RDBStorage, artifacts: Path, mounted: Mapping[str, WSGIApplication] | None = None
+) -> WSGIApplication:
+    """The application: optuna-dashboard, with artifacts served as ``artifacts`` says.
+
+    It guards nothing: see ``guard``.
+
+    Args:
+        artifacts: their folder, which need not be there.
+        mounted: other applications by the path that all their addresses begin with, such as
+            ``/queue``.
+    """
+    cached = cache_reads(storage)
+    _shorten_log()
+    dashboard = wsgi(cached, artifact_store=ArtifactFolder(artifacts))
+    dashboard.catchall = False  # an error is the guard's to answer
+    others = dict(mounted or {})
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        for begin, other in others.items():
+            if path == begin or path.startswith(f"{begin}/"):
+                return other(_shift(environ, begin), start_response)
+        if path.startswith("/artifacts/"):
+            return serve_artifact(cached, artifacts, environ, start_response)
+        if path.startswith("/api/artifacts/") and environ["REQUEST_METHOD"] == "POST":
+            refused = check_upload(environ)
+            if refused is not None:
+                return refused.send(start_response)
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # some of its routes fail without
+        return _compress(dashboard, environ, start_response)
+
+    return app
+
+
+def _shift(environ: WSGIEnvironment, begin: str) -> WSGIEnvironment:
+    """A request as an application sees it that is mounted at ``begin``."""
+    parts = {"SCRIPT_NAME": begin, "PATH_INFO": environ["PATH_INFO"].removeprefix(begin)}
+    return {**environ, **parts}
+
+
+def _compress(
+    app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Send an application's answer, compressed if it is long JSON."""
+    begun: list[tuple[str, Headers, Any]] = []
+
+    def begin(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
+        begun[:] = [(status, headers, exc_info)]
+        return None
+
+    body = app(environ, begin)
+    ((status, headers, exc_info),) = begun
+    given = {key.lower(): value for key, value in headers}
+    if (
+        isinstance(body, list)
+        and given.get("content-type", "").startswith("application/json")
+        and "content-encoding" not in given
+        and "gzip" in environ["HTTP_ACCEPT_ENCODING"]
+        and sum(map(len, body)) >= COMPRESSED_FROM
+    ):
+        body = [gzip.compress(b"".join(body), compresslevel=1)]
+        headers = [(key, value) for key, value in headers if key.lower() != "content-length"]
+        headers += [("Content-Encoding", "gzip"), ("Content-Length", str(len(body[0])))]
+        headers += [("Vary", "Accept-Encoding")]
+    start_response(status, headers, exc_info)
+    return body
+
+
+def _shorten_log() -> None:
+    """optuna-dashboard logs its errors with a traceback; the first line says what it is."""
+    logging.getLogger("optuna_dashboard._bottle_util").addFilter(_keep_first_line)
+
+
+def _keep_first_line(record: logging.LogRecord) -> bool:
+    record.msg, record.args = record.getMessage().partition("\n")[0], None
+    return True

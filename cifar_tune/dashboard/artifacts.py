@@ -1,0 +1,148 @@
+"""Files of trials and studies: which kinds are taken, and how they are served.
+
+optuna-dashboard serves an artifact as whatever its metadata says, also as a page of this server.
+So these addresses are served here: by the extension of the file's name, and never as a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.util import FileWrapper
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import BaseStorage
+
+from cifar_tune.dashboard.answers import Answer, refuse, status_line
+
+CONTENT_TYPES = {
+    ".png": "image/png",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl",
+    ".csv": "text/csv; charset=utf-8",
+    ".safetensors": "application/octet-stream",
+}
+"""The kinds of files that are taken and served, by extension."""
+NAME_CHARACTERS_MOST = 200
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_ADDRESS = re.compile(rf"/artifacts/(?P<study>\d{{1,9}})(?:/(?P<trial>\d{{1,9}}))?/(?P<id>{_UUID})")
+_PNG_BEGINS = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_HEADERS = (
+    ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ("Cache-Control", "private, max-age=86400"),  # what has an id does not change
+)
+_NOT_FOUND = refuse(HTTPStatus.NOT_FOUND, "no such artifact")
+_EXPECTED = f"expected a file name that ends in {', '.join(CONTENT_TYPES)}"
+
+
+class ArtifactFolder(FileSystemArtifactStore):
+    """Optuna's folder of artifacts: it is made by the first that is written, and one that is
+    missing does not keep its study from being deleted."""
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._base_path.mkdir(parents=True, exist_ok=True)
+        super().write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        try:
+            super().remove(artifact_id)
+        except ArtifactNotFound:
+            return
+
+
+def serve_artifact(
+    storage: BaseStorage, folder: Path, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Answer a request for an address that begins with ``/artifacts/``."""
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "expected GET").send(start_response)
+    found = _ADDRESS.fullmatch(environ["PATH_INFO"].rstrip("/"))
+    record = _find_record(storage, found) if found else None
+    if found is None or record is None:
+        return _NOT_FOUND.send(start_response)
+    kind = _content_type(str(record.get("filename")))
+    if kind is None:
+        reason = f"this kind of file is not served; {_EXPECTED}"
+        return refuse(HTTPStatus.FORBIDDEN, reason).send(start_response)
+    try:
+        file = (folder / found["id"]).open("rb")
+    except OSError:
+        return _NOT_FOUND.send(start_response)
+    length = os.fstat(file.fileno()).st_size
+    headers = [*_HEADERS, ("Content-Type", kind), ("Content-Length", str(length))]
+    start_response(status_line(HTTPStatus.OK), headers)
+    if environ["REQUEST_METHOD"] == "HEAD":
+        file.close()
+        return []
+    wrap = environ.get("wsgi.file_wrapper", FileWrapper)
+    return wrap(file)  # type: ignore[no-any-return]
+
+
+def _find_record(storage: BaseStorage, address: re.Match[str]) -> Mapping[str, Any] | None:
+    """The metadata of an artifact; none for one that was deleted."""
+    try:
+        if address["trial"] is None:
+            attributes = storage.get_study_system_attrs(int(address["study"]))
+        else:
+            attributes = storage.get_trial_system_attrs(int(address["trial"]))
+    except KeyError:
+        return None
+    record = json.loads(attributes.get(f"artifacts:{address['id']}", "null"))
+    return record if isinstance(record, dict) else None
+
+
+def _content_type(name: str) -> str | None:
+    return CONTENT_TYPES.get(PurePosixPath(name).suffix.lower())
+
+
+def check_upload(environ: WSGIEnvironment) -> Answer | None:
+    """Look at an artifact that is sent, a JSON object with ``filename`` and ``file``, a data URL.
+
+    The body is replaced by one that holds just these two, so that what is stored is what was looked
+    at.
+
+    Returns:
+        Why it is refused, if it is.
+    """
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    try:
+        sent = json.loads(environ["wsgi.input"].read(length))
+        name, uri = sent["filename"], sent["file"]
+        head, comma, encoded = uri.partition(",")
+        content = base64.b64decode(encoded, validate=True)
+        is_data_url = head.startswith("data:") and head.endswith(";base64") and bool(comma)
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError):
+        is_data_url = False
+    if not is_data_url:
+        reason = "expected a JSON object with `filename` and `file`, a data URL in base64"
+        return refuse(HTTPStatus.BAD_REQUEST, reason)
+    fault = _fault_of(name, content)
+    if fault is not None:
+        return refuse(HTTPStatus.BAD_REQUEST, fault)
+    checked = f"data:{_content_type(name)};base64,{base64.b64encode(content).decode()}"
+    body = json.dumps({"filename": name, "file": checked}).encode()
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+    return None
+
+
+def _fault_of(name: object, content: bytes) -> str | None:
+    """What is wrong with a file that is sent, if anything."""
+    if not isinstance(name, str) or not name.isprintable() or len(name) > NAME_CHARACTERS_MOST:
+        return f"`filename`: expected up to {NAME_CHARACTERS_MOST} printable characters"
+    if re.search(r"[/\\:]", name) or name.startswith("."):
+        return f"`filename` {name}: expected a name without a folder"
+    if _content_type(name) is None:
+        return f"`filename` {name}: {_EXPECTED}"
+    if name.lower().endswith(".png") and not content.startswith(_PNG_BEGINS):
+        return f"`filename` {name}: the file is not a PNG"
+    return None

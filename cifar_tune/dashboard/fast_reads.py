@@ -1,0 +1,130 @@
+"""Makes optuna-dashboard's study page quick with thousands of trials.
+
+By itself it reads the attributes of all studies for each request, looks through all of a study's
+for each of its trials, and goes through all trials anew while each is finished. Here they are those
+of the study asked for, sorted by trial, and finished trials are gone through once. Nothing is kept
+between requests, so that a note is there as soon as it is saved.
+
+Two names of optuna-dashboard's own are replaced for that. Where a later version does not have them
+it is as slow as it is by itself, and shows the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache, cached_property
+from typing import Any
+
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from sqlalchemy import Engine, text
+
+_OF_TRIAL = re.compile(r"dashboard:(?:artifacts:)?(\d+):")
+"""Begins the key of a study's attribute that belongs to a trial, with the trial's id."""
+_NAMES = text("SELECT study_id, study_name FROM studies ORDER BY study_id")
+_USER_ATTRIBUTES = text("SELECT key, value_json FROM study_user_attributes WHERE study_id = :id")
+_SYSTEM_ATTRIBUTES = text(
+    "SELECT key, value_json FROM study_system_attributes WHERE study_id = :id"
+)
+
+
+class StudyAttributes(dict[str, Any]):
+    """Attributes of a study, with those that belong to its trials at hand."""
+
+    @cached_property
+    def by_trial(self) -> dict[int, dict[str, Any]]:
+        """Those that belong to a trial, by its id."""
+        found: dict[int, dict[str, Any]] = defaultdict(dict)
+        for key, value in self.items():
+            if begin := _OF_TRIAL.match(key):
+                found[int(begin[1])][key] = value
+        return dict(found)
+
+
+class _Study:
+    """Stands for Optuna's ``FrozenStudy``; attributes are read when they are asked for."""
+
+    def __init__(
+        self, study_id: int, name: str, directions: Sequence[StudyDirection], engine: Engine
+    ) -> None:
+        self._study_id = study_id
+        self.study_name = name
+        self.directions = list(directions)
+        self._engine = engine
+
+    @cached_property
+    def user_attrs(self) -> StudyAttributes:
+        return self._read(_USER_ATTRIBUTES)
+
+    @cached_property
+    def system_attrs(self) -> StudyAttributes:
+        return self._read(_SYSTEM_ATTRIBUTES)
+
+    def _read(self, query: Any) -> StudyAttributes:
+        with self._engine.connect() as connection:
+            rows = connection.execute(query, {"id": self._study_id}).all()
+        return StudyAttributes((key, json.loads(value)) for key, value in rows)
+
+
+def cache_reads(storage: RDBStorage) -> BaseStorage:
+    """Optuna's caching storage on ``storage``, as optuna-dashboard is to read it."""
+    cached = get_storage(storage)
+
+    def read_studies() -> list[Any]:
+        with storage.engine.connect() as connection:
+            rows = connection.execute(_NAMES).all()
+        studies = []
+        for study_id, name in rows:
+            with suppress(KeyError):  # it was deleted since
+                directions = cached.get_study_directions(study_id)
+                studies.append(_Study(study_id, name, directions, storage.engine))
+        return studies
+
+    cached.get_all_studies = read_studies  # type: ignore[method-assign]
+    _narrow_attributes()
+    _skip_finished_trials()
+    return cached
+
+
+@cache  # once in a process
+def _narrow_attributes() -> None:
+    """Let a trial be looked for in its own attributes only."""
+    from optuna_dashboard import _serializer
+
+    serialize = getattr(_serializer, "serialize_frozen_trial", None)
+    if serialize is None:
+        return
+
+    def narrowed(study_id: int, trial: FrozenTrial, attributes: Any, *others: Any) -> Any:
+        if isinstance(attributes, StudyAttributes):
+            attributes = attributes.by_trial.get(trial._trial_id, {})
+        return serialize(study_id, trial, attributes, *others)
+
+    _serializer.serialize_frozen_trial = narrowed
+
+
+@cache
+def _skip_finished_trials() -> None:
+    """Let the search space be gathered from new trials only, also while none is unfinished."""
+    from optuna_dashboard import _inmemory_cache
+
+    gathered: Any = getattr(_inmemory_cache, "_CachedExtraStudyProperty", None)
+    if gathered is None:
+        return
+
+    class Gathered(gathered):  # type: ignore[misc]
+        _cursor: int
+
+        def update(self, trials: list[FrozenTrial]) -> None:
+            if not trials or trials[-1].number < self._cursor:  # another study, with an old id
+                self.__init__()  # type: ignore[misc]
+            super().update(trials)
+            if trials and all(trial.state.is_finished() for trial in trials):
+                self._cursor = trials[-1].number
+
+    _inmemory_cache._CachedExtraStudyProperty = Gathered
