@@ -16,8 +16,7 @@ import click
 
 from cifar_tune import __version__
 from cifar_tune.cli_best import best, predict
-from cifar_tune.cli_serve import queue
-from cifar_tune.cli_dashboard import dashboard
+from cifar_tune.cli_dashboard import dashboard, queue, serve
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.options import options
 from cifar_tune.passwords import mask_passwords
@@ -74,6 +73,7 @@ def app() -> None:
 app.add_command(best)
 app.add_command(predict)
 app.add_command(dashboard)
+app.add_command(serve)
 
 
 # --- studies ------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from copies import Full, stand_in
-from scripted import EPOCHS, Notes, Run, ScriptedPool
 from dashboard_client import Live, copy_database, serving
+from scripted import EPOCHS, Notes, Run, ScriptedPool
 
 from cifar_tune import bench
 from cifar_tune.cli import main

@@ -38,7 +38,7 @@ def test_every_answer_is_hardened(live: Live, path: str) -> None:
     headers = live.ask(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == ("no-cache" if "static" in path else "no-store")
     assert "Server" not in headers
 

@@ -28,21 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """The options that ``plan`` and ``run`` share, as given on the command line."""
+    """The options of ``plan`` and ``run``, as given on the command line; ``serve`` has the first
+    seven."""
 
     profile: str | None
-    trials: int | None
     seeds: int | None
-    only: tuple[str, ...]
-    epochs: int | None
-    settings: tuple[str, ...]
-    seed: int | None
     device: str | None
     workers: str | None
     per_gpu: int | None
     storage: str | None
     data_dir: Path | None
-    as_json: bool
+    trials: int | None = None
+    only: tuple[str, ...] = ()
+    epochs: int | None = None
+    settings: tuple[str, ...] = ()
+    seed: int | None = None
+    as_json: bool = False
     timeout: str | None = None
 
 

@@ -46,7 +46,7 @@ def queue_trial(name: str, options: QueueOptions) -> None:
     if options.cancel is not None:
         _cancel(spec, location, options)
     elif options.params:
-        _ask(spec, _nameable(loaded, name), location, options)
+        _ask(spec, nameable(loaded, name), location, options)
     else:
         _show(spec, location, options)
 
@@ -68,8 +68,8 @@ def _find(loaded: LoadedStudyFile, options: QueueOptions, location: StorageLocat
     return resolve(loaded, profile, overrides)
 
 
-def _nameable(loaded: LoadedStudyFile, name: str) -> str:
-    """What finds the study file again from another folder: its name, or where it is."""
+def nameable(loaded: LoadedStudyFile, name: str) -> str:
+    """What finds a study file again from another folder: its name, or where it is."""
     return str(loaded.path.absolute()) if name != loaded.name else name
 
 

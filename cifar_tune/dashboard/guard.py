@@ -29,7 +29,7 @@ _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _POLICIES = {"frame-ancestors": "'none'", "base-uri": "'none'", "form-action": "'self'"}

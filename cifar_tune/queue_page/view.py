@@ -58,6 +58,7 @@ class Field:
     """An input of the form.
 
     Attributes:
+        placeholder: what becomes of it if it is left empty.
         text: what was typed.
         fault: what is wrong with it; empty if nothing is.
     """
@@ -65,8 +66,9 @@ class Field:
     name: str
     label: str
     hint: str
-    text: str = ""
-    fault: str = ""
+    placeholder: str
+    text: str
+    fault: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def find_spec(study_name: str, counts: list[StudyCounts]) -> StudySpec:
 
 
 def list_studies(counts: list[StudyCounts]) -> list[StudyRow]:
-    """The studies of all study files, and those that are stored with overrides."""
+    """The studies of all study files; those that are stored, also with overrides, come first."""
     stored = {one.study_name: one for one in counts}
     rows = []
     for name in sorted(find_study_files()):
@@ -141,7 +143,7 @@ def list_studies(counts: list[StudyCounts]) -> list[StudyRow]:
                     _dashboard_url(found),
                 )
             )
-    return rows
+    return sorted(rows, key=lambda row: row.dashboard_url is None)
 
 
 def make_form(
@@ -152,10 +154,11 @@ def make_form(
 ) -> Form:
     """The form of a study's search space."""
     found = next((one for one in counts if one.study_name == spec.study_name), None)
-    hints = {key: describe_range(values) for key, values in spec.space.ranges().items()}
-    hints["seed"] = "a whole number from 0 on; empty derives one"
+    drawn = "drawn by the sampler"
+    hints = {key: (describe_range(values), drawn) for key, values in spec.space.ranges().items()}
+    hints["seed"] = ("a whole number from 0 on", "derived from the study's")
     fields = tuple(
-        Field(key, key.replace("_", " "), hint, typed.get(key, ""), faults.get(key, ""))
+        Field(key, key.replace("_", " "), *hint, typed.get(key, ""), faults.get(key, ""))
         for key, hint in hints.items()
     )
     return Form(spec.study_name, spec.title, fields, _dashboard_url(found))
