@@ -29,7 +29,8 @@ _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: under it a browser sends its own page's forms with `Origin: null`.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _POLICIES = {"frame-ancestors": "'none'", "base-uri": "'none'", "form-action": "'self'"}
