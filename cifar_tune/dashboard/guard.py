@@ -29,6 +29,7 @@ _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    # Not `no-referrer`: under it a browser sends its own page's forms with `Origin: null`.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }

@@ -26,6 +26,8 @@ IDLE_SECONDS = 30
 REQUEST_SECONDS_MOST = 120
 """Of one request's sending."""
 LOOK_SECONDS = 5
+WAKE_SECONDS = 0.2
+"""How often a server that has nothing to do looks whether it is to end."""
 LEAVE_SECONDS = 1
 """How long requests that are being answered are waited for at the end."""
 _OTHER_FILES = 256
@@ -47,7 +49,7 @@ class Server:
         self._is_running = True
         try:
             while not self._is_closing:
-                wasyncore.loop(timeout=1.0, use_poll=True, map=self._sockets, count=1)
+                wasyncore.loop(timeout=WAKE_SECONDS, use_poll=True, map=self._sockets, count=1)
         finally:
             self._leave()
 
@@ -56,9 +58,7 @@ class Server:
         if self._is_closing:
             return
         self._is_closing = True
-        if self._is_running:
-            self._listener.pull_trigger()
-        else:
+        if not self._is_running:
             self._leave()
 
     def _leave(self) -> None:

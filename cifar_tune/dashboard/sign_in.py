@@ -14,6 +14,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>cifar-tune: token</title>
+<link rel="icon" href="data:,">
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 15vh auto; padding: 0 1rem;
   color-scheme: light dark; }
@@ -38,7 +39,7 @@ input { width: 100%; box-sizing: border-box; margin: 0.3rem 0 0.8rem; }
 _TEMPLATE = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
 _HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'unsafe-inline'"),
     ("WWW-Authenticate", "Bearer"),
 )
 
