@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune import errors
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda, Item
+from cifar_tune.annotations.annotator import Annotator
 from cifar_tune.budget import Spending
 from cifar_tune.errors import (
     CifarTuneError,
@@ -80,6 +81,7 @@ class Dispatcher:
     files: StudyFiles
     lease: Lease
     observer: Observer
+    annotator: Annotator
     facts: dict[str, Any]
     complete: CompleteTrials
     flights: dict[int, Flight] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Dispatcher:
                     return
                 self._handle(self.pool.next_event(POLL_SECONDS))
                 self.lease.renew()
+                self.annotator.poll()
             self._stop()
         except LeaseLostError:
             raise  # the trials are another run's now
@@ -195,6 +198,7 @@ class Dispatcher:
             self.pool.decide(flight.number, go_on=self._report(flight, event.metrics))
         elif isinstance(event, Started):
             self._started(flight, event)
+            self.annotator.trial_changed(trials.latest(flight.trial))
         elif isinstance(event, Finished):
             self._finished(flight, event.result)
         elif isinstance(event, Stopped):
@@ -315,6 +319,7 @@ class Dispatcher:
         self.trials_run += 1
         self.files.clear(flight.number)
         self.observer.trial_ended(trials.summarize(trial))
+        self.annotator.trial_changed(trial)
 
     def _again(self, flight: Flight, why: str, *, alone: bool) -> None:
         """Let a trial go on in another worker, before all others."""
@@ -326,6 +331,7 @@ class Dispatcher:
         del self.flights[flight.number]
         waiting = self.study._storage.get_trial(flight.trial._trial_id)
         self.observer.trial_ended(trials.summarize(waiting))
+        self.annotator.trial_changed(waiting)
         self.agenda.put_back(flight.item, flight.number, flight.left.epochs, alone=alone)
 
     def _stop(self) -> None:

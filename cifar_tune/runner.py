@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import optuna
 from cifar_tune import storage as stored
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda
+from cifar_tune.annotations.annotator import Annotator
 from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.budget import Spending
 from cifar_tune.dispatch import Dispatcher
@@ -144,17 +146,23 @@ def run_study(
             agenda = Agenda.make(spec, study_seed, known, limits.more_trials)
             files = _open_files(spec, location, study)
             dispatcher = None
-            if agenda.left().trials and not signals.is_stopping():
-                costs = measure()
-                dispatcher = _make_dispatcher(
-                    spec, study, study_seed, agenda, costs, deadline, make_pool(), materials,
-                    files, lease, observer,
-                )  # fmt: skip
-                plan = make_plan(spec, agenda.left(), costs, dispatcher.pool.slots)
-                observer.planned(plan)
-                signals.begin_work()
-                dispatcher.run(signals.is_stopping)
-            files.remove_empty_folders()
+            with Annotator(storage, study, spec, location, agenda, lease, observer) as annotator:
+                annotator.catch_up()
+                if agenda.left().trials and not signals.is_stopping():
+                    costs = measure()
+                    dispatcher = _make_dispatcher(
+                        spec, study, study_seed, agenda, costs, deadline, make_pool(), materials,
+                        files, lease, observer, annotator,
+                    )  # fmt: skip
+                    plan = make_plan(spec, agenda.left(), costs, dispatcher.pool.slots)
+                    observer.planned(plan)
+                    annotator.planned(plan)
+                    signals.begin_work()
+                    dispatcher.run(signals.is_stopping)
+                files.remove_empty_folders()
+                why_left = dispatcher.refusal if dispatcher and agenda.left().trials else None
+                with signals.end_work():
+                    annotator.finish(signals.is_stopping, why_left)
             found = stored.read_study(study)
     return StudyOutcome(
         trials=found.trials,
@@ -164,7 +172,7 @@ def run_study(
         seconds=round(time.monotonic() - start, 3),
         interrupted=signals.is_stopping(),
         left=agenda.left(),
-        why_left=dispatcher.refusal if dispatcher and agenda.left().trials else None,
+        why_left=why_left,
     )
 
 
@@ -206,6 +214,7 @@ def _make_dispatcher(
     files: StudyFiles,
     lease: Lease,
     observer: Observer,
+    annotator: Annotator,
 ) -> Dispatcher:
     study.pruner = make_pruner(spec.pruner)
     spending = Spending(spec.budget, deadline, costs, pool.share)
@@ -218,7 +227,7 @@ def _make_dispatcher(
     }
     return Dispatcher(
         spec, study, study_seed, distributions(spec.space), agenda, spending, pool, materials,
-        files, lease, observer, facts, trials.CompleteTrials(study),
+        files, lease, observer, annotator, facts, trials.CompleteTrials(study),
     )  # fmt: skip
 
 
@@ -241,6 +250,13 @@ class _StopSignals:
     def begin_work(self) -> None:
         """From here on there are workers."""
         self._has_workers = True
+
+    @contextmanager
+    def end_work(self) -> Iterator[None]:
+        """There are none any more: the first signal ends what is done here."""
+        self._has_workers = False
+        with suppress(KeyboardInterrupt):
+            yield
 
     def __enter__(self) -> _StopSignals:
         if threading.current_thread() is threading.main_thread():
