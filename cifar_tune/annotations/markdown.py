@@ -23,15 +23,16 @@ def code_block(lines: Iterable[str]) -> str:
     return "\n".join(["```sh", *lines, "```"])
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], centred: int = 0) -> str:
     """A table of Markdown cells.
 
     Args:
-        numbers: how many of its last columns are of numbers, and so are aligned to the right.
+        centred: how many of its last columns are. None is aligned to the right: the page leaves no
+            space between columns.
     """
 
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    marks = ["---"] * (len(columns) - numbers) + ["---:"] * numbers
+    marks = ["---"] * (len(columns) - centred) + [":---:"] * centred
     return "\n".join([line(columns), line(marks), *map(line, rows)])

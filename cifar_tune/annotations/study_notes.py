@@ -12,7 +12,7 @@ from cifar_tune.reports.claim_blocks import say_contrast, say_reason
 from cifar_tune.reports.measure import measure, replicates
 from cifar_tune.reports.records import Evidence, Measured, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.study_page import protocol_warning
-from cifar_tune.reports.words import count, say_spread, say_value, short
+from cifar_tune.reports.words import count, say, say_spread, say_value, short
 from cifar_tune.tables import format_duration, format_params
 
 MOST_ROWS = 40
@@ -53,19 +53,23 @@ def derived_note(study: NotedStudy, evidence: Evidence) -> str:
         "rerun-all": "Configurations trained again on fresh seeds and on the validation images "
         "too, for the test images",
     }[study.purpose or "rerun"]
+    # What is measured on images that were learnt from says nothing.
+    quantities = ["val_accuracy"] * (study.purpose != "rerun-all")
+    if any("test_accuracy" in trial.values for trial in evidence.trials):
+        quantities.append("test_accuracy")
     labels = list(evidence.definition.get("named", {}))
     rows, seeds = [], 1
     for label in labels:
         trials = replicates(evidence, label)
         seeds = max(seeds, len(trials))
-        figures = (measure(evidence, trials, key) for key in ("val_accuracy", "test_accuracy"))
+        figures = (measure(evidence, trials, key) for key in quantities)
         rows.append((code(label), str(len(trials)), *map(_figure, figures)))
-    columns = ("configuration", "seeds", "validation accuracy", "test accuracy")
+    columns = ("configuration", "seeds", *map(say, quantities))
     commands = (derived_command(study, label, str(seeds)) for label in labels)
     parts = [
         f"## {plain(name)}",
         f"{what}. Belongs to {code(parent)}, whose report tells what came of it.",
-        table(columns, rows[:MOST_ROWS], 3) if rows else "",
+        table(columns, rows[:MOST_ROWS], len(columns) - 1) if rows else "",
         code_block([f"cifar-tune report {study.arguments}", *list(dict.fromkeys(commands))[:3]]),
     ]
     return "\n\n".join(filter(None, parts))
@@ -78,10 +82,10 @@ def _protocol(study: NotedStudy, record: ReportRecord) -> str:
     protocol = study.spec.protocol
     weights = ", ".join(sorted(study.spec.weights())) or "none"
     return (
-        f"{code(record.study_name)}, profile {record.profile}: {protocol.train_images:,} images of "
-        f"{plain(protocol.data)} to learn from and {protocol.validation_images:,} to validate on, "
-        f"at {protocol.input_size} px; {count(protocol.epochs, 'epoch')} a trial; pretrained "
-        f"weights: {plain(weights)}."
+        f"{code(record.study_name)}, profile {record.profile}: {protocol.train_images:,} training "
+        f"and {protocol.validation_images:,} validation images ({plain(protocol.data)}) at "
+        f"{protocol.input_size} px; {count(protocol.epochs, 'epoch')} a trial; pretrained weights: "
+        f"{plain(weights)}."
     )
 
 
@@ -91,7 +95,9 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
     sampled = [trial for trial in record.trials if not trial.name]
     complete, pruned = (_in(sampled, state) for state in ("complete", "pruned"))
     said = [f"named trials {named} of {wanted} done"] if wanted else []
-    said.append(f"sampled trials {complete + pruned} done ({complete} complete, {pruned} pruned)")
+    if sampled or study.spec.trials:
+        done = f"sampled trials {complete + pruned} done ({complete} complete, {pruned} pruned)"
+        said.append(done)
     others = (
         (_in(record.trials, "fail"), "failed"),
         (_in(record.trials, "running"), "running"),

@@ -194,6 +194,8 @@ def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float
         said.append(plain(figures.note))
     if study.differences:
         said.append(f"Not to be compared: {plain(say_differences(study.differences))}.")
+    else:
+        said.append("One run each, under the same protocol, on different devices.")
     return "\n\n".join(said)
 
 
