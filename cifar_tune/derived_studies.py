@@ -36,6 +36,12 @@ def derived_name(study_name: str, purpose: Purpose) -> str:
     return f"{file_name}/{purpose}:{rest}"
 
 
+def purpose_of(study_name: str) -> Purpose | None:
+    """What a derived study is for; None of one of a study file's own."""
+    parts = study_name.partition(":")[0].split("/")
+    return next((purpose for purpose in PURPOSES if parts[1:] == [purpose]), None)
+
+
 def family(study_name: str) -> tuple[str, ...]:
     """A study and those that are derived from it, stored or not."""
     return (study_name, *(derived_name(study_name, purpose) for purpose in PURPOSES))

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune import errors
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda, Item
+from cifar_tune.annotations.annotator import Annotator
 from cifar_tune.budget import Spending
 from cifar_tune.errors import (
     CifarTuneError,
@@ -85,6 +86,7 @@ class Dispatcher:
     files: StudyFiles
     lease: Lease
     observer: Observer
+    annotator: Annotator
     facts: dict[str, Any]
     complete: CompleteTrials
     queue: TrialQueue
@@ -115,6 +117,7 @@ class Dispatcher:
                     return
                 self._handle(self.pool.next_event(POLL_SECONDS))
                 self.lease.renew()
+                self.annotator.poll()
             self._stop()
         except (LeaseLostError, StudyGoneError):
             raise  # the trials are another run's now, or nobody's
@@ -221,6 +224,7 @@ class Dispatcher:
             self.pool.decide(flight.number, go_on=self._report(flight, event.metrics))
         elif isinstance(event, Started):
             self._started(flight, event)
+            self.annotator.trial_changed(trials.latest(flight.trial))
         elif isinstance(event, Finished):
             self._finished(flight, event.result)
         elif isinstance(event, Stopped):
@@ -343,6 +347,7 @@ class Dispatcher:
             self.queue.end(flight.item.request)
         self.files.clear(flight.number)
         self.observer.trial_ended(trials.summarize(trial))
+        self.annotator.trial_changed(trial)
 
     def _again(self, flight: Flight, why: str, *, alone: bool) -> None:
         """Let a trial go on in another worker, before all others."""
@@ -354,6 +359,7 @@ class Dispatcher:
         del self.flights[flight.number]
         waiting = self.study._storage.get_trial(flight.trial._trial_id)
         self.observer.trial_ended(trials.summarize(waiting))
+        self.annotator.trial_changed(waiting)
         self.agenda.put_back(flight.item, flight.number, flight.left.epochs, alone=alone)
 
     def _stop(self) -> None:

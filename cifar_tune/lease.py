@@ -89,8 +89,11 @@ class Lease:
             connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
 
     @contextmanager
-    def fence(self) -> Iterator[None]:
-        """Keep the study from being taken over while something is done outside of the database.
+    def fence(self) -> Iterator[Connection]:
+        """Keep the study from being taken over while something is done outside of the database, or
+        in it, as one transaction of the connection that is given.
+
+        It has begun to write: on SQLite no other process writes before it has ended.
 
         Raises:
             LeaseLostError: another process has taken it over; nothing was done.
@@ -99,7 +102,7 @@ class Lease:
         with self._engine.begin() as connection:
             connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
             self._check(connection)
-            yield
+            yield connection
 
     def check_study(self) -> None:
         """Look whether the study is still there; what else fails may be for want of it.

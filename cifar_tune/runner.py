@@ -9,16 +9,19 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.storages import RDBStorage
 
 from cifar_tune import storage as stored
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda
+from cifar_tune.annotations.annotator import Annotator
 from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.budget import Spending
 from cifar_tune.dispatch import Dispatcher
@@ -146,28 +149,16 @@ def run_study(
         with hold_lease(*lease_of, signals.is_stopping) as lease:
             study_seed = stored.check_definition(study, spec, seed, digests)
             stored.write_definition(study, spec, study_seed, digests)
-            trials.put_back_abandoned(study)
-            queue = TrialQueue(storage.engine)
-            queue.restore(spec.study_name, trials.list_queued(study))
-            agenda = _make_agenda(spec, study_seed, study, limits)
-            agenda.ask(queue.list_trials(spec.study_name))
-            files = _open_files(spec, location, study)
-            dispatcher = None
-            if agenda.left().trials and not signals.is_stopping():
-                costs = measure()
-                dispatcher = _make_dispatcher(
-                    spec, study, study_seed, agenda, costs, deadline, make_pool(), materials,
-                    files, lease, observer, queue,
-                )  # fmt: skip
-                plan = make_plan(spec, agenda.left(), costs, dispatcher.pool.slots)
-                observer.planned(plan)
-                signals.begin_work()
-                try:
-                    dispatcher.run(signals.is_stopping)
-                except StudyGoneError:
-                    files.clean(begun=())
-                    raise
-            files.remove_empty_folders()
+            opened = _open_study(spec, location, storage, study, study_seed, lease, limits)
+            with _annotate(opened, storage, location, observer) as annotator:
+                dispatcher = _dispatch(
+                    opened, materials, make_pool, measure, deadline, observer, annotator, signals
+                )
+                why_left = (
+                    dispatcher.refusal if dispatcher and opened.agenda.left().trials else None
+                )
+                with signals.end_work():
+                    annotator.finish(signals.is_stopping, why_left)
             found = stored.read_study(study)
     return StudyOutcome(
         trials=found.trials,
@@ -176,9 +167,80 @@ def run_study(
         errors=dispatcher.errors if dispatcher else 0,
         seconds=round(time.monotonic() - start, 3),
         interrupted=signals.is_stopping(),
-        left=agenda.left(),
-        why_left=dispatcher.refusal if dispatcher and agenda.left().trials else None,
+        left=opened.agenda.left(),
+        why_left=why_left,
     )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A study whose lease is held, as runs before have left it."""
+
+    spec: StudySpec
+    study: optuna.Study
+    seed: int
+    lease: Lease
+    queue: TrialQueue
+    agenda: Agenda
+    files: StudyFiles
+
+
+def _open_study(
+    spec: StudySpec,
+    location: StorageLocation,
+    storage: RDBStorage,
+    study: optuna.Study,
+    seed: int,
+    lease: Lease,
+    limits: RunLimits,
+) -> _Opened:
+    """Take up what runs that died have left, and what people have asked for."""
+    trials.put_back_abandoned(study)
+    queue = TrialQueue(storage.engine)
+    queue.restore(spec.study_name, trials.list_queued(study))
+    agenda = _make_agenda(spec, seed, study, limits)
+    agenda.ask(queue.list_trials(spec.study_name))
+    files = _open_files(spec, location, study)
+    return _Opened(spec, study, seed, lease, queue, agenda, files)
+
+
+def _annotate(
+    opened: _Opened, storage: RDBStorage, location: StorageLocation, observer: Observer
+) -> Annotator:
+    agenda, lease = opened.agenda, opened.lease
+    annotator = Annotator(storage, opened.study, opened.spec, location, agenda, lease, observer)
+    annotator.catch_up()
+    return annotator
+
+
+def _dispatch(
+    opened: _Opened,
+    materials: Materials,
+    make_pool: MakePool,
+    measure: Callable[[], Costs],
+    deadline: float | None,
+    observer: Observer,
+    annotator: Annotator,
+    signals: _StopSignals,
+) -> Dispatcher | None:
+    """Do what is left; None if there is nothing."""
+    dispatcher = None
+    if opened.agenda.left().trials and not signals.is_stopping():
+        costs = measure()
+        dispatcher = _make_dispatcher(
+            opened, costs, deadline, make_pool(), materials, observer, annotator
+        )
+        plan = make_plan(opened.spec, opened.agenda.left(), costs, dispatcher.pool.slots)
+        observer.planned(plan)
+        annotator.planned(plan)
+        signals.begin_work()
+        try:
+            dispatcher.run(signals.is_stopping)
+        except StudyGoneError:
+            opened.files.clean(begun=())
+            raise
+    opened.files.remove_empty_folders()
+    return dispatcher
 
 
 def remaining_work(spec: StudySpec, study: optuna.Study | None, limits: RunLimits) -> Work:
@@ -214,32 +276,40 @@ def _open_files(spec: StudySpec, location: StorageLocation, study: optuna.Study)
 
 
 def _make_dispatcher(
-    spec: StudySpec,
-    study: optuna.Study,
-    study_seed: int,
-    agenda: Agenda,
+    opened: _Opened,
     costs: Costs,
     deadline: float | None,
     pool: Pool,
     materials: Materials,
-    files: StudyFiles,
-    lease: Lease,
     observer: Observer,
-    queue: TrialQueue,
+    annotator: Annotator,
 ) -> Dispatcher:
-    study.pruner = make_pruner(spec.pruner)
-    spending = Spending(spec.budget, deadline, costs, pool.share)
+    study = opened.study
+    study.pruner = make_pruner(opened.spec.pruner)
+    spending = Spending(opened.spec.budget, deadline, costs, pool.share)
     for trial in study.get_trials(deepcopy=False):
         spending.begin_with(trial.user_attrs.get("history", ()), trial.user_attrs.get("facts", {}))
-    facts: dict[str, Any] = {
-        "data_digests": dict(materials.data.digests),
-        "git_commit": git_commit(),
-        "device_share": pool.share,
-    }
     return Dispatcher(
-        spec, study, study_seed, distributions(spec.space), agenda, spending, pool, materials,
-        files, lease, observer, facts, trials.CompleteTrials(study), queue,
-    )  # fmt: skip
+        spec=opened.spec,
+        study=study,
+        seed=opened.seed,
+        space=distributions(opened.spec.space),
+        agenda=opened.agenda,
+        spending=spending,
+        pool=pool,
+        materials=materials,
+        files=opened.files,
+        lease=opened.lease,
+        observer=observer,
+        annotator=annotator,
+        facts={
+            "data_digests": dict(materials.data.digests),
+            "git_commit": git_commit(),
+            "device_share": pool.share,
+        },
+        complete=trials.CompleteTrials(study),
+        queue=opened.queue,
+    )
 
 
 class _StopSignals:
@@ -262,6 +332,13 @@ class _StopSignals:
     def begin_work(self) -> None:
         """From here on there are workers."""
         self._has_workers = True
+
+    @contextmanager
+    def end_work(self) -> Iterator[None]:
+        """There are none any more: the first signal ends what is done here."""
+        self._has_workers = False
+        with suppress(KeyboardInterrupt):
+            yield
 
     def __enter__(self) -> _StopSignals:
         if threading.current_thread() is threading.main_thread():

@@ -163,11 +163,9 @@ def check_readable(
     with explain_errors(location):
         if not location.exists():
             return
-        if _first_bytes(path) != b"SQLite format 3\0":
-            raise StorageError(f"{path}: is not a SQLite file")
-        with closing(_connect(path, "ro", is_interrupted)) as database:
-            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            tables = {name for (name,) in rows}
+        tables = _read_tables(path, is_interrupted)
+    if tables is None:
+        raise StorageError(f"{path}: is not a SQLite file, or a damaged one")
     # Optuna makes them one by one: with some of them a run was ended meanwhile, and the next makes
     # the others.
     if not tables >= _NEEDED_TABLES and not tables <= _OPTUNA_TABLES:
@@ -177,12 +175,23 @@ def check_readable(
         )
 
 
-def _first_bytes(path: Path) -> bytes:
+def _read_tables(path: Path, is_interrupted: Callable[[], bool]) -> set[str] | None:
+    """Names of the tables; None of a file that is no database.
+
+    Only SQLite itself opens the file: a file that this process closes takes along the locks of all
+    its connections, and another program that then closes the database would remove the log that
+    they still write to.
+    """
+    if not os.access(path, os.R_OK):
+        raise StorageError(f"{path}: cannot be read: permission denied")
     try:
-        with path.open("rb") as file:
-            return file.read(16)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+        with closing(_connect(path, "ro", is_interrupted)) as database:
+            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return {name for (name,) in rows}
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        return None
 
 
 def check_writable(

@@ -59,6 +59,7 @@ class StudySpec:
         keep_weights: whose final weights are kept: ``none`` or ``named``.
         keep_best, keep_gigabytes, budget, resources: as for ``study_schema.Profile``.
         train_on: as for ``TrialConfig``; no study file says so.
+        source: the study file.
     """
 
     study_name: str
@@ -79,6 +80,7 @@ class StudySpec:
     budget: Budget
     resources: Resources
     claims: tuple[Claim, ...]
+    source: LoadedStudyFile
     train_on: TrainOn = "train"
 
     def config(
@@ -155,6 +157,14 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
     return LoadedStudyFile(path.stem, path, StudyFile.model_validate(raw), raw)
 
 
+def name_in_commands(loaded: LoadedStudyFile) -> str:
+    """What a command is given to find a study file: its name, or its path where that name means
+    none or another."""
+    known = find_study_files().get(loaded.name)
+    is_known = known is not None and known.resolve() == loaded.path.resolve()
+    return loaded.name if is_known else str(loaded.path)
+
+
 def resolve(
     loaded: LoadedStudyFile,
     profile_name: str,
@@ -205,6 +215,7 @@ def resolve(
         budget=profile.budget,
         resources=profile.resources,
         claims=tuple(file.claims),
+        source=loaded,
     )
 
 

@@ -195,7 +195,7 @@ def test_stop_kill_continue_queue_delete(tmp_path: Path) -> None:
     served.wait_for("trial 0 first/p=0.1/seed=1  epoch 1/8")
     assert served.post("/queue/stop").ok
     assert served.runner.wait_for(lambda: "Stopped." in served.get("/queue/now"), SECONDS)
-    assert served.runner.wait_for(lambda: trials(tmp_path, "first") == [(0, "WAITING")], 10), (served.runner.text, trials(tmp_path,"first"))
+    assert served.runner.wait_for(lambda: trials(tmp_path, "first") == [(0, "WAITING")], SECONDS)
     # Values are checked; one that is right is queued for later.
     wrong = served.post("/queue/trials", study_name="second:quick", dropout_rate="0.9", seed="-1")
     assert wrong.status_code == 400

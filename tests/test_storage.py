@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import optuna
 import pytest
 from conftest import TINY, Cli
+
+from cifar_tune.storage import create_study, open_to_write
+from cifar_tune.storage_location import check_readable, locate_storage
 
 RUN = ("study", "run", "dropout", *TINY, "--epochs", "1", "--trials", "0")
 
@@ -59,6 +63,21 @@ def test_damaged_sqlite_file(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "damaged.db"
     file.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 16)
     assert "damaged" in refused(cli, str(file))
+
+
+def test_another_program_that_closes_the_database_leaves_a_runner_its_log(tmp_path: Path) -> None:
+    """SQLite's last connection removes the log: a runner must not have lost its lock by then."""
+    location = locate_storage(str(tmp_path / "s.db"))
+    storage = open_to_write(location)
+    script = (
+        "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]); "
+        "print(database.execute('SELECT count(*) FROM studies').fetchone()[0]); database.close()"
+    )
+    for number in (1, 2):
+        create_study(storage, f"study-{number}")
+        check_readable(location)
+        command = [sys.executable, "-c", script, str(tmp_path / "s.db")]
+        assert subprocess.check_output(command, text=True).strip() == str(number)
 
 
 @pytest.mark.parametrize("storage", ["/proc/nowhere/x.db", "/dev/null", "/dev/null/x.db"])

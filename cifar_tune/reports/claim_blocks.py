@@ -77,8 +77,10 @@ def _card(record: ReportRecord, claim: ClaimRecord) -> Card:
         lines.append(f"Source: {claim.source}.")
     if claim.deciding is not None:
         hanging = "Hangs on" if len(claim.contrasts) > 1 else "Measured"
-        lines.append(f"{hanging} {_say_contrast(claim, claim.contrasts[claim.deciding])}.")
-    lines.append(_reason(claim))
+        lines.append(f"{hanging} {say_contrast(claim, claim.contrasts[claim.deciding])}.")
+    missing = " See what is missing under Results."
+    is_in_part = claim.unknown and claim.verdict == "undecided"
+    lines.append(say_reason(claim) + (missing if is_in_part else ""))
     lines += [f"Not known: {one}." for one in claim.unknown]
     lines.append(_DECLARED[claim.declared])
     return Card(
@@ -86,7 +88,8 @@ def _card(record: ReportRecord, claim: ClaimRecord) -> Card:
     )
 
 
-def _say_contrast(claim: ClaimRecord, one: ContrastRecord) -> str:
+def say_contrast(claim: ClaimRecord, one: ContrastRecord) -> str:
+    """A comparison of a claim in words."""
     interval = "one seed, so without an interval"
     if one.low is not None and one.high is not None:
         ends = (say_effect(one.quantity, one.low), say_effect(one.quantity, one.high))
@@ -98,7 +101,8 @@ def _say_contrast(claim: ClaimRecord, one: ContrastRecord) -> str:
     )
 
 
-def _reason(claim: ClaimRecord) -> str:
+def say_reason(claim: ClaimRecord) -> str:
+    """Why a claim has its verdict, in a sentence or two."""
     if claim.verdict == "supported":
         return f"A difference of zero or less is ruled out, {say_p(claim.support_p)} (corrected)."
     if claim.verdict == "refuted":
@@ -108,7 +112,7 @@ def _reason(claim: ClaimRecord) -> str:
             f"A difference that counts is ruled out, {say_p(claim.refute_p)} (corrected).{smaller}"
         )
     if claim.unknown:
-        return "Cannot be judged in full yet: see what is missing under Results."
+        return "Cannot be judged in full yet."
     if any(one.low is None for one in claim.contrasts):
         return "One seed shows nothing; three give a first spread."
     return _advice(claim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import optuna
@@ -14,6 +13,7 @@ from cifar_tune.errors import InputError, StorageError
 from cifar_tune.ledger import read_ledger
 from cifar_tune.predictions import Predictions, load_predictions
 from cifar_tune.records import EpochMetrics, TestRead
+from cifar_tune.reports.invocations import train_command
 from cifar_tune.reports.records import Evidence, TrialRecord
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import summarize
@@ -101,12 +101,6 @@ def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> 
 def _software(trial: FrozenTrial) -> str:
     versions = trial.user_attrs.get("facts", {}).get("software", {})
     return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def train_command(run_command: str, model: str, replicate: str) -> str:
-    """The command that trains a replicate of a named trial, with those before it."""
-    number = replicate.rpartition("=")[2]
-    return f"{run_command} --only {shlex.quote(model)} --seeds {number}"
 
 
 def _read_predictions(

@@ -12,13 +12,14 @@ from cifar_tune.reports.best import group, read_fresh_runs
 from cifar_tune.reports.claims import judge_claims
 from cifar_tune.reports.confusion import compute_confusion
 from cifar_tune.reports.gather import gather
+from cifar_tune.reports.invocations import name_options
 from cifar_tune.reports.measure import measure, replicates
+from cifar_tune.reports.published import known_figures, protocol_differences
 from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.searching import compute_search, compute_sweep
-from cifar_tune.reports.words import say_setting
 from cifar_tune.storage_location import StorageLocation
 from cifar_tune.study_file import LoadedStudyFile, StudySpec
-from cifar_tune.study_schema import Published, PublishedFigures
+from cifar_tune.study_schema import Published
 
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""
@@ -51,7 +52,7 @@ def compute_report(
     complete = [one for one in evidence.trials if one.state == "complete"]
     best = max(complete, key=lambda one: (one.values["val_accuracy"], -one.number), default=None)
     shown = _most_accurate(models)
-    differences = _differences(loaded, spec, published)
+    differences = protocol_differences(loaded, spec)
     candidates = group(evidence.trials)
     return ReportRecord(
         study_name=spec.study_name,
@@ -85,18 +86,6 @@ def compute_report(
     )
 
 
-def name_options(spec: StudySpec) -> str:
-    """The options of the command line that name a study of a study file."""
-    changed = [
-        f"--set {shlex.quote(f'{key}={_toml(spec.overrides[key])}')}" for key in spec.overrides
-    ]
-    return " ".join([f"--profile {spec.profile_name}", *changed])
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _models(
     evidence: Evidence, spec: StudySpec, published: Published | None, run: str
 ) -> tuple[ModelRecord, ...]:
@@ -111,33 +100,13 @@ def _models(
                 name=named.name,
                 own={**named.params, **named.settings.given()},
                 measured={key: one for key, one in measured.items() if one is not None},
-                published=_figures(figures) if figures else {},
+                published=known_figures(figures) if figures else {},
                 note=figures.note if figures else "",
                 trials=tuple(trial.number for trial in trials),
                 command=f"{run} --only {shlex.quote(named.name)}",
             )
         )
     return tuple(found)
-
-
-def _figures(figures: PublishedFigures) -> dict[str, float]:
-    found = {key: getattr(figures, key) for key in QUANTITIES}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _differences(
-    loaded: LoadedStudyFile, spec: StudySpec, published: Published | None
-) -> tuple[tuple[str, str, str], ...]:
-    """What sets the study's protocol apart from that of the published figures."""
-    if published is None:
-        return ()
-    theirs = loaded.content.profiles[published.profile].protocol.model_dump()
-    ours = spec.protocol.model_dump()
-    return tuple(
-        (key, say_setting(theirs[key]), say_setting(ours[key]))
-        for key in ours
-        if theirs[key] != ours[key]
-    )
 
 
 def _pareto_quantity(models: tuple[ModelRecord, ...]) -> str:

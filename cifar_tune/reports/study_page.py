@@ -24,6 +24,7 @@ from cifar_tune.reports.words import (
     anchor,
     count,
     say,
+    say_differences,
     say_effect,
     say_setting,
     say_spread,
@@ -82,18 +83,17 @@ def _lead(record: ReportRecord) -> str:
 
 def _warning(record: ReportRecord) -> str:
     chosen = " ".join(record.fresh.test_use.warnings())
-    return " ".join(filter(None, (_protocol_warning(record), chosen)))
+    return " ".join(filter(None, (protocol_warning(record), chosen)))
 
 
-def _protocol_warning(record: ReportRecord) -> str:
+def protocol_warning(record: ReportRecord) -> str:
+    """Why the figures say nothing about those that were published; empty where they do."""
     if not record.differences:
         return ""
-    told = "; ".join(
-        f"{say(key)} {here} instead of {there}" for key, there, here in record.differences
-    )
     return (
         f"These figures are of the profile {record.profile}, not of the protocol that the "
-        f"published figures were measured with, and say nothing about them: {told}."
+        f"published figures were measured with, and say nothing about them: "
+        f"{say_differences(record.differences)}."
     )
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from cifar_tune.reports.records import Measured, TrialRecord
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from cifar_tune.tables import format_duration
+
+if TYPE_CHECKING:  # they stand on SciPy, which takes a second to load
+    from cifar_tune.reports.records import Measured, TrialRecord
 
 WORDS = {
     "train_accuracy": "training accuracy",
@@ -65,6 +70,11 @@ def say_setting(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(say_setting, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def say_differences(differences: Iterable[tuple[str, str, str]]) -> str:
+    """What sets two protocols apart, of (key, there, here)."""
+    return "; ".join(f"{say(key)} {here} instead of {there}" for key, there, here in differences)
 
 
 def count(number: int, noun: str) -> str:

@@ -143,7 +143,7 @@ class LocalPool:
             name=f"cifar-tune worker {seat}",
             daemon=True,
         )
-        with _environment(self._seats[seat]), _deaf_to_ctrl_c():
+        with _environment(self._seats[seat]), deaf_to_ctrl_c():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -194,7 +194,7 @@ def _environment(seat: Seat) -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
+def deaf_to_ctrl_c() -> Iterator[None]:
     """Let a process that is started here not hear Ctrl-C from its first moment on.
 
     A terminal sends it to all of its processes; only the runner decides what to do.

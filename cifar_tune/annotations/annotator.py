@@ -1,0 +1,194 @@
+"""Keeps notes and figures of a study up to date while a runner works on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+
+from cifar_tune.agenda import Agenda
+from cifar_tune.annotations.attributes import (
+    batches,
+    is_ours,
+    read_notes,
+    seal,
+    write_figures,
+    write_notes,
+)
+from cifar_tune.annotations.background import Background
+from cifar_tune.annotations.summary import Progress, Summary, Wanted, compute_summary
+from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
+from cifar_tune.flights import Observer
+from cifar_tune.lease import Lease
+from cifar_tune.ledger import read_ledger
+from cifar_tune.plan import Plan
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.stored_trials import summarize
+from cifar_tune.study_file import StudySpec
+
+SHORT_SECONDS = 10.0
+"""A run that is no longer sums up its study at its end only, and in its own process: to begin
+another one would take as long again."""
+FINAL_SECONDS = 20.0
+"""How long the end of a run waits for the last summary."""
+POLL_SECONDS = 0.1
+
+
+class Annotator:
+    """Writes the notes of trials at once, and what takes longer when a background process has it.
+
+    Use it with ``with``: what was begun is given up at the end.
+    """
+
+    def __init__(
+        self,
+        storage: RDBStorage,
+        study: optuna.Study,
+        spec: StudySpec,
+        location: StorageLocation,
+        agenda: Agenda,
+        lease: Lease,
+        observer: Observer,
+    ) -> None:
+        self._engine = storage.engine
+        self._study = study
+        self._spec = spec
+        self._location = location
+        self._agenda = agenda
+        self._lease = lease
+        self._observer = observer
+        self._noted = NotedStudy.of(spec, location)
+        self._background = Background()
+        self._plan: Plan | None = None
+        self._began = time.monotonic()
+        self._is_stale = True
+        self._has_failed = False
+
+    def __enter__(self) -> Annotator:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._background.close()
+
+    def planned(self, plan: Plan) -> None:
+        """The run is about to begin."""
+        self._plan = plan
+
+    def catch_up(self) -> None:
+        """Bring the notes of all trials up to date: those of an earlier version, or of a run that
+        died, are not."""
+        trials = self._study.get_trials(deepcopy=False)
+        tested = self._test_accuracies()
+        notes = {one._trial_id: self._note(one, tested.get(_kept_weights(one))) for one in trials}
+        with self._engine.connect() as connection:
+            there = read_notes(connection, self._study._study_id)
+        self._write(
+            {
+                identity: note
+                for identity, note in notes.items()
+                if identity not in there or (there[identity] != note and is_ours(there[identity]))
+            }
+        )
+
+    def trial_changed(self, trial: FrozenTrial) -> None:
+        """A trial began, goes on, waits or ended: write its note."""
+        self._write({trial._trial_id: self._note(trial)})
+        self._is_stale = True
+
+    def poll(self) -> None:
+        """Take up what the background process has, and begin the next summary when it is time."""
+        self._take(0.0)
+        is_short = time.monotonic() - self._began < SHORT_SECONDS
+        if self._is_stale and not is_short and self._background.is_free():
+            self._start(None)
+
+    def finish(self, is_stopping: Callable[[], bool], why_left: str | None) -> None:
+        """The run is at its end: sum its study up once more, unless it is to stop.
+
+        Args:
+            why_left: what kept the run from doing all that it was to do.
+        """
+        if is_stopping() or not (self._is_stale or why_left):
+            return
+        if time.monotonic() - self._began < SHORT_SECONDS:
+            self._sum_up(why_left)
+            return
+        self._start(why_left)
+        deadline = time.monotonic() + FINAL_SECONDS
+        while not is_stopping() and time.monotonic() < deadline:
+            if self._take(POLL_SECONDS):
+                return
+        if not is_stopping():
+            self._fail(f"it takes more than {FINAL_SECONDS:.0f} seconds")
+
+    # --- trials ---
+
+    def _note(self, trial: FrozenTrial, test_accuracy: float | None = None) -> str:
+        return seal(trial_note(self._noted, summarize(trial), trial.user_attrs, test_accuracy))
+
+    def _write(self, notes: Mapping[int | None, str]) -> None:
+        for some in batches(notes):
+            with self._lease.fence() as connection:
+                write_notes(connection, self._study._study_id, some)
+
+    def _test_accuracies(self) -> dict[tuple[int, str | None], float]:
+        """By trial number and its weights: what they gave the first time."""
+        results = [one.result for one in read_ledger(self._engine)]
+        return {
+            (one.trial, one.weights_sha256): one.accuracy
+            for one in reversed(results)
+            if one.study_name == self._spec.study_name
+        }
+
+    # --- the study ---
+
+    def _wanted(self, why_left: str | None) -> Wanted:
+        progress = Progress(self._agenda.left(), self._plan, why_left)
+        return Wanted(self._location, self._spec, progress)
+
+    def _start(self, why_left: str | None) -> None:
+        self._is_stale = False
+        self._background.start(self._wanted(why_left))
+
+    def _take(self, timeout: float) -> bool:
+        """Whether the background process is done, well or not."""
+        answer = self._background.take(timeout)
+        if isinstance(answer, Summary):
+            self._save(answer)
+        elif answer is not None:
+            self._fail(answer)
+        return answer is not None
+
+    def _sum_up(self, why_left: str | None) -> None:
+        try:
+            summary = compute_summary(self._wanted(why_left))
+        except Exception as error:  # the run is complete without it
+            self._fail(f"{type(error).__name__}: {error}")
+        else:
+            self._save(summary)
+
+    def _save(self, summary: Summary) -> None:
+        with self._lease.fence() as connection:
+            write_notes(connection, self._study._study_id, {None: summary.note})
+            write_figures(connection, self._study._study_id, summary.figures)
+
+    def _fail(self, why: str) -> None:
+        self._is_stale = True
+        if not self._has_failed:
+            self._has_failed = True
+            self._observer.noted(
+                f"the study's note and figures in the browser are not up to date: {why}"
+            )
+
+
+def _kept_weights(trial: FrozenTrial) -> tuple[int, str | None]:
+    return trial.number, trial.user_attrs.get("kept_weights_sha256")

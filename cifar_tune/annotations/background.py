@@ -1,0 +1,86 @@
+"""Computes summaries in a process of low priority, so that the runner and its workers go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from cifar_tune.annotations.summary import Summary, Wanted, compute_summary
+from cifar_tune.workers.local import deaf_to_ctrl_c
+
+LEAST_PRIORITY = 19
+PAUSE_FACTOR = 20
+"""A summary is begun when this many times what the last one took has gone by since its end."""
+_SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+
+
+class Background:
+    """At most one process at a time, which lives for one summary."""
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._line: Connection | None = None
+        self._started = 0.0
+        self._next = 0.0
+
+    def is_free(self) -> bool:
+        """Whether the next summary may be begun."""
+        return self._process is None and time.monotonic() >= self._next
+
+    def start(self, wanted: Wanted) -> None:
+        """Begin a summary; one that was begun before is given up."""
+        self.close()
+        self._started = time.monotonic()
+        self._line, theirs = _SPAWN.Pipe()
+        # What it needs goes through a pipe, so that no password is on a command line.
+        self._process = _SPAWN.Process(
+            target=_main, args=(theirs, wanted), name="cifar-tune summary", daemon=True
+        )
+        with deaf_to_ctrl_c():
+            self._process.start()
+        theirs.close()
+
+    def take(self, timeout: float) -> Summary | str | None:
+        """The summary that was begun, or in words why there is none; None while it is not done.
+
+        Args:
+            timeout: seconds to wait for it.
+        """
+        if self._line is None or not self._line.poll(timeout):
+            return None
+        try:
+            answer: Summary | str = self._line.recv()
+        except (EOFError, OSError):
+            answer = "its process ended without a word"
+        self.close()
+        now = time.monotonic()
+        self._next = now + PAUSE_FACTOR * (now - self._started)
+        return answer
+
+    def close(self) -> None:
+        """Give up what was begun."""
+        if self._process is not None and self._line is not None:
+            self._process.kill()
+            self._process.join()
+            self._line.close()
+        self._process = self._line = None
+
+
+def _main(line: Connection, wanted: Wanted) -> None:
+    """The life of the process: one summary."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(LEAST_PRIORITY)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(silence, stream.fileno())
+    try:
+        answer: Summary | str = compute_summary(wanted)
+    except Exception as error:  # whatever it is, the run goes on without it
+        answer = f"{type(error).__name__}: {error}"
+    line.send(answer)

@@ -1,0 +1,59 @@
+"""The figures of a study as optuna-dashboard draws them: each alone in a box, without a caption."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import plotly.graph_objects as go
+
+from cifar_tune.reports.figures import (
+    draw_accuracies,
+    draw_comparison,
+    draw_pareto,
+    draw_sweep,
+)
+from cifar_tune.reports.records import ReportRecord
+from cifar_tune.reports.words import say
+
+MOST_CHARACTERS = 100_000
+"""Of a figure; it is sent anew with every look at the study."""
+
+
+def study_figures(record: ReportRecord) -> dict[str, str]:
+    """Plotly's JSON by the id that a figure has in the page."""
+    found = {name: _finish(figure, title).to_json() for name, title, figure in _draw(record)}
+    return {name: text for name, text in found.items() if len(text) <= MOST_CHARACTERS}
+
+
+def _draw(record: ReportRecord) -> Iterator[tuple[str, str, go.Figure]]:
+    """Id, title and figure."""
+    trained = [model for model in record.models if model.trials]
+    sweep = record.sweep
+    if sweep is not None and (trained or sweep.others):
+        name = f"accuracy-by-{sweep.parameter.replace('_', '-')}"
+        title = f"Accuracy against {say(sweep.parameter)}"
+        figure = draw_sweep(record, sweep)
+        if len(figure.to_json()) > MOST_CHARACTERS:
+            figure = draw_sweep(record, dataclasses.replace(sweep, others=()))
+        yield name, f"{title}, with 95 % intervals", figure
+    elif trained:
+        title = "Accuracy of each named trial, with 95 % intervals"
+        yield "accuracy-by-named-trial", title, draw_accuracies(record)
+    if len(trained) > 1 and record.pareto:
+        yield "accuracy-against-time", "Accuracy against training time", draw_pareto(record)
+    if trained:
+        by_number = {trial.number: trial for trial in record.trials}
+        curves = [(one.name, [by_number[number] for number in one.trials]) for one in trained]
+        title = "Learning curves of the named trials, means over seeds"
+        yield "learning-curves-of-named-trials", title, draw_comparison(curves)
+
+
+def _finish(figure: go.Figure, title: str) -> go.Figure:
+    """Give a figure what the page of a report has around it: a title and a background."""
+    return figure.update_layout(
+        title={"text": title, "x": 0, "xref": "paper", "y": 0.98, "yanchor": "top"},
+        legend={"y": 0.9},
+        margin={"t": 80},
+        paper_bgcolor="#ffffff",
+    )

@@ -1,0 +1,209 @@
+"""The note of a study: what it asks, how far it is, and what it says so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+from cifar_tune.annotations.markdown import code, code_block, plain, table
+from cifar_tune.annotations.summary import Progress
+from cifar_tune.annotations.trial_notes import NotedStudy, derived_command
+from cifar_tune.reports.claim_blocks import say_contrast, say_reason
+from cifar_tune.reports.measure import measure, replicates
+from cifar_tune.reports.records import Evidence, Measured, ModelRecord, ReportRecord, TrialRecord
+from cifar_tune.reports.study_page import protocol_warning
+from cifar_tune.reports.words import count, say, say_spread, say_value, short
+from cifar_tune.tables import format_duration, format_params
+
+MOST_ROWS = 40
+"""Of the table of named trials; the report has all."""
+
+
+def study_note(study: NotedStudy, record: ReportRecord, progress: Progress) -> str:
+    """The note of a study of a study file."""
+    parts = [
+        f"## {plain(record.title)}",
+        plain(record.description),
+        _protocol(study, record),
+        "\n".join(_progress(study, record, progress)),
+        _named_trials(study, record),
+        _best(study, record),
+        _claims(record),
+        "### What to do next",
+        code_block(
+            [
+                f"cifar-tune report {study.arguments}",
+                f"cifar-tune study run {study.arguments}",
+            ]
+        ),
+        "Queue a trial, see what is running: "
+        f"[/queue](/queue/{quote(record.study_name, safe=':=')}), with `cifar-tune serve`.",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def derived_note(study: NotedStudy, evidence: Evidence) -> str:
+    """The note of a study that stands beside another one."""
+    name = evidence.study_name
+    file_name, _, rest = name.partition(":")
+    parent = f"{file_name.partition('/')[0]}:{rest}"
+    what = {
+        "confirm": "The best configurations, trained again on fresh seeds, to choose among them",
+        "rerun": "Configurations trained again on fresh seeds, for the test images",
+        "rerun-all": "Configurations trained again on fresh seeds and on the validation images "
+        "too, for the test images",
+    }[study.purpose or "rerun"]
+    # What is measured on images that were learnt from says nothing.
+    quantities = ["val_accuracy"] * (study.purpose != "rerun-all")
+    if any("test_accuracy" in trial.values for trial in evidence.trials):
+        quantities.append("test_accuracy")
+    labels = list(evidence.definition.get("named", {}))
+    rows, seeds = [], 1
+    for label in labels:
+        trials = replicates(evidence, label)
+        seeds = max(seeds, len(trials))
+        figures = (measure(evidence, trials, key) for key in quantities)
+        rows.append((code(label), str(len(trials)), *map(_figure, figures)))
+    columns = ("configuration", "seeds", *map(say, quantities))
+    commands = (derived_command(study, label, str(seeds)) for label in labels)
+    parts = [
+        f"## {plain(name)}",
+        f"{what}. Belongs to {code(parent)}, whose report tells what came of it.",
+        table(columns, rows[:MOST_ROWS], len(columns) - 1) if rows else "",
+        code_block([f"cifar-tune report {study.arguments}", *list(dict.fromkeys(commands))[:3]]),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+# --- what it is, and how far ----------------------------------------------------------------------
+
+
+def _protocol(study: NotedStudy, record: ReportRecord) -> str:
+    protocol = study.spec.protocol
+    weights = ", ".join(sorted(study.spec.weights())) or "none"
+    return (
+        f"{code(record.study_name)}, profile {record.profile}: {protocol.train_images:,} training "
+        f"and {protocol.validation_images:,} validation images ({plain(protocol.data)}) at "
+        f"{protocol.input_size} px; {count(protocol.epochs, 'epoch')} a trial; pretrained weights: "
+        f"{plain(weights)}."
+    )
+
+
+def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> Iterator[str]:
+    wanted = len(study.spec.named) * study.spec.seeds
+    named = sum(min(len(model.trials), study.spec.seeds) for model in record.models)
+    sampled = [trial for trial in record.trials if not trial.name]
+    complete, pruned = (_in(sampled, state) for state in ("complete", "pruned"))
+    said = [f"named trials {named} of {wanted} done"] if wanted else []
+    if sampled or study.spec.trials:
+        done = f"sampled trials {complete + pruned} done ({complete} complete, {pruned} pruned)"
+        said.append(done)
+    others = (
+        (_in(record.trials, "fail"), "failed"),
+        (_in(record.trials, "running"), "running"),
+        (_in(record.trials, "waiting"), "waiting to be begun or continued"),
+    )
+    said += [f"{number} {word}" for number, word in others if number]
+    yield f"**Progress:** {'; '.join(said)}."
+    left, plan = progress.left, progress.plan
+    if left.trials:
+        parts = ((len(left.named), "named"), (left.sampled, "sampled"))
+        what = " and ".join(f"{number} {word}" for number, word in parts if number)
+        why = f": {plain(progress.why_left)}" if progress.why_left else ""
+        yield f"Not begun or not ended: {what}{why}."
+    if plan is not None and (left.trials or _in(record.trials, "running")):
+        yield (
+            f"When it began, this run expected {format_duration(plan.seconds_expected)} "
+            f"({format_duration(plan.seconds_least)} to {format_duration(plan.seconds_most)}) for "
+            f"{count(plan.named + plan.sampled, 'trial')} of up to {count(plan.epochs, 'epoch')}."
+        )
+    budget = study.spec.budget
+    if budget.epochs is not None:
+        trained = sum(len(trial.history) for trial in record.trials)
+        yield f"Budget: {trained:,} of {budget.epochs:,} epochs are used."
+    if budget.device_seconds is not None:
+        yield f"Budget: {format_duration(budget.device_seconds)} of a device."
+
+
+def _in(trials: Sequence[TrialRecord], state: str) -> int:
+    return sum(trial.state == state for trial in trials)
+
+
+# --- what it says so far --------------------------------------------------------------------------
+
+
+def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
+    if not record.models:
+        return ""
+    has_test = any("test_accuracy" in model.measured for model in record.models)
+    has_published = record.is_comparable and any(model.published for model in record.models)
+    columns = ["named trial", "sets", "seeds", "validation accuracy"]
+    columns += ["test accuracy"] * has_test
+    columns += [f"as published: {plain(record.published_source)}"] * has_published
+    rows = []
+    for model in record.models[:MOST_ROWS]:
+        row = [code(short(model.name)), plain(format_params(model.own)) or "the protocol as it is"]
+        row += [f"{len(model.trials)} of {study.spec.seeds}"]
+        row += [_figure(model.measured.get("val_accuracy"))]
+        row += [_figure(model.measured.get("test_accuracy"))] * has_test
+        row += [_published(model)] * has_published
+        rows.append(row)
+    said = [
+        "Mean over seeds with its 95 % interval.",
+        table(columns, rows, len(columns) - 2),
+    ]
+    if len(record.models) > MOST_ROWS:
+        said.append(f"And {len(record.models) - MOST_ROWS} more, in the report.")
+    if any(model.published for model in record.models):
+        said.append(plain(protocol_warning(record)))
+    return "\n\n".join(filter(None, ["### Named trials", *said]))
+
+
+def _figure(measured: Measured | None) -> str:
+    """A mean accuracy with its interval."""
+    if measured is None:
+        return "not yet"
+    spread = say_spread("val_accuracy", measured).partition(", sd")[0]
+    return f"{say_value('val_accuracy', measured.mean)} ({spread})"
+
+
+def _published(model: ModelRecord) -> str:
+    stated = (
+        f"{say_value(key, model.published[key])} ({word})"
+        for key, word in (("val_accuracy", "validation"), ("test_accuracy", "test"))
+        if key in model.published
+    )
+    return ", ".join(stated) or "not stated"
+
+
+def _best(study: NotedStudy, record: ReportRecord) -> str:
+    if record.best is None:
+        return ""
+    best = next(trial for trial in record.trials if trial.number == record.best)
+    values = format_params({**best.params, **best.settings})
+    said = (
+        f"**Best so far:** trial {best.number}, {plain(best.name or 'sampled')}, validation "
+        f"accuracy {say_value('val_accuracy', best.values['val_accuracy'])} ({plain(values)}). The "
+        "best of many noisy values looks better than it is: "
+        f"{code(f'cifar-tune best show {study.arguments}')} says by how much."
+    )
+    found = record.fresh.confirmation
+    if found is not None and found.best is not None and found.best.val_accuracy is not None:
+        confirmed = found.best
+        said += (
+            f" On {count(found.seeds, 'fresh seed')} the best is {plain(confirmed.candidate.label)}"
+            f": {_figure(confirmed.val_accuracy)}."
+        )
+    return f"{said} {record.fresh.test_use.sentence()}"
+
+
+def _claims(record: ReportRecord) -> str:
+    if not record.claims:
+        return ""
+    lines = ["### Claims, judged so far", ""]
+    for claim in record.claims:
+        said = f"**{claim.verdict}**: {plain(claim.text)}"
+        if claim.deciding is not None:
+            said += f" {plain(say_contrast(claim, claim.contrasts[claim.deciding]))}."
+        lines.append(f"- {said} {plain(say_reason(claim))}")
+    return "\n".join(lines)

@@ -1,0 +1,67 @@
+"""The note and the figures of a study, computed from what is stored of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cifar_tune.annotations.attributes import seal
+from cifar_tune.annotations.trial_notes import NotedStudy
+from cifar_tune.plan import Plan, Work
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.study_file import StudySpec, name_in_commands, resolve
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the run that goes on has to do.
+
+    Attributes:
+        left: what it has not begun.
+        plan: it, as it was when the run began; None where nothing was left then.
+        why_left: what kept the run from doing it, in words; None while it goes on.
+    """
+
+    left: Work
+    plan: Plan | None
+    why_left: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A summary that is asked for: of which study, where it is stored, how far its run is."""
+
+    location: StorageLocation
+    spec: StudySpec
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The note of a study, sealed, and its figures as Plotly's JSON by their ids."""
+
+    note: str
+    figures: Mapping[str, str]
+
+
+def compute_summary(wanted: Wanted) -> Summary:
+    """Read a study and sum it up; takes a second and more, and loads SciPy and Plotly.
+
+    Raises:
+        CifarTuneError: the storage cannot be read, or has no such study.
+    """
+    from cifar_tune.annotations.figures import study_figures
+    from cifar_tune.annotations.study_notes import derived_note, study_note
+    from cifar_tune.reports.gather import gather
+    from cifar_tune.reports.study import compute_report
+
+    location, spec = wanted.location, wanted.spec
+    study = NotedStudy.of(spec, location)
+    if study.purpose is not None:
+        evidence = gather(location, spec.study_name, f"cifar-tune best {study.purpose}")
+        return Summary(seal(derived_note(study, evidence)), {})
+    # A run of some named trials only says no less of the others.
+    whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.seeds)
+    study = NotedStudy.of(whole, location)
+    record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
+    return Summary(seal(study_note(study, record, wanted.progress)), study_figures(record))

@@ -1,0 +1,239 @@
+"""The note of a trial: what it was, what came of it, and the commands that make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cifar_tune.annotations.markdown import code_block, plain, table
+from cifar_tune.derived_studies import Purpose, purpose_of
+from cifar_tune.records import QUANTITIES, TrialSummary
+from cifar_tune.reports.invocations import name_options, storage_options, train_command
+from cifar_tune.reports.published import known_figures, protocol_differences
+from cifar_tune.reports.words import count, say, say_differences, say_setting, say_value
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.stored_trials import RETRIED
+from cifar_tune.study_file import StudySpec, name_in_commands
+from cifar_tune.study_schema import PublishedFigures
+
+_SHOWN = (
+    "weights",
+    "head",
+    "dropout_rate",
+    "learning_rate",
+    "augmentation_strength",
+    "freeze_depth",
+    "frozen_batch_norm",
+    "train_images",
+    "validation_images",
+    "input_size",
+    "batch_size",
+    "epochs",
+    "seed",
+)
+"""Of a configuration, in this order; what is searched comes first."""
+
+
+@dataclass(frozen=True)
+class NotedStudy:
+    """What the notes of all trials of a study have in common.
+
+    Attributes:
+        name: of the study file in a command.
+        options: of a command, that say which of its studies, and where it is stored.
+        purpose: of a derived study; None of one of a study file's own.
+        figures: what is published of named trials, by their names.
+        source: where, and on which device.
+        differences: of the protocols, as ``protocol_differences`` has them.
+    """
+
+    spec: StudySpec
+    name: str
+    options: str
+    purpose: Purpose | None
+    figures: Mapping[str, PublishedFigures] = field(default_factory=dict)
+    source: str = ""
+    differences: tuple[tuple[str, str, str], ...] = ()
+
+    @classmethod
+    def of(cls, spec: StudySpec, location: StorageLocation) -> NotedStudy:
+        """Of a study that is stored there."""
+        name = shlex.quote(name_in_commands(spec.source))
+        options = " ".join(filter(None, (name_options(spec), storage_options(location))))
+        purpose = purpose_of(spec.study_name)
+        published = spec.source.content.published
+        if published is None or spec.train_on != "train":
+            return cls(spec, name, options, purpose)
+        figures = {one.name: one for one in published.figures}
+        source = f"{published.source}, on {published.device}"
+        differences = protocol_differences(spec.source, spec)
+        return cls(spec, name, options, purpose, figures, source, differences)
+
+    @property
+    def arguments(self) -> str:
+        """That name the study in a command."""
+        return f"{self.name} {self.options}"
+
+
+def trial_note(
+    study: NotedStudy,
+    trial: TrialSummary,
+    attributes: Mapping[str, Any],
+    test_accuracy: float | None = None,
+) -> str:
+    """The note of a trial.
+
+    Args:
+        attributes: that are stored with it.
+        test_accuracy: as a fraction; None where the test images were not read for it.
+    """
+    model, _, replicate = (trial.name or "").rpartition("/")
+    parts = [
+        f"## {plain(trial.name or f'Trial {trial.number}')}",
+        " ".join(_sentences(study, trial, attributes, test_accuracy)),
+        _beside_published(study, model, _reached(trial, attributes, test_accuracy)),
+        _configuration(study, attributes.get("config", {})),
+        code_block(_commands(study, trial, model, replicate)),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+# --- the result ---------------------------------------------------------------------------------
+
+
+def _sentences(
+    study: NotedStudy,
+    trial: TrialSummary,
+    attributes: Mapping[str, Any],
+    test_accuracy: float | None,
+) -> Iterator[str]:
+    yield _outcome(trial, attributes.get("config", {}))
+    if study.spec.train_on != "train":
+        yield "It learnt from the validation images too: only the test images say what it is worth."
+    if test_accuracy is not None:
+        yield f"On the test images: {say_value('test_accuracy', test_accuracy)}."
+    device = attributes.get("facts", {}).get("device")
+    seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
+    if device and trial.state != "waiting":
+        took = f"Trained for {say_value('seconds', seconds)} on" if seconds else "On"
+        yield f"{took} {plain(device)}."
+    restarts = attributes.get("restarts", ())
+    if restarts:
+        times = count(len(restarts), "time")
+        yield f"Continued {times}, the last time since {plain(restarts[-1]['why'])}."
+    if "retry_of" in attributes:
+        yield f"The second run of trial {attributes['retry_of']}."
+    queued = attributes.get("queued")
+    if queued:
+        yield f"Queued by {plain(str(queued['by']))} at {plain(str(queued['at']))}."
+
+
+def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
+    """State and result in one sentence, or two."""
+    planned = config.get("epochs")
+    accuracy = "" if trial.val_accuracy is None else say_value("val_accuracy", trial.val_accuracy)
+    if trial.state == "complete":
+        return f"**Complete**: validation accuracy {accuracy} after {count(trial.epochs, 'epoch')}."
+    if trial.state == "pruned":
+        return (
+            f"**Pruned** after epoch {trial.epochs} of {planned}, at a validation accuracy of "
+            f"{accuracy}: it fell behind the others."
+        )
+    if trial.state == "fail":
+        return _failure(trial)
+    if trial.state == "running":
+        return f"**Running**, {count(planned, 'epoch')} in all." if planned else "**Running**."
+    if trial.epochs:
+        return (
+            f"**Waiting to be continued** after epoch {trial.epochs} of {planned}, at a validation "
+            f"accuracy of {accuracy}: the next run goes on with it."
+        )
+    return "**Waiting** to be begun."
+
+
+def _failure(trial: TrialSummary) -> str:
+    failure = trial.failure or {}
+    place = f" in epoch {failure['epoch']}" if "epoch" in failure else ""
+    lines = str(failure.get("message", "for an unknown reason")).splitlines()
+    is_retried = failure.get("kind", "error") in RETRIED
+    again = " The next run trains it again." if is_retried else ""
+    return f"**Failed**{place}: {plain(lines[0])}.{again}"
+
+
+def _reached(
+    trial: TrialSummary, attributes: Mapping[str, Any], test_accuracy: float | None
+) -> dict[str, float]:
+    """Quantities of a trial that is complete."""
+    history = attributes.get("history", ())
+    if trial.state != "complete" or not history:
+        return {}
+    reached = {key: history[-1][key] for key in ("train_accuracy", "val_accuracy")}
+    reached["seconds"] = sum(epoch["seconds"] for epoch in history)
+    return reached if test_accuracy is None else {**reached, "test_accuracy": test_accuracy}
+
+
+def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float]) -> str:
+    """A table of what is published of a named trial, with this one's figures."""
+    figures = study.figures.get(model)
+    stated = {} if figures is None else known_figures(figures)
+    if figures is None or not stated or not reached:
+        return ""
+    rows = [
+        (
+            say(key),
+            say_value(key, reached[key]) if key in reached else "not known",
+            say_value(key, stated[key]) if key in stated else "not stated",
+        )
+        for key in QUANTITIES
+        if key in reached or key in stated
+    ]
+    said = [table(("", "this trial", plain(study.source)), rows, 2)]
+    if figures.note:
+        said.append(plain(figures.note))
+    if study.differences:
+        said.append(f"Not to be compared: {plain(say_differences(study.differences))}.")
+    else:
+        said.append("One run each, under the same protocol, on different devices.")
+    return "\n\n".join(said)
+
+
+# --- what makes it again ------------------------------------------------------------------------
+
+
+def _configuration(study: NotedStudy, config: Mapping[str, Any]) -> str:
+    searched = [key for key in study.spec.space.ranges() if key in config]
+    keys = [*searched, *(key for key in _SHOWN if key in config and key not in searched)]
+    rows = [
+        (f"**{say(key)}**" if key in searched else say(key), plain(_setting(key, config[key])))
+        for key in keys
+    ]
+    return table(("configuration", ""), rows) if rows else ""
+
+
+def _setting(key: str, value: object) -> str:
+    if key == "seed":
+        return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else say_setting(value)
+
+
+def _commands(study: NotedStudy, trial: TrialSummary, model: str, replicate: str) -> Iterator[str]:
+    seeds = replicate.rpartition("=")[2]
+    if study.purpose is not None:
+        # Trials of a derived study are made by the commands that it is made by.
+        yield derived_command(study, model, seeds)
+        return
+    if trial.state in ("complete", "pruned"):
+        yield f"cifar-tune trial rerun {study.name} {trial.number} {study.options}"
+    yield f"cifar-tune trial show {study.name} {trial.number} {study.options}"
+    if model:
+        yield train_command(f"cifar-tune study run {study.arguments}", model, replicate)
+
+
+def derived_command(study: NotedStudy, model: str, seeds: str) -> str:
+    """The command that trains so many replicates of a configuration of a derived study."""
+    if study.purpose == "confirm":
+        return f"cifar-tune best confirm {study.arguments} --seeds {seeds}"
+    command = f"cifar-tune best rerun {study.arguments} --name {shlex.quote(model)} --seeds {seeds}"
+    return command + (" --train-on train+val" if study.purpose == "rerun-all" else "")

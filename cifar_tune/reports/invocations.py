@@ -1,0 +1,39 @@
+"""The commands that a reader is told to type."""
+
+from __future__ import annotations
+
+import shlex
+
+from cifar_tune.errors import StorageError
+from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.study_file import StudySpec
+
+
+def name_options(spec: StudySpec) -> str:
+    """The options of the command line that name a study of a study file."""
+    changed = [
+        f"--set {shlex.quote(f'{key}={_toml(spec.overrides[key])}')}" for key in spec.overrides
+    ]
+    return " ".join([f"--profile {spec.profile_name}", *changed])
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def storage_options(location: StorageLocation) -> str:
+    """The option that names a database file; empty where a command finds it by itself, and for a
+    server, whose address may have a password in it."""
+    try:
+        is_found = location == locate_storage()
+    except StorageError:  # what $CIFAR_TUNE_STORAGE says is wrong
+        is_found = False
+    if is_found or location.path is None:
+        return ""
+    return f"--storage {shlex.quote(str(location.path))}"
+
+
+def train_command(run_command: str, model: str, replicate: str) -> str:
+    """The command that trains a replicate of a named trial, with those before it."""
+    number = replicate.rpartition("=")[2]
+    return f"{run_command} --only {shlex.quote(model)} --seeds {number}"

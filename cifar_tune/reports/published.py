@@ -1,0 +1,30 @@
+"""What a study file says was published, and whether ours may be compared with it."""
+
+from __future__ import annotations
+
+from cifar_tune.records import QUANTITIES
+from cifar_tune.reports.words import say_setting
+from cifar_tune.study_file import LoadedStudyFile, StudySpec
+from cifar_tune.study_schema import PublishedFigures
+
+
+def known_figures(figures: PublishedFigures) -> dict[str, float]:
+    """What is stated of a named trial, by quantity."""
+    found = {key: getattr(figures, key) for key in QUANTITIES}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def protocol_differences(
+    loaded: LoadedStudyFile, spec: StudySpec
+) -> tuple[tuple[str, str, str], ...]:
+    """What sets a study's protocol apart from that of the published figures: (key, there, here)."""
+    published = loaded.content.published
+    if published is None:
+        return ()
+    theirs = loaded.content.profiles[published.profile].protocol.model_dump()
+    ours = spec.protocol.model_dump()
+    return tuple(
+        (key, say_setting(theirs[key]), say_setting(ours[key]))
+        for key in ours
+        if theirs[key] != ours[key]
+    )
