@@ -21,8 +21,8 @@ from copies import Full, stand_in
 from cifar_tune import bench
 from cifar_tune.cli import main
 from cifar_tune.data.source import SearchData, load_search_data
+from cifar_tune.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.records import TrialConfig
-from cifar_tune.reports.activation_record import ActivationRecord, LayerView
 from cifar_tune.reports.activations import compute_activations
 from cifar_tune.storage_location import StorageLocation, locate_storage
 from cifar_tune.study_file import load_study_file, resolve
