@@ -29,7 +29,8 @@ FILE_NAMES = {
     "activation_maps": "activation-maps.png",
     "metrics": "metrics.csv",
 }
-"""What each is called in a browser; all but the last are fields of ``TrialFiles``."""
+"""What each is called in a browser, in the order of their places there; all but the last are fields
+of ``TrialFiles``."""
 
 _TYPES = {".png": "image/png", ".csv": "text/csv"}
 _NAMESPACE = uuid.UUID("4f6f0a1e-64a4-5a52-9d0c-6d0b0c6f2b57")
@@ -58,9 +59,10 @@ class Artifact:
 
 def make_artifact(trial_id: int, kind: str) -> Artifact:
     """The artifact of a trial, whose id in the database is given, by a key of ``FILE_NAMES``."""
-    name = FILE_NAMES[kind]
+    name, place = FILE_NAMES[kind], list(FILE_NAMES).index(kind)
     identity = str(uuid.uuid5(_NAMESPACE, f"{trial_id}/{name}"))
-    return Artifact(identity, name, _TYPES[Path(name).suffix])
+    # The database gives them by their ids, and a browser shows them as they come.
+    return Artifact(f"{place:02x}{identity[2:]}", name, _TYPES[Path(name).suffix])
 
 
 def publish(staged: Mapping[str, Path], folder: Path, trial_id: int) -> list[Artifact]:

@@ -251,6 +251,7 @@ class Dispatcher:
         return not self.complete.should_prune(flight.trial)
 
     def _finished(self, flight: Flight, result: TrialResult) -> None:
+        flight.is_training = False  # it has nothing left to save, should the run end here
         is_best = not result.pruned and self.complete.is_best(flight.number, result.val_accuracy)
         self._publish(flight, is_best=is_best)
         if result.note is not None:

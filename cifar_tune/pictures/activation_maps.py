@@ -28,7 +28,7 @@ _COLUMNS = 4
 """Maps in a row of a stage."""
 _TILE = CELL // _COLUMNS
 _GAP = 14
-_CAPTION = 34
+CAPTION = 34
 """Pixels below a row, with its caption."""
 _REMARK = 40
 """Pixels at the bottom, with the explanation."""
@@ -52,14 +52,14 @@ def draw_activation_maps(
         headings.append(("Grad-CAM", f"{grad_cam.layer}, {grad_cam.size} x {grad_cam.size}"))
     headings += [_head(name, layer) for name, layer in zip(stages, views[0].layers, strict=True)]
     width = 2 * LEFT + len(headings) * (CELL + _GAP) - _GAP
-    height = TOP + len(views) * (CELL + _CAPTION) + _REMARK
+    height = TOP + len(views) * (CELL + CAPTION) + _REMARK
     figure = begin_picture(width, height, title, remark)
     for column, (name, detail) in enumerate(headings):
         left = LEFT + column * (CELL + _GAP)
         write(figure, left, TOP - 32, name, weight="bold")
         write(figure, left, TOP - 17, detail, size=8)
     for row, view in enumerate(views):
-        top = TOP + row * (CELL + _CAPTION)
+        top = TOP + row * (CELL + CAPTION)
         image = _fit(view.pixels)
         cells = [image]
         if grad_cam is not None:

@@ -108,7 +108,7 @@ def _draw_confusion(subject: Subject) -> bytes:
     from cifar_tune.pictures.confusion_matrix import draw_confusion_matrix
 
     labels = subject.validation.pool.labels[subject.validation.rows]
-    remark = f"{_accuracy(subject)}, {len(labels):,} images, counts"
+    remark = f"{_accuracy(subject)}; counts of {len(labels):,} images, empty where there is none"
     said = subject.logits.argmax(axis=1)
     return draw_confusion_matrix(labels, said, subject.classes, subject.label, remark)
 
