@@ -25,20 +25,28 @@ def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterat
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check_disk_space(path.parent, size, error_type)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        flush_folder(path.parent)
+        with explain_disk(path, error_type):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_disk_space(path.parent, size, error_type)
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            flush_folder(path.parent)
+    finally:
+        with suppress(OSError):  # e.g. a file where a folder should be; said above
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_disk(path: Path, error_type: type[CifarTuneError]) -> Iterator[None]:
+    """Turn an error of the disk into one that says that ``path`` cannot be written, and why."""
+    try:
+        yield
     except OSError as error:
         full = error.errno == errno.ENOSPC
         reason = "the disk is full" if full else error.strerror or str(error)
         raise error_type(f"{path}: cannot be written: {reason}") from error
-    finally:
-        with suppress(OSError):  # e.g. a file where a folder should be; said above
-            temporary.unlink(missing_ok=True)
 
 
 def flush_folder(folder: Path) -> None:

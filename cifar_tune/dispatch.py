@@ -194,7 +194,8 @@ class Dispatcher:
         )
         self.flights[trial.number] = flight
         self.observer.trial_started(trials.summarize(trials.latest(trial)), config)
-        self.pool.start(Task(trial.number, config, self._files(flight)))
+        best = self.complete.best_accuracy
+        self.pool.start(Task(trial.number, config, self._files(flight), item.name, best))
 
     def _files(self, flight: Flight) -> TrialFiles:
         is_named = flight.item.name is not None
@@ -280,6 +281,11 @@ class Dispatcher:
         return not self.complete.should_prune(flight.trial)
 
     def _finished(self, flight: Flight, result: TrialResult) -> None:
+        flight.is_training = False  # it has nothing left to save, should the run end here
+        is_best = not result.pruned and self.complete.is_best(flight.number, result.val_accuracy)
+        self._publish(flight, is_best=is_best)
+        if result.note is not None:
+            self.observer.noted(f"trial {flight.number}: {result.note}")
         if result.pruned:
             ended = trials.record_pruned(self.study, flight.trial)
         else:
@@ -295,6 +301,13 @@ class Dispatcher:
         self.errors_in_a_row = 0
         self._ended(flight, ended)
         self.files.remove_fallen()
+
+    def _publish(self, flight: Flight, *, is_best: bool) -> None:
+        """Bring a trial's pictures and tables to where a browser shows them."""
+        self.files.write_metrics(flight.number, flight.history)
+        with self.lease.fence():
+            found = self.files.publish(flight.number, flight.trial._trial_id, is_best=is_best)
+        trials.record_artifacts(flight.trial, found)
 
     def _failed(self, flight: Flight, event: Failed) -> None:
         if event.kind == REFUSED:
@@ -326,6 +339,7 @@ class Dispatcher:
 
     def _fail(self, flight: Flight, failure: dict[str, Any]) -> None:
         failure.setdefault("epoch", flight.reported + 1)
+        self._publish(flight, is_best=False)
         self._ended(flight, trials.record_failure(self.study, flight.trial, failure))
         if failure["kind"] == "not_finite":
             return

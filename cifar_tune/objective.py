@@ -11,6 +11,7 @@ from cifar_tune.checkpoint import save_model
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
+from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
 from cifar_tune.seeds import derive_seed
@@ -36,6 +37,8 @@ def run_trial(
     files: TrialFiles | None = None,
     should_stop: ShouldStop = never,
     on_start: OnStart | None = None,
+    label: str = "trial",
+    best_so_far: float = 0.0,
 ) -> TrialResult:
     """Train one configuration, from its newest usable checkpoint where there is one.
 
@@ -51,12 +54,15 @@ def run_trial(
         should_stop: asked after each step; True saves the state and stops.
         on_start: called with the position that the training starts from, and why checkpoints were
             refused.
+        label: what the trial is called in its pictures.
+        best_so_far: the highest validation accuracy of the study's complete trials; activation
+            maps are drawn of one that is not below.
 
     Raises:
         NonFiniteLossError: the training loss became infinite or not a number.
         TrainingStopped: ``should_stop`` said so.
         WeightsError: the final weights cannot be written.
-        StorageError: the predictions or a checkpoint cannot be written.
+        StorageError: the predictions, a picture or a checkpoint cannot be written.
     """
     named = weights.name if weights is not None else "none"
     if named != config.weights:
@@ -84,17 +90,22 @@ def run_trial(
     with torch.random.fork_rng(devices=forked):
         model, fitted = _from_newest(checkpoints, train)
     pruned = len(fitted.epochs) < config.epochs
+    logits = fitted.logits.float().cpu().numpy()
     digest = None
     if not pruned:
         if files.weights is not None:
             digest = save_model(model, files.weights)
         if files.predictions is not None:
-            part, logits = split.validation, fitted.logits.float().cpu().numpy()
+            part = split.validation
             made = make_predictions(
                 data.classes, part.rows, part.pool.images, part.pool.labels, logits
             )
             save_predictions(made, files.predictions)
-    return TrialResult(fitted.epochs, pruned, digest)
+    subject = Subject(label, config, data.classes, split.validation, fitted.epochs, logits)
+    is_best = not pruned and fitted.epochs[-1].val_accuracy >= best_so_far
+    # Last: what is looked into is of no other use after.
+    note = draw_pictures(subject, model if is_best else None, files)
+    return TrialResult(fitted.epochs, pruned, digest, note)
 
 
 def _from_newest(

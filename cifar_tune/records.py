@@ -131,11 +131,13 @@ class TrialResult:
         epochs: in order.
         pruned: whether it was stopped before the last.
         kept_sha256: SHA-256 of the file of its final weights; None where they were not kept.
+        note: which pictures could not be drawn, and why; None where nothing is to be said.
     """
 
     epochs: tuple[EpochMetrics, ...]
     pruned: bool
     kept_sha256: str | None
+    note: str | None = None
 
     @property
     def val_accuracy(self) -> float:
@@ -151,11 +153,25 @@ class TrialFiles:
         weights: the final weights, unless the trial is pruned.
         predictions: what the last epoch said of each validation image; likewise.
         checkpoints: a folder for the newest states, from which the trial goes on.
+        learning_curves: a picture (PNG) of accuracy and loss over the epochs.
+        confusion_matrix: a picture of which classes the last epoch took for which.
+        activation_maps: a picture of what the layers make of two images; only of a trial that no
+            complete one of its study surpasses.
     """
 
     weights: Path | None = None
     predictions: Path | None = None
     checkpoints: Path | None = None
+    learning_curves: Path | None = None
+    confusion_matrix: Path | None = None
+    activation_maps: Path | None = None
+
+    @property
+    def made(self) -> dict[str, Path]:
+        """Where there is to be a file once the trial has ended, by field."""
+        fields = {key: path for key, path in vars(self).items() if path is not None}
+        fields.pop("checkpoints", None)
+        return fields
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from cifar_tune.storage_location import (
     check_readable,
     check_writable,
 )
-from cifar_tune.stored_trials import summarize
+from cifar_tune.stored_trials import rank, summarize
 from cifar_tune.study_file import StudySpec
 
 DEFAULT_SEED = 0
@@ -259,7 +259,7 @@ def _differences(key: str, stored: object, wanted: object) -> Iterable[str]:
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The complete trial with the highest validation accuracy; the first of equals."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    return max(complete, key=rank, default=None)
 
 
 def read_study(study: optuna.Study) -> StoredStudy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import optuna
@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.agenda import Known
+from cifar_tune.artifacts import Artifact
 from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
 
 RETRIED = ("interrupted", "died", "error")
@@ -132,6 +133,12 @@ def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
     trial.report(history[-1].val_accuracy, step=history[-1].epoch)
 
 
+def record_artifacts(trial: optuna.Trial, artifacts: Iterable[Artifact]) -> None:
+    """Store which files a trial has, once they are in their places and before it has ended."""
+    for artifact in artifacts:
+        trial.study._storage.set_trial_system_attr(trial._trial_id, *artifact.attribute)
+
+
 def record_complete(
     study: optuna.Study, trial: optuna.Trial, val_accuracy: float, kept_sha256: str | None
 ) -> FrozenTrial:
@@ -159,6 +166,12 @@ def latest(trial: optuna.Trial) -> FrozenTrial:
     return trial._get_latest_trial()
 
 
+def rank(trial: FrozenTrial) -> tuple[float, int]:
+    """Of complete trials the greatest is the best: the highest validation accuracy, and the first
+    of equals."""
+    return trial.value or 0.0, -trial.number
+
+
 class CompleteTrials:
     """What a pruner asks of a study: its complete trials, and whether more is better.
 
@@ -170,6 +183,7 @@ class CompleteTrials:
         self.direction = study.direction
         self._pruner = study.pruner
         self._complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._best = max(map(rank, self._complete), default=(-1.0, 0))
 
     def get_trials(self, *_: object, **__: object) -> list[FrozenTrial]:
         """The complete trials, which is all that the pruners of ``search.make_pruner`` ask for."""
@@ -178,6 +192,16 @@ class CompleteTrials:
     def add(self, trial: FrozenTrial) -> None:
         """A trial is complete."""
         self._complete.append(trial)
+        self._best = max(self._best, rank(trial))
+
+    @property
+    def best_accuracy(self) -> float:
+        """The highest validation accuracy, as a fraction; below 0 where no trial is complete."""
+        return self._best[0]
+
+    def is_best(self, number: int, val_accuracy: float) -> bool:
+        """Whether a trial that ends so is the best, as ``rank`` has it."""
+        return (val_accuracy, -number) >= self._best
 
     def should_prune(self, trial: optuna.Trial) -> bool:
         """Whether a trial is to be stopped after the last epoch that it reported."""

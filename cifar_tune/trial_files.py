@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_tune import paths
+from cifar_tune import artifacts, paths
 from cifar_tune.atomic_file import flush_folder
 from cifar_tune.kept_weights import Candidate, choose_kept
-from cifar_tune.records import TrialFiles, TrialResult
+from cifar_tune.records import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.study_file import StudySpec
 
 
@@ -65,6 +65,9 @@ class StudyFiles:
             self._staged(self._weights(number)) if weights else None,
             self._staged(self._predictions(number)) if predictions else None,
             self._checkpoints(number),
+            self._staged_artifact(number, "learning_curves"),
+            self._staged_artifact(number, "confusion_matrix"),
+            self._staged_artifact(number, "activation_maps"),
         )
 
     def settle(self, number: int, name: str | None, result: TrialResult) -> Settled:
@@ -91,6 +94,29 @@ class StudyFiles:
         is_wanted = is_named and self._spec.keep_weights == "named"
         note = f"its weights are not kept: keep_gigabytes = {cap:g} is reached"
         return Settled(None, note if is_wanted else None)
+
+    def write_metrics(self, number: int, history: Sequence[EpochMetrics]) -> None:
+        """Write the table of a trial's epochs, to be published with what its worker drew."""
+        if history:
+            artifacts.write_metrics(history, self._staged_artifact(number, "metrics"))
+
+    def publish(self, number: int, trial_id: int, *, is_best: bool) -> list[artifacts.Artifact]:
+        """Move what there is of a trial's pictures and tables to the artifacts.
+
+        Args:
+            trial_id: in the database.
+            is_best: whether no complete trial surpasses it; of others no maps are kept.
+
+        Returns:
+            What is to be recorded of them.
+
+        Raises:
+            StorageError: they cannot be moved.
+        """
+        kinds = [kind for kind in artifacts.FILE_NAMES if is_best or kind != "activation_maps"]
+        places = {kind: self._staged_artifact(number, kind) for kind in kinds}
+        staged = {kind: path for kind, path in places.items() if path.exists()}
+        return artifacts.publish(staged, paths.artifacts_folder(self._database), trial_id)
 
     def remove_fallen(self) -> None:
         """Remove weights that better ones have taken the place of, once those are recorded."""
@@ -120,8 +146,9 @@ class StudyFiles:
         for path in self._checkpoints(0).parent.glob("trial-*"):
             if path.name not in wanted:
                 shutil.rmtree(path, ignore_errors=True)
-            for unfinished in path.glob(paths.UNFINISHED_PATTERN):
-                unfinished.unlink(missing_ok=True)
+            for pattern in (paths.UNFINISHED_PATTERN, paths.STAGED_PATTERN):
+                for unfinished in path.glob(pattern):
+                    unfinished.unlink(missing_ok=True)
         kept = choose_kept(self._spec, self._candidates.values())
         self._fallen |= self._candidates.keys() - kept
         self._candidates = {key: self._candidates[key] for key in kept}
@@ -149,6 +176,10 @@ class StudyFiles:
 
     def _checkpoints(self, number: int) -> Path:
         return paths.checkpoints_folder(self._database, self._spec.study_name, number)
+
+    def _staged_artifact(self, number: int, kind: str) -> Path:
+        """Among the checkpoints, which go together with it when the trial has ended."""
+        return self._staged(self._checkpoints(number) / artifacts.FILE_NAMES[kind])
 
     def _staged(self, path: Path) -> Path:
         return paths.staged(path, self._token)

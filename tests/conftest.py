@@ -20,12 +20,12 @@ from copies import Full, stand_in
 from dashboard_client import Live, copy_database, serving
 from scripted import EPOCHS, Notes, Run, ScriptedPool
 
-from cifar_tune import bench
+from cifar_tune import bench, objective
 from cifar_tune.cli import main
 from cifar_tune.data.source import SearchData, load_search_data
+from cifar_tune.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.records import TrialConfig
-from cifar_tune.reports.activation_record import ActivationRecord, LayerView
 from cifar_tune.reports.activations import compute_activations
 from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage_location import StorageLocation, locate_storage
@@ -58,7 +58,18 @@ FINETUNE = "transfer/finetune/seed=1"
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def draws_pictures() -> bool:
+    """Whether trials in this process draw theirs, which takes longer than to train a tiny one."""
+    return False
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    draws_pictures: bool,
+) -> Cli:
     """Run ``cifar-tune`` in this process, in an empty folder, with a storage of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
@@ -68,6 +79,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     # A plan's few seconds of measuring would be most of the time of a tiny study.
     monkeypatch.setattr(bench, "MEASURE_SECONDS", 0.1)
     monkeypatch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+    if not draws_pictures:
+        monkeypatch.setattr(objective, "draw_pictures", lambda *_: None)
 
     def run(*arguments: str) -> Answer:
         capsys.readouterr()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
 
@@ -159,6 +161,61 @@ def test_a_word_of_a_trial_that_was_given_up_is_not_heard(run: Run) -> None:
     outcome = run(ScriptedPool(1, script))
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
     assert len(stored()) == 4
+
+
+def file_names(trial: optuna.trial.FrozenTrial) -> list[str]:
+    storage = optuna.storages.RDBStorage("sqlite:///s.db")
+    found = get_all_artifact_meta(trial, storage=storage)
+    return [one.filename for one in found]
+
+
+def test_of_trials_at_once_only_the_best_so_far_keeps_its_activation_maps(run: Run) -> None:
+    """Each was the best when it began, or equal to it; in the order in which they end."""
+    accuracies = {0: 0.5, 1: 0.4, 2: 0.6, 3: 0.6}
+    told = {}
+
+    def script(task: Task, _before: int) -> Iterator[Event]:
+        told[task.number] = task.best_so_far
+        events = list(train(task))
+        assert task.files.activation_maps is not None
+        task.files.activation_maps.parent.mkdir(parents=True, exist_ok=True)
+        task.files.activation_maps.write_bytes(b"maps")
+        done = (epoch(1), epoch(2, accuracies[task.number]))
+        yield from (*events[:2], EpochEnded(task.number, done[1]))
+        yield Finished(task.number, TrialResult(done, False, None))
+
+    run(ScriptedPool(2, script))
+    assert told == {0: -1.0, 1: -1.0, 2: 0.5, 3: 0.5}
+    assert [file_names(trial) for trial in stored()] == [
+        ["activation-maps.png", "metrics.csv"],
+        ["metrics.csv"],
+        ["activation-maps.png", "metrics.csv"],
+        ["metrics.csv"],
+    ]
+    assert len(list(Path("s-artifacts").iterdir())) == 6
+    assert not Path("s-checkpoints").exists()
+
+
+def test_what_could_not_be_drawn_is_said_and_a_failed_trial_keeps_its_table(run: Run) -> None:
+    def script(task: Task, _before: int) -> Iterator[Event]:
+        if task.number:
+            *events, last = train(task)
+            assert isinstance(last, Finished)
+            yield from events
+            note = "its learning curves could not be drawn: OSError: no font"
+            yield replace(last, result=replace(last.result, note=note))
+            return
+        yield Started(task.number, FACTS, 0, 0)
+        yield EpochEnded(task.number, epoch(1))
+        yield Failed(task.number, "error", "RuntimeError: no", {})
+
+    notes = Notes()
+    outcome = run(ScriptedPool(1, script), notes=notes)
+    assert [trial.state for trial in outcome.trials] == ["fail"] + ["complete"] * 3
+    said = "trial 1: its learning curves could not be drawn: OSError: no font"
+    assert said in notes.noted_texts
+    (first, *_) = stored()
+    assert file_names(first) == ["metrics.csv"]
 
 
 def test_facts_are_those_of_the_worker(run: Run) -> None:

@@ -232,7 +232,14 @@ def config(make_config: Configs) -> TrialConfig:
 
 
 def make_task(config: TrialConfig, folder: Path, number: int = 7) -> Task:
-    files = TrialFiles(folder / "weights", folder / "predictions", folder / f"trial-{number}")
+    files = TrialFiles(
+        folder / "weights",
+        folder / "predictions",
+        folder / f"trial-{number}",
+        folder / "learning_curves",
+        folder / "confusion_matrix",
+        folder / "activation_maps",
+    )
     return Task(number, config, files)
 
 
@@ -278,8 +285,9 @@ def reference(
             files = make_task(config, folder).files
             weights = materials.weights.get(config.weights)
             result = run_trial(
-                config, materials.data, weights, CPU, lambda _: True, lambda _: None, files
-            )
+                config, materials.data, weights, CPU, lambda _: True, lambda _: None, files,
+                label="trial 7",
+            )  # fmt: skip
             known[config.digest] = apart_from_seconds(result), folder
         return known[config.digest]
 
@@ -308,7 +316,13 @@ def test_every_kind_gives_the_same_result_and_files(
 
     expected, folder = reference(config)
     assert apart_from_seconds(finished.result) == expected
-    for name in ("weights", "predictions"):
+    for name in (
+        "weights",
+        "predictions",
+        "learning_curves",
+        "confusion_matrix",
+        "activation_maps",
+    ):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     digest = hashlib.sha256((tmp_path / "weights").read_bytes()).hexdigest()
     assert finished.result.kept_sha256 == digest

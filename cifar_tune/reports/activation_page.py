@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 
 from cifar_tune import __version__
+from cifar_tune.pictures.activation_pictures import (
+    MOST_MAPS,
+    paint_grad_cam,
+    paint_image,
+    paint_maps,
+)
+from cifar_tune.pictures.activation_record import (
+    ActivationRecord,
+    ImageView,
+    LayerView,
+)
 from cifar_tune.reports.activation_layers import (
     count,
     draw_freezing,
     draw_shares,
     draw_stats,
     percent,
-)
-from cifar_tune.reports.activation_pictures import (
-    MOST_MAPS,
-    paint_grad_cam,
-    paint_image,
-    paint_maps,
-)
-from cifar_tune.reports.activation_record import (
-    ActivationRecord,
-    ImageView,
-    LayerView,
 )
 from cifar_tune.reports.blocks import (
     Command,

@@ -1,7 +1,7 @@
 """Shows single images to a trained trial and takes down what its layers make of them.
 
-``feature_maps`` looks into the network, with torchvision's feature extractor and captum; here are
-the trial, the images and the record.
+``pictures.feature_maps`` looks into the network, with torchvision's feature extractor and captum;
+here are the trial, the images and the record.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from cifar_tune.data.printable import printable
 from cifar_tune.data.source import open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.model import build_model
-from cifar_tune.records import TrialConfig
-from cifar_tune.reports.activation_record import ActivationRecord, ImageView
-from cifar_tune.reports.feature_maps import (
+from cifar_tune.pictures.activation_record import ActivationRecord, ImageView
+from cifar_tune.pictures.feature_maps import (
     Network,
     describe_freeze,
     look_into,
     see,
 )
+from cifar_tune.records import TrialConfig
 from cifar_tune.rerun import find_complete, show_test_images
 from cifar_tune.storage_location import StorageLocation, explain_errors
 

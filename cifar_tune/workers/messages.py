@@ -31,11 +31,21 @@ class Task:
     Attributes:
         number: of the trial in its study.
         files: where the worker writes; the runner gives them their final names.
+        name: of a named trial with its replicate; None if sampled.
+        best_so_far: the highest validation accuracy of the study's complete trials, as the task
+            begins.
     """
 
     number: int
     config: TrialConfig
     files: TrialFiles
+    name: str | None = None
+    best_so_far: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """What the trial is called where it is shown."""
+        return self.name or f"trial {self.number}"
 
 
 @dataclass(frozen=True)

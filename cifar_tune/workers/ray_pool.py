@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -307,12 +306,9 @@ def _read(flight: _Flight, result: str | tuple[Event | None, Blobs]) -> Event:
     if event is None:
         return Died(number, "its task ended without a word", "\n".join(flight.lines))
     if isinstance(event, Finished):
-        _write(flight.task.files.weights, blobs.get("weights"), WeightsError)
-        _write(flight.task.files.predictions, blobs.get("predictions"), StorageError)
+        places = flight.task.files.made
+        for kind, blob in blobs.items():
+            error_type = WeightsError if kind == "weights" else StorageError
+            with replacing(places[kind], blob.nbytes, error_type) as temporary:
+                np.asarray(blob).tofile(temporary)
     return event
-
-
-def _write(path: Path | None, blob: Any, error_type: type[InputError]) -> None:
-    if path is not None and blob is not None:
-        with replacing(path, blob.nbytes, error_type) as temporary:
-            np.asarray(blob).tofile(temporary)

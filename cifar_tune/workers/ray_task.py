@@ -48,7 +48,7 @@ TOKEN_FILE = ".attempt"
 """In a trial's folder of checkpoints: a worker that finds its attempt there sees the folder."""
 
 Blobs = Mapping[str, npt.NDArray[np.uint8]]
-"""Files by what they are, ``weights`` or ``predictions``, as bytes."""
+"""Files as bytes, by what they are: a field of ``TrialFiles``."""
 
 
 @dataclass(frozen=True)
@@ -211,8 +211,7 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     node = ray.get_runtime_context().get_node_id()
     channel.send(Placed(task.number, node, platform.node(), shares_files))
     made = _own_root() / f"made-by-{order.attempt}"  # is there only while there is a file in it
-    wanted = {kind: getattr(task.files, kind) for kind in ("weights", "predictions")}
-    here = {kind: made / kind for kind, path in wanted.items() if path is not None}
+    here = {kind: made / kind for kind in task.files.made}
     files = TrialFiles(**here, checkpoints=folder)
     try:
         with warnings.catch_warnings():

@@ -74,6 +74,8 @@ def work(task: Task, materials: Materials, device: torch.device, channel: Channe
             task.files,
             channel.is_stopping,
             on_start,
+            task.label,
+            task.best_so_far,
         )
     except TrainingStopped:
         channel.send(Stopped(number))

@@ -28,14 +28,14 @@ from cifar_tune.data.augment import transform
 from cifar_tune.data.cifar10 import UInt8Array
 from cifar_tune.errors import InputError
 from cifar_tune.model import FREEZE_STAGES, frozen_stages
-from cifar_tune.records import TrialConfig
-from cifar_tune.reports.activation_record import (
+from cifar_tune.pictures.activation_record import (
     FloatArray,
     GradCamLayer,
     LayerFreeze,
     LayerStats,
     LayerView,
 )
+from cifar_tune.records import TrialConfig
 
 GRAD_CAM_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 GRAD_CAM_SIZE = 4

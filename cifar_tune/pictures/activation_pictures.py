@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.reports.activation_record import FloatArray, LayerView
+from cifar_tune.pictures.activation_record import FloatArray, LayerView
 
 MOST_MAPS = 64
 """Maps in a mosaic; of more channels the most active are shown."""
@@ -47,7 +47,12 @@ def paint_grad_cam(pixels: UInt8Array, heat: FloatArray) -> bytes:
         heat: float32 [h, w], not negative; it is scaled to its own maximum and spread
             bilinearly over the image. Zero leaves the image as it is.
     """
-    grey = np.asarray(Image.fromarray(_enlarge(pixels)).convert("L"), dtype=np.float64)
+    return _png(Image.fromarray(mix_grad_cam(_enlarge(pixels), heat)))
+
+
+def mix_grad_cam(pixels: UInt8Array, heat: FloatArray) -> UInt8Array:
+    """The same as an array uint8 [H, W, 3], as large as ``pixels``."""
+    grey = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64)
     scaled = heat / heat.max() if heat.max() > 0 else heat
     spread = Image.fromarray(scaled.astype(np.float32)).resize(
         (grey.shape[1], grey.shape[0]), Image.Resampling.BILINEAR
@@ -56,7 +61,7 @@ def paint_grad_cam(pixels: UInt8Array, heat: FloatArray) -> bytes:
     colours = _viridis()[(strength * (_LEVELS - 1)).round().astype(np.int64)]
     cover = (strength * _HEAT_MOST)[..., None]
     mixed = grey[..., None] * (1 - cover) + colours * cover
-    return _png(Image.fromarray(mixed.round().astype(np.uint8)))
+    return mixed.round().astype(np.uint8)
 
 
 def paint_maps(view: LayerView) -> tuple[bytes, int]:
@@ -68,12 +73,7 @@ def paint_maps(view: LayerView) -> tuple[bytes, int]:
     Returns:
         The PNG file and its width in pixels.
     """
-    maps = view.maps[list(shown_channels(view))].astype(np.float64)
-    over = (1, 2) if maps[0].size > 1 else None
-    low = maps.min(axis=over, keepdims=True)
-    span = maps.max(axis=over, keepdims=True) - low
-    scaled = (maps - low) / np.where(span > 0, span, 1)
-    levels = (scaled * (_LEVELS - 1)).round().astype(np.uint8)
+    levels = scale_maps(view.maps[list(shown_channels(view))])
     repeat = -(-_MAP_PIXELS // levels.shape[-1])
     levels = levels.repeat(repeat, axis=1).repeat(repeat, axis=2)
     count, height, width = levels.shape
@@ -85,13 +85,30 @@ def paint_maps(view: LayerView) -> tuple[bytes, int]:
         left = _GAP + place % COLUMNS * (width + _GAP)
         canvas[top : top + height, left : left + width] = one
     picture = Image.fromarray(canvas)
-    picture.putpalette(np.vstack([_viridis().round(), _GREY]).astype(np.uint8).tobytes())
+    picture.putpalette(palette().tobytes())
     return _png(picture), shape[1]
 
 
-def shown_channels(view: LayerView) -> tuple[int, ...]:
+def scale_maps(maps: FloatArray) -> UInt8Array:
+    """Maps [C, H, W] as places in ``palette``: each from its own smallest value to its largest, or
+    all together where each is of one value."""
+    exact = maps.astype(np.float64)
+    over = (1, 2) if exact[0].size > 1 else None
+    low = exact.min(axis=over, keepdims=True)
+    span = exact.max(axis=over, keepdims=True) - low
+    scaled = (exact - low) / np.where(span > 0, span, 1)
+    levels: UInt8Array = (scaled * (_LEVELS - 1)).round().astype(np.uint8)
+    return levels
+
+
+def palette() -> UInt8Array:
+    """Colours uint8 [256, 3]: of maps, from low to high, and the grey between them."""
+    return np.vstack([_viridis().round(), _GREY]).astype(np.uint8)
+
+
+def shown_channels(view: LayerView, most: int = MOST_MAPS) -> tuple[int, ...]:
     """The channels whose maps are shown: all, or those with the highest mean after the ReLU."""
-    order = np.argsort(-view.activity, kind="stable")[:MOST_MAPS]
+    order = np.argsort(-view.activity, kind="stable")[:most]
     return tuple(sorted(order.tolist()))
 
 

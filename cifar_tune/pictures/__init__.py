@@ -1,0 +1,1 @@
+"""Pictures of a trial, drawn with matplotlib by the worker that trained it."""

@@ -1,0 +1,116 @@
+"""Draws what a trained network makes of a few images, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from cifar_tune.data.cifar10 import UInt8Array
+from cifar_tune.pictures.activation_pictures import (
+    mix_grad_cam,
+    palette,
+    scale_maps,
+    shown_channels,
+)
+from cifar_tune.pictures.activation_record import GradCamLayer, ImageView, LayerView
+from cifar_tune.pictures.canvas import begin_picture, paste, to_png, write
+
+MAPS = 16
+"""The most active maps of a stage, which are shown."""
+LEFT, TOP = 14, 92
+"""Pixels from the page's corner to the first image."""
+CELL = 128
+"""Height and width of an image in pixels."""
+
+_COLUMNS = 4
+"""Maps in a row of a stage."""
+_TILE = CELL // _COLUMNS
+_GAP = 14
+CAPTION = 34
+"""Pixels below a row, with its caption."""
+_REMARK = 40
+"""Pixels at the bottom, with the explanation."""
+
+
+def draw_activation_maps(
+    views: Sequence[ImageView],
+    stages: Sequence[str],
+    grad_cam: GradCamLayer | None,
+    title: str,
+    remark: str,
+) -> bytes:
+    """A row for each image: itself, its Grad-CAM, and the most active maps of each stage, as PNG.
+
+    Args:
+        stages: what the views' layers are called.
+        grad_cam: the layer of the views' Grad-CAM; None where no map is large enough for one.
+    """
+    headings = [("image", "")]
+    if grad_cam is not None:
+        headings.append(("Grad-CAM", f"{grad_cam.layer}, {grad_cam.size} x {grad_cam.size}"))
+    headings += [_head(name, layer) for name, layer in zip(stages, views[0].layers, strict=True)]
+    width = 2 * LEFT + len(headings) * (CELL + _GAP) - _GAP
+    height = TOP + len(views) * (CELL + CAPTION) + _REMARK
+    figure = begin_picture(width, height, title, remark)
+    for column, (name, detail) in enumerate(headings):
+        left = LEFT + column * (CELL + _GAP)
+        write(figure, left, TOP - 32, name, weight="bold")
+        write(figure, left, TOP - 17, detail, size=8)
+    for row, view in enumerate(views):
+        top = TOP + row * (CELL + CAPTION)
+        image = _fit(view.pixels)
+        cells = [image]
+        if grad_cam is not None:
+            cells.append(mix_grad_cam(image, view.grad_cam))
+        cells += [_tile(layer) for layer in view.layers]
+        for column, cell in enumerate(cells):
+            paste(figure, LEFT + column * (CELL + _GAP), top, cell)
+        write(figure, LEFT, top + CELL + 6, _say(view))
+    explanation = (
+        f"Of each stage the {MAPS} most active maps, each from its smallest value (dark) to its "
+        "largest (light); maps of one pixel are scaled together."
+    )
+    if grad_cam is not None:
+        explanation += "\nGrad-CAM: where the network sees what speaks for the predicted class."
+    write(figure, LEFT, height - _REMARK, explanation, size=8)
+    return to_png(figure)
+
+
+def _head(name: str, layer: LayerView) -> tuple[str, str]:
+    channels, height, width = layer.maps.shape
+    return name, f"{channels} maps of {height} x {width} px"
+
+
+def _say(view: ImageView) -> str:
+    """What an image is, and what it is taken for."""
+    verdict = "right" if view.predicted == view.label else "wrong"
+    return (
+        f"{view.source}, class {view.label}; predicted: {view.predicted}, "
+        f"{100 * view.probability:.1f} % ({verdict})"
+    )
+
+
+def _tile(layer: LayerView) -> UInt8Array:
+    """The most active maps of a stage as one image uint8 [CELL, CELL, 3]."""
+    levels = scale_maps(layer.maps[list(shown_channels(layer, MAPS))])
+    canvas = np.full((CELL, CELL, 3), 255, dtype=np.uint8)
+    colours = palette()
+    for place, one in enumerate(levels):
+        top, left = place // _COLUMNS * _TILE, place % _COLUMNS * _TILE
+        canvas[top : top + _TILE - 1, left : left + _TILE - 1] = colours[_resize(one)][:-1, :-1]
+    return canvas
+
+
+def _resize(levels: UInt8Array) -> UInt8Array:
+    """A map as large as its place: its pixels repeated, or averaged where it is larger."""
+    filters = Image.Resampling.NEAREST if levels.shape[0] <= _TILE else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(levels).resize((_TILE, _TILE), filters))
+
+
+def _fit(pixels: UInt8Array) -> UInt8Array:
+    """An image uint8 [H, W, 3] as large as its place."""
+    is_whole = CELL % pixels.shape[0] == 0
+    filters = Image.Resampling.NEAREST if is_whole else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize((CELL, CELL), filters))
