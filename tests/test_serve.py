@@ -216,7 +216,7 @@ def test_stop_kill_continue_queue_delete(tmp_path: Path) -> None:
     assert again.post("/queue/continue").ok
     again.wait_for("second:quick")
     # The study that runs now is deleted in the browser: it stops with a word, the others go on.
-    again.wait_for("trial 0 second/p=0.1/seed=1  begins")
+    again.wait_for("trial 0 (queued)  begins")
     listed = json.loads(again.get("/api/studies"))["study_summaries"]
     (number,) = [one["study_id"] for one in listed if one["study_name"] == "second:quick"]
     deleted = requests.delete(f"{again.url}/api/studies/{number}", json={}, timeout=SECONDS)

@@ -27,6 +27,7 @@ OPTUNA = {
     "rerun",
     "reports",
     "queue_page",
+    "annotations",
     "dashboard",
 }
 TORCH = {

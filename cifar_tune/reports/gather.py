@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import optuna
@@ -138,9 +139,11 @@ def _importances(study: optuna.Study, trials: list[FrozenTrial]) -> dict[str, fl
     if len(complete) < IMPORTANCE_TRIALS or not varied:
         return {}
     try:
-        found = get_param_importances(
-            study, evaluator=PedAnovaImportanceEvaluator(), params=varied, normalize=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that all are alike shows in the figures
+            found = get_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(), params=varied, normalize=True
+            )
     except (ValueError, RuntimeError):  # e.g. every trial has the same value
         return {}
     return {key: float(value) for key, value in found.items()}
