@@ -7,7 +7,7 @@ import re
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import requests
 from conftest import Cli
-from processes import Runner, write_study
+from processes import Runner, kill_all, write_study
 from scripted import Notes
+from served import SECONDS, Served
 
 from cifar_tune import storage as stored
 from cifar_tune.errors import StudyBusyError, StudyGoneError
@@ -27,9 +28,6 @@ from cifar_tune.runner import StudyOutcome
 from cifar_tune.service import Service
 from cifar_tune.storage_location import locate_storage
 from cifar_tune.trial_queue import Request, TrialQueue
-
-SECONDS = 120.0
-
 
 # --- the order of things, with runs that do nothing ---------------------------------------------
 
@@ -152,30 +150,6 @@ def test_the_live_state_is_what_an_observer_was_shown() -> None:
 # --- the real thing ------------------------------------------------------------------------------
 
 
-class Served:
-    """``cifar-tune serve`` in a process of its own."""
-
-    def __init__(self, folder: Path, *names: str) -> None:
-        arguments = ("serve", *names, "--port", "0", "--workers", "inline", "--storage", "s.db")
-        self.runner = Runner(folder, *arguments)
-        assert self.runner.wait_for_line("Ctrl-C stops it"), self.runner.text
-        found = re.search(r"http://127\.0\.0\.1:\d+", self.runner.text)
-        assert found is not None
-        self.url = found.group()
-
-    def post(self, path: str, **fields: str) -> requests.Response:
-        origin = {"Origin": self.url}
-        return requests.post(f"{self.url}{path}", fields, headers=origin, timeout=SECONDS)
-
-    def get(self, path: str) -> str:
-        answer = requests.get(f"{self.url}{path}", timeout=SECONDS)
-        assert answer.ok, answer.text
-        return answer.text
-
-    def wait_for(self, part: str) -> None:
-        assert self.runner.wait_for_line(part), self.runner.text
-
-
 def trials(folder: Path, study: str) -> list[tuple[int, str]]:
     with closing(sqlite3.connect(folder / "s.db")) as database:
         return database.execute(
@@ -185,17 +159,23 @@ def trials(folder: Path, study: str) -> list[tuple[int, str]]:
         ).fetchall()
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    kill_all()
+
+
 @pytest.mark.e2e
-def test_stop_kill_continue_queue_delete(tmp_path: Path) -> None:
-    (tmp_path / "studies").mkdir()
+def test_stop_kill_continue_queue_delete(folder: Path) -> None:
+    (folder / "studies").mkdir()
     for name in ("first", "second", "third"):
-        path = tmp_path / "studies" / f"{name}.toml"
+        path = folder / "studies" / f"{name}.toml"
         write_study(path, 0, epochs=8 if name == "first" else 1, names=(f"{name}/p=0.1",))
-    served = Served(tmp_path, "first", "second")
+    served = Served(folder, "first", "second")
     served.wait_for("trial 0 first/p=0.1/seed=1  epoch 1/8")
     assert served.post("/queue/stop").ok
-    assert served.runner.wait_for(lambda: "Stopped." in served.get("/queue/now"), SECONDS)
-    assert served.runner.wait_for(lambda: trials(tmp_path, "first") == [(0, "WAITING")], SECONDS)
+    served.wait_until("Stopped.")
+    assert served.runner.wait_for(lambda: trials(folder, "first") == [(0, "WAITING")], SECONDS)
     # Values are checked; one that is right is queued for later.
     wrong = served.post("/queue/trials", study_name="second:quick", dropout_rate="0.9", seed="-1")
     assert wrong.status_code == 400
@@ -210,7 +190,7 @@ def test_stop_kill_continue_queue_delete(tmp_path: Path) -> None:
     served.runner.process.wait()
 
     # What was queued is there again, and so is the stop.
-    again = Served(tmp_path)
+    again = Served(folder)
     assert "Stopped." in again.get("/queue/now")
     assert again.get("/queue/now").count("waiting") == 4
     assert again.post("/queue/continue").ok
@@ -223,13 +203,13 @@ def test_stop_kill_continue_queue_delete(tmp_path: Path) -> None:
     assert deleted.ok
     again.wait_for("second:quick was deleted or renamed by another program")
     again.wait_for("third/p=0.1/seed=2  complete")
-    assert again.runner.wait_for(lambda: "Idle." in again.get("/queue/now"), SECONDS)
-    assert trials(tmp_path, "first") == [(0, "COMPLETE"), (1, "COMPLETE")]
-    assert trials(tmp_path, "third") == [(0, "COMPLETE"), (1, "COMPLETE")]
+    again.wait_until("Idle.")
+    assert trials(folder, "first") == [(0, "COMPLETE"), (1, "COMPLETE")]
+    assert trials(folder, "third") == [(0, "COMPLETE"), (1, "COMPLETE")]
 
     # A trial that is queued from another terminal is taken up, alone.
     queued = Runner(
-        tmp_path, "study", "queue", "third", "--storage", "s.db", "--param", "dropout_rate=0.3"
+        folder, "study", "queue", "third", "--storage", "s.db", "--param", "dropout_rate=0.3"
     )
     assert queued.end() == 0
     again.wait_for("trial 2 (queued)  complete")
