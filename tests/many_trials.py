@@ -1,21 +1,31 @@
-"""A study of thousands of finished trials with notes, artifacts and figures, written at once."""
+"""A study of thousands of finished trials with notes, artifacts and figures, written at once.
+
+As a script: times the dashboard on one, ``python tests/many_trials.py --trials 5000``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from dashboard_client import ask_app
 from optuna.distributions import FloatDistribution, distribution_to_json
-from optuna.storages import RDBStorage
+from optuna.storages import RDBStorage, get_storage
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
+from optuna_dashboard import wsgi
 from sqlalchemy import insert
 
 from cifar_tune import storage
+from cifar_tune.dashboard.app import make_app
 from cifar_tune.storage_location import locate_storage
 
 EPOCHS = 10
@@ -24,6 +34,7 @@ CHUNK = 2045
 NOTE = "**dropout/p=0.3/seed=2** on CPU, 20.1 s. " * 22
 FIGURE = json.dumps({"data": [{"x": list(range(5000)), "y": list(range(5000))}], "layout": {}})
 FIGURES = 4
+REFRESHES = 9
 FILES = ("curves.png", "confusion.png", "epochs.csv")
 RANGES = {
     "dropout_rate": FloatDistribution(0.0, 0.6),
@@ -135,3 +146,31 @@ def _study_attributes(study_id: int, ids: range) -> Iterator[dict[str, Any]]:
             values[key] = FIGURE[start : start + CHUNK]
     for key, value in values.items():
         yield {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+
+
+def main() -> None:
+    """Time the requests of a study's page, of our dashboard or the plain one."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--trials", type=int, default=5000)
+    parser.add_argument("--plain", action="store_true", help="optuna-dashboard as it is by itself")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        opened = make_study(Path(folder) / "many.db", given.trials, is_running=True)
+        app = wsgi(get_storage(opened)) if given.plain else make_app(opened, Path(folder))
+        first = _seconds(app, "")
+        after = [_seconds(app, f"after={given.trials}") for _ in range(REFRESHES)]
+    print(  # noqa: T201
+        f"{'plain optuna-dashboard' if given.plain else 'cifar-tune dashboard'}, {given.trials} "
+        f"trials: first load {first:.2f} s; refresh, one trial running, of {REFRESHES}: median "
+        f"{median(after):.3f} s ({min(after):.3f} to {max(after):.3f})"
+    )
+
+
+def _seconds(app: Any, query: str) -> float:
+    began = time.perf_counter()
+    ask_app(app, "api/studies/1", query)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
