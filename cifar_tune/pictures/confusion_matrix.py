@@ -30,7 +30,7 @@ _COUNTED_MOST = 20
 """Classes up to which cells have their counts."""
 _NAMED_MOST = 32
 """Classes up to which each has its name."""
-_NAME_MOST = 14
+_NAME_MOST = 11
 """Characters of a class's name."""
 _DARK_FROM = 0.5
 """Share from which on a cell is so dark that its count is white."""
@@ -81,7 +81,7 @@ def _name_classes(figure: Figure, classes: Sequence[str], width: int, height: in
     bottom = _TOP + height * len(classes)
     middle = _LEFT + width * len(classes) / 2
     write(figure, middle, bottom + 66, "predicted class", align="center")
-    _write_upright(figure, 14, "true class")
+    _write_upright(figure, 6, "true class")
     if len(classes) > _NAMED_MOST:
         return
     for place, name in enumerate(classes):
