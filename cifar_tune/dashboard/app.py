@@ -18,6 +18,10 @@ from cifar_tune.dashboard.fast_reads import cache_reads
 
 COMPRESSED_FROM = 50_000
 """Bytes of an answer from which on it is compressed: to a twentieth, at 200 MB/s."""
+_WRAPPED = (
+    b"<style>main p.MuiTypography-body1 { white-space: normal; overflow-wrap: anywhere; }</style>"
+)
+_OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
 
 
 def make_app(
@@ -50,7 +54,8 @@ def make_app(
             if refused is not None:
                 return refused.send(start_response)
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # some of its routes fail without
-        return _compress(dashboard, environ, start_response)
+        send = _send_page if path.startswith("/dashboard") else _compress
+        return send(dashboard, environ, start_response)
 
     return app
 
@@ -65,14 +70,7 @@ def _compress(
     app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Send an application's answer, compressed if it is long JSON."""
-    begun: list[tuple[str, Headers, Any]] = []
-
-    def begin(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
-        begun[:] = [(status, headers, exc_info)]
-        return None
-
-    body = app(environ, begin)
-    ((status, headers, exc_info),) = begun
+    status, headers, exc_info, body = _ask(app, environ)
     given = {key.lower(): value for key, value in headers}
     if (
         isinstance(body, list)
@@ -87,6 +85,33 @@ def _compress(
         headers += [("Vary", "Accept-Encoding")]
     start_response(status, headers, exc_info)
     return body
+
+
+def _send_page(
+    app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Send optuna-dashboard's page, with long texts of its lists wrapped: it has each attribute of
+    a trial in one line, and a configuration makes that 7,000 pixels wide."""
+    whole = {key: value for key, value in environ.items() if key not in _OF_A_PART}
+    status, headers, exc_info, body = _ask(app, whole)
+    page = b"".join(body).replace(b"</head>", _WRAPPED + b"</head>")
+    headers = [(key, value) for key, value in headers if key.lower() != "content-length"]
+    start_response(status, [*headers, ("Content-Length", str(len(page)))], exc_info)
+    return [page]
+
+
+def _ask(
+    app: WSGIApplication, environ: WSGIEnvironment
+) -> tuple[str, Headers, Any, Iterable[bytes]]:
+    """An application's answer: status, headers, error and body."""
+    begun: list[tuple[str, Headers, Any]] = []
+
+    def begin(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
+        begun[:] = [(status, headers, exc_info)]
+        return None
+
+    body = app(environ, begin)
+    return (*begun[0], body)
 
 
 def _shorten_log() -> None:
