@@ -24,6 +24,7 @@ OPTUNA = {
     "dispatch",
     "flights",
     "overhead",
+    "annotations",
     "rerun",
     "reports",
     "queue_page",

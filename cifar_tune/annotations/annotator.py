@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
@@ -170,7 +171,8 @@ class Annotator:
 
     def _sum_up(self, why_left: str | None) -> None:
         try:
-            summary = compute_summary(self._wanted(why_left))
+            with warnings.catch_warnings(action="ignore"):  # e.g. Optuna's, of too few trials
+                summary = compute_summary(self._wanted(why_left))
         except Exception as error:  # the run is complete without it
             self._fail(f"{type(error).__name__}: {error}")
         else:
