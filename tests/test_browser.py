@@ -77,12 +77,16 @@ def test_study_list_study_page_notes_and_plots(browser: Browser, served: Served)
         page.goto(served.url)
         page.get_by_text("tiny:quick").first.click()
         page.wait_for_url(re.compile(r"/dashboard/studies/1"))
-        # The note, with what the named trials gave.
-        page.get_by_text("tiny/p=0.4").first.wait_for()
-        # The plots are drawn: their own lines and points are there, not only axes.
+        # The plots are drawn: their own lines and points are there, not only axes. Ours are the
+        # last ones.
         page.locator(".js-plotly-plot .scatterlayer .trace .points path").first.wait_for()
-        page.goto(f"{served.url}/dashboard/studies/1/graph")
-        page.locator(".js-plotly-plot .scatterlayer .trace path").first.wait_for()
+        for name in ("accuracy-by-dropout-rate", "accuracy-against-time"):
+            own = page.locator(f"#{name}, [id*='{name}']").first
+            own.scroll_into_view_if_needed()
+            own.locator(".scatterlayer .trace path").first.wait_for()
+        page.goto(f"{served.url}/dashboard/studies/1/note")
+        page.get_by_role("heading", name="Killed at random moments").wait_for()
+        assert "p=0.4" in page.locator("table").first.inner_text()
 
 
 def test_a_trials_note_and_its_pictures(browser: Browser, served: Served) -> None:
@@ -107,8 +111,8 @@ def test_a_trial_is_queued_seen_running_and_found_in_the_dashboard(
     browser: Browser, served: Served
 ) -> None:
     with open_page(browser, served.url, expected=("400 (Bad Request)",)) as page:
-        page.goto(f"{served.url}/dashboard/studies/1")
-        page.locator('a[href*="/queue/tiny"]').first.wait_for()  # in the study's note
+        page.goto(f"{served.url}/dashboard/studies/1/note")
+        page.locator('a[href*="/queue/tiny"]').first.wait_for()
         page.goto(f"{served.url}/queue/tiny:quick")
         page.fill("#dropout_rate", "0.99")
         page.get_by_role("button", name="Queue the trial").click()

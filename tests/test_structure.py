@@ -28,7 +28,6 @@ OPTUNA = {
     "rerun",
     "reports",
     "queue_page",
-    "annotations",
     "dashboard",
 }
 TORCH = {
