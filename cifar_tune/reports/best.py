@@ -274,10 +274,17 @@ def read_fresh_runs(
     Args:
         candidates: its configurations.
     """
+    use = _read_test_use(location, study_name)
+    with explain_errors(location):
+        storage = stored.open_to_read(location)
+        derived = family(study_name)[1:]
+        # To open a database takes longer than to look which studies it has.
+        if all(stored.find_study(storage, name) is None for name in derived):
+            return FreshRuns(None, (), use)
     return FreshRuns(
         confirmation=_read_confirmation(location, study_name, candidates),
         reruns=tuple(_read_reruns(location, study_name, candidates)),
-        test_use=_read_test_use(location, study_name),
+        test_use=use,
     )
 
 
