@@ -61,6 +61,10 @@ class Live:
         options = {"timeout": ANSWER_SECONDS, "allow_redirects": False, **options}
         return requests.request(method, f"{self.url}{path}", **options)
 
+    def typed(self, body: str = "typed") -> dict[str, Any]:
+        """The study's note as a person saves it who has the page open."""
+        return {"version": self.ask(STUDY).json()["note"]["version"] + 1, "body": body}
+
     def connect(self) -> socket.socket:
         """A connection on which nothing is sent."""
         return socket.create_connection(self.place, ANSWER_SECONDS)

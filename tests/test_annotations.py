@@ -262,7 +262,11 @@ def summary(state: str, epochs: int, failure: dict[str, Any] | None = None) -> T
             {},
             r"**Failed** in epoch 1: a\|b \<c\>. The next run trains it again.",
         ),
-        (summary("waiting", 0), {"queued": {"by": "me", "at": "noon"}}, "Queued by me at noon."),
+        (
+            summary("waiting", 0),
+            {"queued": {"by": "browser", "at": "2026-11-23T08:50:18+00:00"}},
+            "Queued from the browser at 2026-11-23 08:50 UTC.",
+        ),
         (
             summary("complete", 2),
             {"restarts": [{"why": "it died"}, {"why": "the run had ended"}]},

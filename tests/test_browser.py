@@ -136,9 +136,9 @@ def test_stop_and_continue(browser: Browser, served: Served) -> None:
         page.get_by_role("button", name="Stop").click()
         page.get_by_text("Stopped.").wait_for()
         page.get_by_role("button", name="Run what is left").first.click()
-        page.get_by_text("all that is left of the study").wait_for()
+        page.get_by_role("button", name="Cancel").wait_for()
         page.get_by_role("button", name="Cancel").click()
-        page.get_by_text("cancelled").wait_for()
+        page.get_by_text("cancelled").first.wait_for()
         page.get_by_role("button", name="Continue").click()
         page.get_by_text("Idle.").wait_for()
 

@@ -141,7 +141,7 @@ def test_another_page_changes_nothing(live: Live) -> None:
 
 def test_its_own_page_changes_what_it_likes(live: Live) -> None:
     own = {"Origin": live.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
-    assert live.ask(f"{STUDY}/note", "PUT", headers=own, json=NOTE).status_code == 204
+    assert live.ask(f"{STUDY}/note", "PUT", headers=own, json=live.typed()).status_code == 204
     renamed = live.ask(f"{STUDY}/rename", "POST", headers=own, json={"study_name": "renamed"})
     assert renamed.json()["study_name"] == live.study().study_name == "renamed"
     assert live.ask("api/studies/2", "DELETE", headers=own, json={}).status_code == 204
@@ -323,7 +323,7 @@ def test_a_thousand_connections_keep_no_one_out(live: Live) -> None:
         began = time.monotonic()
         assert live.ask(STUDY).json() == before
         assert time.monotonic() - began < 5
-        assert live.ask(f"{STUDY}/note", "PUT", json=NOTE).status_code == 204
+        assert live.ask(f"{STUDY}/note", "PUT", json=live.typed()).status_code == 204
     assert [trial.state for trial in live.study().trials] == [optuna.trial.TrialState.COMPLETE] * 2
 
 

@@ -92,13 +92,15 @@ def _protocol(study: NotedStudy, record: ReportRecord) -> str:
 def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> Iterator[str]:
     wanted = len(study.spec.named) * study.spec.seeds
     named = sum(min(len(model.trials), study.spec.seeds) for model in record.models)
-    sampled = [trial for trial in record.trials if not trial.name]
+    sampled = [trial for trial in record.trials if trial.kind == "sampled"]
     complete, pruned = (_in(sampled, state) for state in ("complete", "pruned"))
+    queued = _in([trial for trial in record.trials if trial.queued], "complete")
     said = [f"named trials {named} of {wanted} done"] if wanted else []
     if sampled or study.spec.trials:
         done = f"sampled trials {complete + pruned} done ({complete} complete, {pruned} pruned)"
         said.append(done)
     others = (
+        (queued, "queued by hand and complete"),
         (_in(record.trials, "fail"), "failed"),
         (_in(record.trials, "running"), "running"),
         (_in(record.trials, "waiting"), "waiting to be begun or continued"),
@@ -107,7 +109,7 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
     yield f"**Progress:** {'; '.join(said)}."
     left, plan = progress.left, progress.plan
     if left.trials:
-        parts = ((len(left.named), "named"), (left.sampled, "sampled"))
+        parts = (len(left.named), "named"), (left.sampled, "sampled"), (len(left.queued), "queued")
         what = " and ".join(f"{number} {word}" for number, word in parts if number)
         why = f": {plain(progress.why_left)}" if progress.why_left else ""
         yield f"Not begun or not ended: {what}{why}."
@@ -115,7 +117,7 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
         yield (
             f"When it began, this run expected {format_duration(plan.seconds_expected)} "
             f"({format_duration(plan.seconds_least)} to {format_duration(plan.seconds_most)}) for "
-            f"{count(plan.named + plan.sampled, 'trial')} of up to {count(plan.epochs, 'epoch')}."
+            f"{count(plan.trials, 'trial')} of up to {count(plan.epochs, 'epoch')}."
         )
     budget = study.spec.budget
     if budget.epochs is not None:
@@ -182,7 +184,7 @@ def _best(study: NotedStudy, record: ReportRecord) -> str:
     best = next(trial for trial in record.trials if trial.number == record.best)
     values = format_params({**best.params, **best.settings})
     said = (
-        f"**Best so far:** trial {best.number}, {plain(best.name or 'sampled')}, validation "
+        f"**Best so far:** trial {best.number}, {plain(best.kind)}, validation "
         f"accuracy {say_value('val_accuracy', best.values['val_accuracy'])} ({plain(values)}). The "
         "best of many noisy values looks better than it is: "
         f"{code(f'cifar-tune best show {study.arguments}')} says by how much."

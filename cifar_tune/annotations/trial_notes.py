@@ -127,7 +127,8 @@ def _sentences(
         yield f"The second run of trial {attributes['retry_of']}."
     queued = attributes.get("queued")
     if queued:
-        yield f"Queued by {plain(str(queued['by']))} at {plain(str(queued['at']))}."
+        at = str(queued["at"])[:16].replace("T", " ")
+        yield f"Queued from the {plain(str(queued['by']))} at {plain(at)} UTC."
 
 
 def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:

@@ -18,9 +18,12 @@ from cifar_tune.dashboard.fast_reads import cache_reads
 
 COMPRESSED_FROM = 50_000
 """Bytes of an answer from which on it is compressed: to a twentieth, at 200 MB/s."""
-_WRAPPED = (
-    b"<style>main p.MuiTypography-body1 { white-space: normal; overflow-wrap: anywhere; }</style>"
-)
+_STYLE = b"""<style>
+main p.MuiTypography-body1 { white-space: normal; overflow-wrap: anywhere; }
+main table:not([class]) :is(th, td) { padding-right: 1rem; text-align: left; }
+</style></head>"""
+"""Attributes of a trial are wrapped, else a configuration makes a page of 7,000 pixels; the columns
+of tables in notes are told apart."""
 _OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
 
 
@@ -90,11 +93,10 @@ def _compress(
 def _send_page(
     app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Send optuna-dashboard's page, with long texts of its lists wrapped: it has each attribute of
-    a trial in one line, and a configuration makes that 7,000 pixels wide."""
+    """Send optuna-dashboard's page with a style of ours."""
     whole = {key: value for key, value in environ.items() if key not in _OF_A_PART}
     status, headers, exc_info, body = _ask(app, whole)
-    page = b"".join(body).replace(b"</head>", _WRAPPED + b"</head>")
+    page = b"".join(body).replace(b"</head>", _STYLE)
     headers = [(key, value) for key, value in headers if key.lower() != "content-length"]
     start_response(status, [*headers, ("Content-Length", str(len(page)))], exc_info)
     return [page]

@@ -156,7 +156,7 @@ def make_form(
     found = next((one for one in counts if one.study_name == spec.study_name), None)
     drawn = "drawn by the sampler"
     hints = {key: (describe_range(values), drawn) for key, values in spec.space.ranges().items()}
-    hints["seed"] = ("a whole number from 0 on", "derived from the study's")
+    hints["seed"] = ("a whole number from 0 on", "derived")
     fields = tuple(
         Field(key, key.replace("_", " "), *hint, typed.get(key, ""), faults.get(key, ""))
         for key, hint in hints.items()

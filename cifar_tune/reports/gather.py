@@ -96,6 +96,7 @@ def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> 
         has_weights=sha256 is not None,
         failure=str((summary.failure or {}).get("message", "")),
         command=train_command(run_command, model, replicate) if name else run_command,
+        queued=summary.queued,
     )
 
 

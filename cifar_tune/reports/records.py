@@ -28,6 +28,7 @@ class TrialRecord:
         values: quantities that are known.
         test_reads: how often it met the test images.
         command: trains it, where it is a named one.
+        queued: whether a person asked for it.
     """
 
     number: int
@@ -47,6 +48,12 @@ class TrialRecord:
     has_weights: bool
     failure: str
     command: str
+    queued: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its name, or where it comes from: ``queued`` or ``sampled``."""
+        return self.name or ("queued" if self.queued else "sampled")
 
     @property
     def val_accuracy(self) -> float | None:

@@ -87,7 +87,7 @@ def _best(record: ReportRecord, search: SearchRecord) -> Facts:
     best = next((trial for trial in record.trials if trial.number == record.best), None)
     if best is not None:
         accuracy = say_value("val_accuracy", best.values["val_accuracy"])
-        rows.append(("best so far", f"trial {best.number} {best.name or '(sampled)'}: {accuracy}"))
+        rows.append(("best so far", f"trial {best.number}, {best.kind}: {accuracy}"))
         rows.append(("its settings", format_params({**best.params, **best.settings})))
     total = search.epochs_run + search.epochs_saved
     share = f" of {total}" if total else ""

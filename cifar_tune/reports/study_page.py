@@ -308,7 +308,7 @@ def _trial_cells(record: ReportRecord, trial: TrialRecord) -> tuple[Cell, ...]:
     seed = f"seed {trial.seed}" if trial.seed is not None else ""
     return (
         Cell(str(trial.number), is_number=True),
-        Cell(trial.name or "sampled", note=seed, is_code=True),
+        Cell(trial.kind, note=seed, is_code=True),
         Cell(state, note=trial.failure, tone=tones.get(trial.state, "plain")),  # type: ignore[arg-type]
         Cell(format_params({**trial.params, **trial.settings}), note=trial.command),
         Cell(epochs, is_number=True),

@@ -95,8 +95,9 @@ def short(name: str) -> str:
 def sources(
     trials: tuple[TrialRecord, ...], numbers: tuple[int, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Trials as links: number and name, or that it was sampled."""
+    """Trials as links: number and name, or where each comes from."""
     by_number = {trial.number: trial for trial in trials}
+    found = ((number, by_number[number]) for number in numbers)
     return tuple(
-        (f"{number} {by_number[number].name or '(sampled)'}", anchor(number)) for number in numbers
+        (f"{number} {one.name or f'({one.kind})'}", anchor(number)) for number, one in found
     )
