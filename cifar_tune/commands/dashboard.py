@@ -49,6 +49,7 @@ def show_dashboard(storage: str | None, options: ServerOptions) -> None:
     from cifar_tune.dashboard.app import make_app
     from cifar_tune.dashboard.guard import guard
     from cifar_tune.dashboard.server import open_server
+    from cifar_tune.queue_page.app import make_queue_app
     from cifar_tune.storage import open_to_read
 
     is_ending = threading.Event()
@@ -58,14 +59,20 @@ def show_dashboard(storage: str | None, options: ServerOptions) -> None:
         raise StorageError(
             f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
         )
-    app = make_app(opened, paths.artifacts_folder(location.beside))
+    page = make_queue_app(opened, None, is_read_only=access.is_read_only)
+    app = make_app(opened, paths.artifacts_folder(location.beside), {"/queue": page})
     server = open_server(guard(app, access), options.host, options.port)
-    gc.set_threshold(*_GC_THRESHOLDS)
+    collect_garbage_less_often()
     with stopped_by_signals(server, is_ending):
         announce(make_console(), server, access)
         if options.opens:
             open_browser(server, access)
         server.run()
+
+
+def collect_garbage_less_often() -> None:
+    """Keep Python from looking for garbage again and again while thousands of trials are read."""
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def announce(console: Console, server: Server, access: Access) -> None:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cifar_tune import paths
-from cifar_tune.commands.dashboard import ServerOptions, announce, open_browser
+from cifar_tune.commands.dashboard import (
+    ServerOptions,
+    announce,
+    collect_garbage_less_often,
+    open_browser,
+)
 from cifar_tune.commands.execution import (
     Prepared,
     StudyOptions,
@@ -67,6 +72,7 @@ def serve(names: tuple[str, ...], server_options: ServerOptions, options: StudyO
         app = make_app(shown, paths.artifacts_folder(location.beside), {"/queue": page})
         server = open_server(guard(app, access), server_options.host, server_options.port)
         _ask(queue, asked)
+        collect_garbage_less_often()
         thread = threading.Thread(target=server.run, name="server", daemon=True)
         thread.start()
         announce(console, server, access)
