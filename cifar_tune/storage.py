@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel
+from optuna.storages._rdb.models import StudyModel, StudyUserAttributeModel, TrialModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, func, select
 
@@ -286,24 +287,30 @@ class StudyCounts:
 
 
 def count_trials(storage: RDBStorage) -> list[StudyCounts]:
-    """The studies of study files, without a look at each of their trials."""
-    counted = select(TrialModel.study_id, TrialModel.state, func.count()).group_by(
-        TrialModel.study_id, TrialModel.state
+    """The studies of study files, without a look at each of their trials and notes."""
+    trial, study, attribute = TrialModel, StudyModel, StudyUserAttributeModel
+    counted = select(trial.study_id, trial.state, func.count()).group_by(
+        trial.study_id, trial.state
+    )
+    named = (
+        select(study.study_id, study.study_name, attribute.key, attribute.value_json)
+        .join(attribute, attribute.study_id == study.study_id)
+        .where(attribute.key.in_(("profile", "overrides")))
+        .order_by(study.study_id)
     )
     states: dict[int, dict[str, int]] = {}
+    found: dict[tuple[int, str], dict[str, Any]] = {}
     with storage.engine.connect() as connection:
         for study_id, state, count in connection.execute(counted):
             states.setdefault(study_id, {})[state.name.lower()] = count
+        for study_id, name, key, value in connection.execute(named):
+            found.setdefault((study_id, name), {})[key] = json.loads(value)
     return [
         StudyCounts(
-            one._study_id,
-            one.study_name,
-            one.user_attrs["profile"],
-            one.user_attrs.get("overrides", {}),
-            states.get(one._study_id, {}),
+            study_id, name, values["profile"], values.get("overrides", {}), states.get(study_id, {})
         )
-        for one in storage.get_all_studies()
-        if "profile" in one.user_attrs
+        for (study_id, name), values in found.items()
+        if "profile" in values
     ]
 
 

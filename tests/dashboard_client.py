@@ -112,7 +112,7 @@ def serving(
         assert not thread.is_alive()
 
 
-def ask_app(app: WSGIApplication, path: str, query: str = "") -> bytes:
+def ask_app(app: WSGIApplication, path: str, query: str = "", status: str = "200 OK") -> bytes:
     """What an application answers that no server runs."""
     environ: dict[str, Any] = {"PATH_INFO": f"/{path}", "QUERY_STRING": query}
     setup_testing_defaults(environ)
@@ -122,7 +122,7 @@ def ask_app(app: WSGIApplication, path: str, query: str = "") -> bytes:
         statuses.append(status)
 
     body = b"".join(app(environ, begin))
-    assert statuses == ["200 OK"]
+    assert statuses == [status]
     return body
 
 

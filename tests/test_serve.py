@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
 from conftest import Cli
+from dashboard_client import ask_app
 from processes import Runner, kill_all, write_study
 from scripted import Notes
 from served import SECONDS, Served
@@ -225,9 +227,17 @@ def test_bad_input_of_serve_is_said_before_anything_is_served(cli: Cli) -> None:
     assert not Path("storage").exists()
 
 
-def test_a_page_that_only_shows_has_nothing_to_press(queue: TrialQueue, tmp_path: Path) -> None:
-    from dashboard_client import ask_app
+def test_a_browser_cannot_name_a_file_of_the_server(queue: TrialQueue, tmp_path: Path) -> None:
+    add(queue, "dropout")
+    write_study(tmp_path / "secret.toml", 0)
+    opened = stored.open_to_write(locate_storage(str(tmp_path / "s.db")))
+    app = make_queue_app(opened, None, is_read_only=False)
+    for name in (f"{tmp_path}/secret.toml:quick", "../secret.toml:quick", "secret:quick"):
+        page = ask_app(app, quote(name), status="404 Not Found").decode()
+        assert "there is no study file of that name here" in page
 
+
+def test_a_page_that_only_shows_has_nothing_to_press(queue: TrialQueue, tmp_path: Path) -> None:
     add(queue, "dropout")
     opened = stored.open_to_write(locate_storage(str(tmp_path / "s.db")))
     for is_read_only in (True, False):

@@ -109,6 +109,8 @@ def find_spec(study_name: str, counts: list[StudyCounts]) -> StudySpec:
         StudyFileError: no study file makes such a study.
     """
     name, _, profile = study_name.partition(":")
+    if name not in find_study_files():  # a browser names no file of this machine
+        raise StudyFileError(f"{study_name}: there is no study file of that name here")
     stored = next((one for one in counts if one.study_name == study_name), None)
     if stored is not None:
         spec = resolve(load_study_file(name), stored.profile, stored.overrides)
