@@ -15,7 +15,8 @@ from cifar_tune.workers.local import deaf_to_ctrl_c
 
 LEAST_PRIORITY = 19
 PAUSE_FACTOR = 20
-"""A summary is begun when this many times what the last one took has gone by since its end."""
+"""A summary is begun when this many times the processor's seconds that the last one took have gone
+by since its end, so all of them together take a twentieth of a core."""
 _SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
 
 
@@ -53,13 +54,14 @@ class Background:
         """
         if self._line is None or not self._line.poll(timeout):
             return None
-        try:
-            answer: Summary | str = self._line.recv()
-        except (EOFError, OSError):
-            answer = "its process ended without a word"
-        self.close()
         now = time.monotonic()
-        self._next = now + PAUSE_FACTOR * (now - self._started)
+        answer: Summary | str
+        try:
+            answer, seconds = self._line.recv()
+        except (EOFError, OSError):
+            answer, seconds = "its process ended without a word", now - self._started
+        self.close()
+        self._next = now + PAUSE_FACTOR * seconds
         return answer
 
     def close(self) -> None:
@@ -83,4 +85,4 @@ def _main(line: Connection, wanted: Wanted) -> None:
         answer: Summary | str = compute_summary(wanted)
     except Exception as error:  # whatever it is, the run goes on without it
         answer = f"{type(error).__name__}: {error}"
-    line.send(answer)
+    line.send((answer, time.process_time()))
