@@ -16,7 +16,6 @@ from optuna.trial import FrozenTrial
 from cifar_tune import errors
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda, Item
-from cifar_tune.annotations.annotator import Annotator
 from cifar_tune.budget import Spending
 from cifar_tune.errors import (
     CifarTuneError,
@@ -26,7 +25,7 @@ from cifar_tune.errors import (
     TrialFailedError,
     WorkError,
 )
-from cifar_tune.flights import Flight, Observer
+from cifar_tune.flights import Annotator, Flight, Observer
 from cifar_tune.kept_weights import may_be_kept
 from cifar_tune.lease import Lease
 from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult

@@ -1,16 +1,79 @@
-"""A trial that a worker has, and who is shown what becomes of it."""
+"""A trial that a worker has, who is shown what becomes of it, and who takes notes of it."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 
-from cifar_tune.agenda import Item
+from cifar_tune.agenda import Agenda, Item
+from cifar_tune.lease import Lease
 from cifar_tune.plan import Plan
 from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
+from cifar_tune.storage_location import StorageLocation
+from cifar_tune.study_file import StudySpec
+
+
+class Annotator(Protocol):
+    """Keeps what a browser shows of a study up to date; used with ``with``.
+
+    The runner is given one, and knows no more of it: notes state figures of the test images that
+    others have read, which nothing of the search may see.
+    """
+
+    def __enter__(self) -> Annotator:
+        """The study's lease is held, and its notes are brought up to date."""
+
+    def __exit__(self, *_: object) -> None:
+        """What was begun is given up."""
+
+    def planned(self, plan: Plan) -> None:
+        """The run is about to begin."""
+
+    def trial_changed(self, trial: FrozenTrial) -> None:
+        """A trial began, goes on, waits or ended."""
+
+    def poll(self) -> None:
+        """Called often while the run goes on."""
+
+    def finish(self, is_stopping: Callable[[], bool], why_left: str | None) -> None:
+        """The run is at its end; ``why_left``: what kept it from doing all that it was to do."""
+
+
+class NoAnnotator:
+    """Leaves no notes."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> NoAnnotator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def planned(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def trial_changed(self, trial: FrozenTrial) -> None:
+        """Nothing."""
+
+    def poll(self) -> None:
+        """Nothing."""
+
+    def finish(self, is_stopping: Callable[[], bool], why_left: str | None) -> None:
+        """Nothing."""
+
+
+MakeAnnotator = Callable[
+    [RDBStorage, optuna.Study, StudySpec, StorageLocation, Agenda, Lease, "Observer"], Annotator
+]
+"""Of a storage whose study the lease is held of."""
 
 
 class Observer(Protocol):

@@ -20,6 +20,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from cifar_tune.annotations.annotator import StudyAnnotator
 from cifar_tune.data.source import load_search_data
 from cifar_tune.facts import software
 from cifar_tune.plan import Costs, StepTimes
@@ -84,6 +85,7 @@ def measure_overhead(finished: int, trials: int, on_note: Callable[[str], None])
                 lambda: Costs(0, step, 5, step),
                 PlainLines(Console(file=io.StringIO())),
                 limits=RunLimits(more_trials),
+                make_annotator=StudyAnnotator,
             )
 
         run(0)

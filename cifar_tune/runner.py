@@ -21,13 +21,12 @@ from optuna.storages import RDBStorage
 from cifar_tune import storage as stored
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda
-from cifar_tune.annotations.annotator import Annotator
 from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.budget import Spending
 from cifar_tune.dispatch import Dispatcher
 from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.facts import git_commit
-from cifar_tune.flights import Observer
+from cifar_tune.flights import Annotator, MakeAnnotator, NoAnnotator, Observer
 from cifar_tune.kept_weights import room_needed
 from cifar_tune.lease import Lease, hold_lease
 from cifar_tune.plan import Work, make_plan
@@ -106,6 +105,7 @@ def run_study(
     seed: int | None = None,
     limits: RunLimits | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    make_annotator: MakeAnnotator = NoAnnotator,
 ) -> StudyOutcome:
     """Run what is left of a study: trials that wait, then those that people asked for, then named
     ones, then sampled ones.
@@ -119,6 +119,7 @@ def run_study(
         measure: times the steps of a worker; called before the workers are there.
         seed: of the study; None takes the stored one.
         should_stop: asked often; True ends the run as one Ctrl-C does.
+        make_annotator: gives what keeps the browser's notes up to date.
 
     Raises:
         StudyMismatchError: the stored study was made with other settings.
@@ -150,7 +151,8 @@ def run_study(
             study_seed = stored.check_definition(study, spec, seed, digests)
             stored.write_definition(study, spec, study_seed, digests)
             opened = _open_study(spec, location, storage, study, study_seed, lease, limits)
-            with _annotate(opened, storage, location, observer) as annotator:
+            noted = (storage, study, spec, location, opened.agenda, lease, observer)
+            with make_annotator(*noted) as annotator:
                 dispatcher = _dispatch(
                     opened, materials, make_pool, measure, deadline, observer, annotator, signals
                 )
@@ -202,15 +204,6 @@ def _open_study(
     agenda.ask(queue.list_trials(spec.study_name))
     files = _open_files(spec, location, study)
     return _Opened(spec, study, seed, lease, queue, agenda, files)
-
-
-def _annotate(
-    opened: _Opened, storage: RDBStorage, location: StorageLocation, observer: Observer
-) -> Annotator:
-    agenda, lease = opened.agenda, opened.lease
-    annotator = Annotator(storage, opened.study, opened.spec, location, agenda, lease, observer)
-    annotator.catch_up()
-    return annotator
 
 
 def _dispatch(

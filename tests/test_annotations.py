@@ -68,6 +68,7 @@ def run(spec: StudySpec, bundled: SearchData, tmp_path: Path) -> Run:
             lambda: Costs(0, step, 5, step),
             notes or Notes(),  # type: ignore[arg-type]  # __getattr__ has the rest
             limits=RunLimits(more_trials),
+            make_annotator=annotator.StudyAnnotator,
         )
 
     return go

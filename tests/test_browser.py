@@ -83,7 +83,7 @@ def test_study_list_study_page_notes_and_plots(browser: Browser, served: Served)
         for name in ("accuracy-by-dropout-rate", "accuracy-against-time"):
             own = page.locator(f"#{name}, [id*='{name}']").first
             own.scroll_into_view_if_needed()
-            own.locator(".scatterlayer .trace path").first.wait_for()
+            own.locator(".scatterlayer .trace .points path").first.wait_for()
         page.goto(f"{served.url}/dashboard/studies/1/note")
         page.get_by_role("heading", name="Killed at random moments").wait_for()
         assert "p=0.4" in page.locator("table").first.inner_text()

@@ -35,6 +35,7 @@ TRIAL_KEYS = {
     "val_accuracy",
     "seconds",
     "failure",
+    "queued",
 }
 DATABASE = Path("storage") / "cifar-tune.db"
 NAMES = [f"dropout/p=0.{i}/seed=1" for i in range(1, 5)]
@@ -64,7 +65,7 @@ def test_first_run_then_nothing_then_more(cli: Cli) -> None:
         "seconds",
         "left",
     }
-    assert record["left"] == {"named": 0, "sampled": 0, "why": None}
+    assert record["left"] == {"named": 0, "sampled": 0, "queued": 0, "why": None}
     assert (record["study"], record["profile"]) == ("dropout", "quick")
     assert all(set(trial) == TRIAL_KEYS for trial in record["trials"])
     assert [trial["name"] for trial in record["trials"]] == [*NAMES, None, None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 import optuna
 from optuna.storages import RDBStorage
@@ -39,11 +38,9 @@ FINAL_SECONDS = 20.0
 POLL_SECONDS = 0.1
 
 
-class Annotator:
-    """Writes the notes of trials at once, and what takes longer when a background process has it.
-
-    Use it with ``with``: what was begun is given up at the end.
-    """
+class StudyAnnotator:
+    """The runner's ``Annotator``: writes the notes of trials at once, and what takes longer when a
+    background process has it."""
 
     def __init__(
         self,
@@ -69,22 +66,18 @@ class Annotator:
         self._is_stale = True
         self._has_failed = False
 
-    def __enter__(self) -> Annotator:
+    def __enter__(self) -> StudyAnnotator:
+        self._catch_up()
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._background.close()
 
     def planned(self, plan: Plan) -> None:
         """The run is about to begin."""
         self._plan = plan
 
-    def catch_up(self) -> None:
+    def _catch_up(self) -> None:
         """Bring the notes of all trials up to date: those of an earlier version, or of a run that
         died, are not."""
         trials = self._study.get_trials(deepcopy=False)

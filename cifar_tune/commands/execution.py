@@ -100,6 +100,7 @@ def run_prepared(
         should_stop: as for ``runner.run_study``.
     """
     from cifar_tune import runner
+    from cifar_tune.annotations.annotator import StudyAnnotator
     from cifar_tune.bench import measure_costs
     from cifar_tune.workers.choose import make_pool
 
@@ -115,6 +116,7 @@ def run_prepared(
         seed=seed,
         limits=limits,
         should_stop=should_stop,
+        make_annotator=StudyAnnotator,
     )
 
 
