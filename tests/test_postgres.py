@@ -155,6 +155,8 @@ def test_every_command_works_and_shows_no_password(
     record = ask(*study("run", "--trials", "1"), "--json", *url).record
     assert [trial["state"] for trial in record["trials"]] == ["complete"] * 3
     assert record["storage"] == database.url(password="***")
+    note = "SELECT value_json FROM study_system_attributes WHERE key = 'dashboard:note_ver'"
+    assert database.execute(note) == [("1",)]
     assert "Nothing was left to do" in ask(*study("run", *BOTH), *in_query).out
     assert ask("study", "show", STUDY, "--json", *url).record["stored"][0]["best"]
     assert "3 trials in" in ask("study", "list").out
@@ -236,6 +238,32 @@ def test_runner_that_was_overtaken_writes_nothing_more(
     refused = ask(*study("run", *ONE, epochs=2), code=1)
     assert "another process has taken this study over" in refused.err
     assert dumps == [database.dump()]
+
+
+def test_who_writes_the_first_note_at_the_same_moment_keeps_it(
+    ask: Ask, database: Database
+) -> None:
+    """No row is there yet that could be locked."""
+    theirs = []
+
+    def write_first(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("INSERT INTO study_system_attributes") or theirs:
+            return
+        theirs.extend(database.execute("SELECT number FROM trials"))
+        for key, value in (("note_ver", "1"), ("note_str:0", '"theirs"')):
+            database.execute(
+                "INSERT INTO study_system_attributes (study_id, key, value_json) SELECT "
+                f"study_id, 'dashboard:' || trial_id || ':{key}', '{value}' FROM trials"
+            )
+
+    event.listen(Engine, "before_cursor_execute", write_first)
+    try:
+        ask(*study("run", *ONE))
+    finally:
+        event.remove(Engine, "before_cursor_execute", write_first)
+    found = "SELECT value_json FROM study_system_attributes WHERE key LIKE 'dashboard:%:note_str:0'"
+    assert database.execute(found) == [('"theirs"',)]
+    assert_complete(database, epochs=1)
 
 
 def test_lease_cannot_be_taken_between_the_look_at_it_and_the_commit(database: Database) -> None:

@@ -40,10 +40,14 @@ def status_line(status: HTTPStatus) -> str:
     return f"{status.value} {status.phrase}"
 
 
+def answer_json(status: HTTPStatus, record: object) -> Answer:
+    """An answer that programs read."""
+    return Answer(status, (("Content-Type", "application/json"),), json.dumps(record).encode())
+
+
 def refuse(status: HTTPStatus, reason: str) -> Answer:
     """An answer that says why not, in the form that optuna-dashboard's pages show."""
-    body = json.dumps({"reason": reason}).encode()
-    return Answer(status, (("Content-Type", "application/json"),), body)
+    return answer_json(status, {"reason": reason})
 
 
 def redirect(place: str, *headers: tuple[str, str]) -> Answer:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna_dashboard import wsgi
 
-from cifar_tune.dashboard.answers import Headers
+from cifar_tune.dashboard.answers import Headers, answer_json
 from cifar_tune.dashboard.artifacts import ArtifactFolder, check_upload, serve_artifact
 from cifar_tune.dashboard.fast_reads import cache_reads
 
@@ -24,6 +26,8 @@ main table:not([class]) :is(th, td) { padding-right: 1rem; text-align: left; }
 </style></head>"""
 """Attributes of a trial are wrapped, else a configuration makes a page of 7,000 pixels; the columns
 of tables in notes are told apart."""
+_IMPORTANCES = re.compile(r"/api/studies/(\d+)/param_importances")
+_NO_IMPORTANCES = answer_json(HTTPStatus.OK, {"param_importances": [[]]})
 _OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
 
 
@@ -56,11 +60,23 @@ def make_app(
             refused = check_upload(environ)
             if refused is not None:
                 return refused.send(start_response)
+        importances = _IMPORTANCES.fullmatch(path)
+        if importances and not _has_parameters(cached, int(importances[1])):
+            return _NO_IMPORTANCES.send(start_response)
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # some of its routes fail without
         send = _send_page if path.startswith("/dashboard") else _compress
         return send(dashboard, environ, start_response)
 
     return app
+
+
+def _has_parameters(storage: BaseStorage, study_id: int) -> bool:
+    """Whether a study searches anything: of one that does not, or is not there, optuna-dashboard
+    divides by its number of hyperparameters."""
+    try:
+        return any(trial.params for trial in storage.get_all_trials(study_id, deepcopy=False))
+    except KeyError:
+        return True  # its own answer is the right one
 
 
 def _shift(environ: WSGIEnvironment, begin: str) -> WSGIEnvironment:
