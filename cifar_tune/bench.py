@@ -22,6 +22,7 @@ from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData, Subset
 from cifar_tune.model import build_model
+from cifar_tune.one_pixel import replace_one_pixel_convolutions
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
@@ -89,6 +90,7 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     with torch.random.fork_rng(devices=forked):
         torch.manual_seed(0)
         model = build_model(config, len(CLASSES)).to(device)
+        replace_one_pixel_convolutions(model, config.input_size)
         step, check = _timed_steps(model, config, device)
         step(FIRST_IMAGES)  # the first one also sets up memory and kernels
         fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
@@ -221,6 +223,7 @@ def compare_epochs(
     """
     train = data.split(config).train
     model = build_model(config, len(data.classes)).to(device)
+    replace_one_pixel_convolutions(model, config.input_size)
     optimizer, split = make_optimizer(model, config), place(train, config, device)
     loops: dict[str, Callable[[], object]] = {
         "plain": make_plain_epoch(train.copy(), config, device),

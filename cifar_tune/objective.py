@@ -11,6 +11,7 @@ from cifar_tune.checkpoint import save_model
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
+from cifar_tune.one_pixel import replace_one_pixel_convolutions, restore_convolutions
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
@@ -78,6 +79,7 @@ def run_trial(
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build_model(config, len(data.classes), pretrained).to(device)
+        replace_one_pixel_convolutions(model, config.input_size)
         if on_start is not None:
             on_start(Position() if state is None else state.position, refusals)
         train_split, validation = (
@@ -89,6 +91,7 @@ def run_trial(
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
         model, fitted = _from_newest(checkpoints, train)
+    restore_convolutions(model)
     pruned = len(fitted.epochs) < config.epochs
     logits = fitted.logits.float().cpu().numpy()
     digest = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,11 @@ from torchvision.models import resnet18
 from cifar_tune.data.loader import place, training_batches, validation_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
+from cifar_tune.one_pixel import (
+    OnePixelConv,
+    replace_one_pixel_convolutions,
+    restore_convolutions,
+)
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec, load_study_file, resolve
@@ -210,14 +216,19 @@ def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, nam
 
     torch.manual_seed(derive_seed(config.seed, "weights"))
     ours = build_model(config, 10, pretrained() if config.weights != "none" else None).double()
+    replace_one_pixel_convolutions(ours, config.input_size)
+    assert any(isinstance(one, OnePixelConv) for one in ours.modules()) == (config.input_size == 32)
     ours.register_forward_pre_hook(lambda _model, inputs: (inputs[0].double(),))
     checked: list[int] = []
 
     def compare(done: int) -> None:
         if done <= config.steps:  # the rest of an epoch's steps validate
+            whole = copy.deepcopy(ours)
+            restore_convolutions(whole)
+            found = whole.state_dict()
             for key, value in expected[len(checked)].weights.items():
                 torch.testing.assert_close(
-                    ours.state_dict()[key], value, rtol=1e-7, atol=1e-9, check_dtype=False
+                    found[key], value, rtol=1e-7, atol=1e-9, check_dtype=False
                 )
             checked.append(done)
 

@@ -34,6 +34,7 @@ TORCH = {
     "data",
     "weights",
     "model",
+    "one_pixel",
     "checkpoint",
     "trainer",
     "training_state",
