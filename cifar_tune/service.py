@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ class Service:
         self.live = live
         self._ending = threading.Event()
         self._stopped = threading.Event()
+        self._busy: dict[str, float] = {}  # studies that other processes run: when to try again
 
     def stop(self) -> None:
         """Stop what runs and begin nothing, until ``continue_``; its trials save their state."""
@@ -84,9 +86,11 @@ class Service:
                 self._queue.put_back(request.id)
 
     def _next(self) -> Request | None:
-        """The request to carry out now: the oldest one that waits, or whose trial does."""
+        """The request to carry out now: the oldest one that waits, or whose trial does, unless
+        another process was seen to run its study a short while ago."""
+        now = time.monotonic()
         found = self._queue.list_requests()
-        return found[0] if found else None
+        return next((one for one in found if self._busy.get(one.study_name, 0.0) <= now), None)
 
     def _should_stop(self) -> bool:
         return self._ending.is_set() or self.is_stopped
@@ -101,12 +105,14 @@ class Service:
             self._ending.set()
             self._put_back(request)
         except StudyBusyError as error:
-            self.live.noted(f"{error}; tried again in {BUSY_SECONDS:.0f} seconds")
+            if request.study_name not in self._busy:
+                self.live.noted(f"{error}; until then it is tried again now and then")
+            self._busy[request.study_name] = time.monotonic() + BUSY_SECONDS
             self._put_back(request)
-            self._ending.wait(BUSY_SECONDS)
         except CifarTuneError as error:
             self._give_up(request, mask_passwords(str(error)))
         else:
+            self._busy.pop(request.study_name, None)
             self._settle(request, outcome)
         finally:
             self.live.end()

@@ -105,25 +105,28 @@ def test_a_request_that_cannot_be_begun_is_not_tried_for_ever(queue: TrialQueue)
 def test_a_study_that_another_process_runs_is_tried_again(
     queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar_tune.service.BUSY_SECONDS", 0.01)
-    request = add(queue, "a")
+    monkeypatch.setattr("cifar_tune.service.BUSY_SECONDS", 0.3)
+    busy, other = add(queue, "a"), add(queue, "b")
     tries = iter(range(3))
 
-    def run(*_: object) -> StudyOutcome:
-        if next(tries) < 2:
+    def run(request: Request, *_: object) -> StudyOutcome:
+        if request.id == busy.id and next(tries) < 2:
             raise StudyBusyError("study a:quick is being run by process 7")
         return outcome()
 
-    notes = Notes()
+    notes, done = Notes(), []
 
     def run_one(*given: Any) -> StudyOutcome:
         made = run(*given)
-        signal.raise_signal(signal.SIGTERM)
+        done.append(given[0].id)
+        if len(done) == 2:
+            signal.raise_signal(signal.SIGTERM)
         return made
 
     Service(queue, run_one, LiveRun(notes)).run()  # type: ignore[arg-type]
-    assert sum("process 7" in note for note in notes.noted_texts) == 2
-    assert [one.id for one in queue.list_requests(("ended",))] == [request.id]
+    assert done == [other.id, busy.id]  # nobody waits for it
+    assert sum("process 7" in note for note in notes.noted_texts) == 1
+    assert [one.id for one in queue.list_requests(("ended",))] == [busy.id, other.id]
 
 
 def test_a_signal_within_a_run_ends_the_service_and_loses_nothing(queue: TrialQueue) -> None:
