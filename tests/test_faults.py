@@ -97,9 +97,9 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A file system that has room for weights (45 MB), but not for a checkpoint (134 MB) too."""
+    """A file system that has room for weights (45 MB), but not for a checkpoint (51 MB)."""
     made = Disk(tmp_path / "disk")
-    made.mount(megabytes=100)
+    made.mount(megabytes=47)
     yield made
     made.unmount()
 
