@@ -21,13 +21,14 @@ from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData, Subset
+from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import build_model
-from cifar_tune.one_pixel import replace_one_pixel_convolutions
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec
 from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
+from cifar_tune.whole_map import replace_whole_map_convolutions
 
 MEASURE_SECONDS = 3.0
 MEASURE_STEPS = 10
@@ -86,11 +87,12 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     config = replace(
         config, learning_rate=1e-6, normalize_mean=scale_alone, normalize_std=scale_alone
     )
+    keep_freed_memory()
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
         torch.manual_seed(0)
         model = build_model(config, len(CLASSES)).to(device)
-        replace_one_pixel_convolutions(model, config.input_size)
+        replace_whole_map_convolutions(model, config.input_size)
         step, check = _timed_steps(model, config, device)
         step(FIRST_IMAGES)  # the first one also sets up memory and kernels
         fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
@@ -223,7 +225,7 @@ def compare_epochs(
     """
     train = data.split(config).train
     model = build_model(config, len(data.classes)).to(device)
-    replace_one_pixel_convolutions(model, config.input_size)
+    replace_whole_map_convolutions(model, config.input_size)
     optimizer, split = make_optimizer(model, config), place(train, config, device)
     loops: dict[str, Callable[[], object]] = {
         "plain": make_plain_epoch(train.copy(), config, device),

@@ -10,8 +10,9 @@ from torch import nn
 from cifar_tune.checkpoint import save_model
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
+from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
+from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import build_model
-from cifar_tune.one_pixel import replace_one_pixel_convolutions, restore_convolutions
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
@@ -24,6 +25,7 @@ from cifar_tune.training_state import (
     UnusableCheckpointError,
 )
 from cifar_tune.weights.registry import Weights
+from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
 
 OnStart = Callable[[Position, list[str]], None]
 
@@ -65,6 +67,7 @@ def run_trial(
         WeightsError: the final weights cannot be written.
         StorageError: the predictions, a picture or a checkpoint cannot be written.
     """
+    keep_freed_memory()
     named = weights.name if weights is not None else "none"
     if named != config.weights:
         raise ValueError(f"the configuration names weights {config.weights}, given were {named}")
@@ -79,14 +82,23 @@ def run_trial(
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build_model(config, len(data.classes), pretrained).to(device)
-        replace_one_pixel_convolutions(model, config.input_size)
+        replace_whole_map_convolutions(model, config.input_size)
+        prefix = FrozenPrefix(model, config) if takes_features(config) else None
         if on_start is not None:
             on_start(Position() if state is None else state.position, refusals)
         train_split, validation = (
             place(part, config, device) for part in (split.train, split.validation)
         )
+        if prefix is not None:
+            augments = config.augmentation_strength > 0
+            train_split = prefix.replace_images(train_split, files.features, augmented=augments)
+            augments = augments and config.augment_validation
+            validation = prefix.replace_images(validation, files.features, augmented=augments)
         rest = (config, on_epoch, on_step, checkpoints, should_stop, state)
-        return model, fit(model, train_split, validation, *rest)
+        fitted = fit(model, train_split, validation, *rest)
+        if prefix is not None:
+            prefix.put_back()
+        return model, fitted
 
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):

@@ -75,6 +75,11 @@ def checkpoints_folder(database: Path, study_name: str, number: int) -> Path:
     return _trial_folder(database, "checkpoints", study_name) / f"trial-{number}"
 
 
+def features_folder(database: Path) -> Path:
+    """What frozen parts of networks make of images, by digest; likewise."""
+    return database.with_name(f"{database.stem}-features")
+
+
 def artifacts_folder(database: Path) -> Path:
     """Pictures and tables of trials, as Optuna's artifact store keeps them; likewise."""
     return database.with_name(f"{database.stem}-artifacts")

@@ -15,6 +15,7 @@ HYPERPARAMETERS = ("dropout_rate", "learning_rate", "augmentation_strength", "fr
 QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
 """What reports state of a trial, and claims compare."""
 
+Precision = Literal["fp32", "bf16"]
 Split = Literal["fixed", "plain", "stratified"]
 Head = Literal["linear", "dropout", "mlp"]
 FrozenBatchNorm = Literal["batch", "running"]
@@ -54,6 +55,8 @@ class TrialConfig:
         seed: of initialisation, order, augmentation and dropout.
         train_on: ``train``, or ``train+val``: on the validation images too. Then what is measured
             on those says nothing, and only the test images can tell what the trial is worth.
+        precision: of convolutions and matrix products, and of what they hand on: ``fp32`` or, with
+            weights, gradients and optimiser in single precision, ``bf16``.
     """
 
     data: str
@@ -76,6 +79,7 @@ class TrialConfig:
     freeze_depth: int
     seed: int
     train_on: TrainOn = "train"
+    precision: Precision = "fp32"
 
     @property
     def images_trained_on(self) -> int:
@@ -94,11 +98,12 @@ class TrialConfig:
         return digest_of(self.as_stored())
 
     def as_stored(self) -> dict[str, Any]:
-        """The fields as JSON has them. ``train_on`` is left out where it is ``train``, as it was
-        before there was a choice, so that digests stay what they were."""
+        """The fields as JSON has them. ``train_on`` and ``precision`` are left out where they are
+        what they were before there was a choice, so that digests stay what they were."""
         fields = dataclasses.asdict(self)
-        if self.train_on == "train":
-            del fields["train_on"]
+        for name in ("train_on", "precision"):
+            if fields[name] == TrialConfig.__dataclass_fields__[name].default:
+                del fields[name]
         return fields
 
 
@@ -153,6 +158,7 @@ class TrialFiles:
         weights: the final weights, unless the trial is pruned.
         predictions: what the last epoch said of each validation image; likewise.
         checkpoints: a folder for the newest states, from which the trial goes on.
+        features: a folder for what frozen parts make of images, which trials share.
         learning_curves: a picture (PNG) of accuracy and loss over the epochs.
         confusion_matrix: a picture of which classes the last epoch took for which.
         activation_maps: a picture of what the layers make of two images; only of a trial that no
@@ -165,13 +171,13 @@ class TrialFiles:
     learning_curves: Path | None = None
     confusion_matrix: Path | None = None
     activation_maps: Path | None = None
+    features: Path | None = None
 
     @property
     def made(self) -> dict[str, Path]:
         """Where there is to be a file once the trial has ended, by field."""
         fields = {key: path for key, path in vars(self).items() if path is not None}
-        fields.pop("checkpoints", None)
-        return fields
+        return {key: path for key, path in fields.items() if key not in ("checkpoints", "features")}
 
 
 @dataclass(frozen=True)

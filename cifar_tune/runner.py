@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,9 @@ def run_study(
         existing = stored.find_study(
             stored.open_to_read(location, signals.is_stopping), spec.study_name
         )
+        if spec.precision is None:
+            known = "fp32" if existing is None else stored.stored_precision(existing)
+            spec = replace(spec, precision=known)
         stored.check_definition(existing, spec, seed, digests)
         check_writable(location, signals.is_stopping)
         work = remaining_work(spec, existing, limits)

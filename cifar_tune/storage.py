@@ -24,7 +24,7 @@ from cifar_tune.database_server import (
 )
 from cifar_tune.errors import StorageError, StudyMismatchError
 from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
-from cifar_tune.records import StoredStudy
+from cifar_tune.records import Precision, StoredStudy
 from cifar_tune.storage_location import (
     LOCK_SECONDS,
     StorageLocation,
@@ -190,6 +190,8 @@ def check_definition(
     ]
     # A file may gain and lose named trials, and a run may leave some out together with the weights
     # that they start from; what stays must stay what it was.
+    if spec.precision is not None:
+        differences += _differences("precision", stored_precision(study), spec.precision)
     for key in _GROWING:
         for name, was in stored[key].items():
             differences += _differences(f"{key}.{name}", was, wanted[key].get(name, was))
@@ -200,6 +202,18 @@ def check_definition(
             "give the study file another name, or use another --storage"
         )
     return effective
+
+
+def stored_precision(study: optuna.Study) -> Precision:
+    """The precision that a study's trials are trained in; those of older versions knew one only."""
+    precision: Precision = study.user_attrs.get("precision", "fp32")
+    return precision
+
+
+def read_precision(location: StorageLocation, study_name: str) -> Precision | None:
+    """The precision of a stored study; None where there is none of that name."""
+    study = find_study(open_to_read(location), study_name)
+    return None if study is None else stored_precision(study)
 
 
 def _is_half_written(study: optuna.Study, keys: Set[str]) -> bool:
@@ -243,6 +257,7 @@ def _definition(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:
         "pruner": spec.pruner.model_dump(),
         "data_digests": dict(digests.data),
         "weights_digests": dict(digests.weights),
+        "precision": spec.precision or "fp32",
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from cifar_tune import paths
 from cifar_tune.errors import StudyFileError
-from cifar_tune.records import TrainOn, TrialConfig
+from cifar_tune.records import Precision, TrainOn, TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_faults import (
     cross_faults,
@@ -59,6 +59,7 @@ class StudySpec:
         keep_weights: whose final weights are kept: ``none`` or ``named``.
         keep_best, keep_gigabytes, budget, resources: as for ``study_schema.Profile``.
         train_on: as for ``TrialConfig``; no study file says so.
+        precision: likewise; None as long as it is not settled, which means ``fp32``.
         source: the study file.
     """
 
@@ -82,6 +83,7 @@ class StudySpec:
     claims: tuple[Claim, ...]
     source: LoadedStudyFile
     train_on: TrainOn = "train"
+    precision: Precision | None = None
 
     def config(
         self, params: Mapping[str, float], seed: int, settings: Mapping[str, Any] | None = None
@@ -93,7 +95,7 @@ class StudySpec:
             settings: what a named trial sets for itself.
         """
         fields = {**self.protocol.model_dump(), **(settings or {}), **params, "seed": seed}
-        fields["train_on"] = self.train_on
+        fields |= {"train_on": self.train_on, "precision": self.precision or "fp32"}
         for field in ("normalize_mean", "normalize_std"):
             fields[field] = tuple(fields[field])
         fields["freeze_depth"] = int(fields["freeze_depth"])

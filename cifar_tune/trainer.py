@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.model import set_training
-from cifar_tune.records import EpochMetrics, TrialConfig
+from cifar_tune.records import EpochMetrics, Precision, TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
 
@@ -143,20 +143,36 @@ def make_optimizer(model: nn.Module, config: TrialConfig) -> Adam:
     return Adam(parameters, lr=config.learning_rate, fused=fused)
 
 
+def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
+    """The logits of a batch, in the precision of the model's weights.
+
+    Args:
+        images: float32 [B, 3, S, S], or what a frozen part made of them.
+        precision: that is computed in.
+    """
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = model(images)
+    return logits.float() if precision == "bf16" else logits
+
+
 def train_step(
-    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
+    model: nn.Module,
+    optimizer: Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    precision: Precision = "fp32",
 ) -> tuple[Tensor, Tensor]:
     """One step of gradient descent on a batch.
 
     Args:
-        images: float32 [B, 3, S, S].
+        images: as for ``forward``.
         labels: int64 [B].
 
     Returns:
         The mean loss before the step and the number classified rightly, both on the device.
     """
     optimizer.zero_grad(set_to_none=True)
-    logits = model(images)
+    logits = forward(model, images, precision)
     loss = functional.cross_entropy(logits, labels)
     loss.backward()
     optimizer.step()
@@ -185,7 +201,7 @@ def train_epoch(
     set_training(model, config)
     tally = Tally(model, split, config) if tally is None else tally
     for images, labels in training_batches(split, config, epoch, tally.batches):
-        loss, correct = train_step(model, optimizer, images, labels)
+        loss, correct = train_step(model, optimizer, images, labels, config.precision)
         tally.add(loss, correct)
         on_step(tally.batches)
         if should_stop():
@@ -215,7 +231,7 @@ def evaluate(
     kept: Tensor | None = None
     done = 0
     for images, labels in validation_batches(split, config, epoch):
-        logits = model(images)
+        logits = forward(model, images, config.precision)
         loss = functional.cross_entropy(logits, labels)
         tally.add(loss, (logits.argmax(dim=1) == labels).sum())
         if kept is None:  # for the reason that Tally gives

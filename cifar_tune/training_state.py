@@ -26,7 +26,7 @@ from cifar_tune.checkpoint import write_tensors
 from cifar_tune.errors import StorageError
 from cifar_tune.records import EpochMetrics
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2
 """Checkpoints of a trial that are kept: should the newest be damaged, the one before serves."""
 

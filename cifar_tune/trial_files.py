@@ -68,6 +68,7 @@ class StudyFiles:
             self._staged_artifact(number, "learning_curves"),
             self._staged_artifact(number, "confusion_matrix"),
             self._staged_artifact(number, "activation_maps"),
+            paths.features_folder(self._database),
         )
 
     def settle(self, number: int, name: str | None, result: TrialResult) -> Settled:

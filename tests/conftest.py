@@ -76,6 +76,8 @@ def cli(
     # A worker process takes seconds to start; what is the same for all kinds is tested with this.
     monkeypatch.setenv("CIFAR_TUNE_WORKERS", "inline")
     monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
+    # The check at a study's first run takes longer than a tiny study.
+    monkeypatch.setenv("CIFAR_TUNE_PRECISION", "fp32")
     # A plan's few seconds of measuring would be most of the time of a tiny study.
     monkeypatch.setattr(bench, "MEASURE_SECONDS", 0.1)
     monkeypatch.setattr(bench, "STEP_SECONDS_MOST", 0.1)

@@ -17,16 +17,16 @@ from torchvision.models import resnet18
 from cifar_tune.data.loader import place, training_batches, validation_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
-from cifar_tune.one_pixel import (
-    OnePixelConv,
-    replace_one_pixel_convolutions,
-    restore_convolutions,
-)
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.trainer import fit
 from cifar_tune.weights.live_taps import read_bundled_weights
+from cifar_tune.whole_map import (
+    WholeMapConv,
+    replace_whole_map_convolutions,
+    restore_convolutions,
+)
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 CPU = torch.device("cpu")
@@ -102,9 +102,10 @@ def test_every_setting_is_the_reports(name: str) -> None:
     config = shipped("assignment")[name]
     assert {key: getattr(config, key) for key in TABLE[name]} == TABLE[name]
     # Nothing that decides a trial is left out of the table, except the seed, which the report
-    # does not have, and the images of `best rerun`, which no study file names.
-    assert set(TABLE[name]) == set(TrialConfig.__dataclass_fields__) - {"seed", "train_on"}
-    assert config.train_on == "train"
+    # does not have, and what no study file names: the images of `best rerun`, the precision.
+    unnamed = {"seed", "train_on", "precision"}
+    assert set(TABLE[name]) == set(TrialConfig.__dataclass_fields__) - unnamed
+    assert (config.train_on, config.precision) == ("train", "fp32")
 
 
 def test_studies_of_the_assignment_have_no_other_named_trials() -> None:
@@ -216,8 +217,8 @@ def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, nam
 
     torch.manual_seed(derive_seed(config.seed, "weights"))
     ours = build_model(config, 10, pretrained() if config.weights != "none" else None).double()
-    replace_one_pixel_convolutions(ours, config.input_size)
-    assert any(isinstance(one, OnePixelConv) for one in ours.modules()) == (config.input_size == 32)
+    replace_whole_map_convolutions(ours, config.input_size)
+    assert any(isinstance(one, WholeMapConv) for one in ours.modules()) == (config.input_size == 32)
     ours.register_forward_pre_hook(lambda _model, inputs: (inputs[0].double(),))
     checked: list[int] = []
 

@@ -165,6 +165,7 @@ def _run(
     from cifar_tune.derived_studies import derive_spec, fresh_seed
     from cifar_tune.device import choose_device
     from cifar_tune.runner import RunLimits
+    from cifar_tune.storage import read_precision
     from cifar_tune.workers.choose import choose_workers
 
     seconds = None if options.timeout is None else parse_duration(options.timeout)
@@ -176,6 +177,7 @@ def _run(
         device=device,
         workers=choose_workers(options.workers, options.per_gpu, device),
         root=paths.data_root(options.data_dir),
+        precision=read_precision(found.location, found.spec.study_name),
     )
     console = make_console(to_stderr=options.as_json)
     seed = fresh_seed(found.record.study_seed, purpose)

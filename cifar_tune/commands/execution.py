@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from cifar_tune import paths
 from cifar_tune.commands.shared import read_overrides
 from cifar_tune.errors import InputError
 from cifar_tune.progress import Bars, PlainLines
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 
 if TYPE_CHECKING:
     import torch
 
     from cifar_tune.flights import Observer
+    from cifar_tune.records import Precision
     from cifar_tune.runner import RunLimits, StudyOutcome
     from cifar_tune.workers.choose import WorkerChoice
     from cifar_tune.workers.messages import Materials
@@ -45,24 +47,32 @@ class StudyOptions:
     seed: int | None = None
     as_json: bool = False
     timeout: str | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that is ready to be planned or run, with all its input checked."""
+    """A study that is ready to be planned or run, with all its input checked.
+
+    Attributes:
+        reason: why this profile, in words.
+        root: of imported images and weights.
+        precision: that was asked for; None takes the stored study's, else chooses.
+    """
 
     spec: StudySpec
     reason: str
     location: StorageLocation
     device: torch.device
     workers: WorkerChoice
-    root: Path  # of imported images and weights
+    root: Path
+    precision: Precision | None = None
 
 
 def execute(ready: Prepared, console: Console, seed: int | None, limits: RunLimits) -> StudyOutcome:
     """Run what is left of a study, with its progress on the console."""
     materials = load_materials(ready, limits)
-    print_header(console, ready)
+    ready = settle_precision(ready, console)
     if console.is_terminal:
         with Bars(console) as bars:
             return run_prepared(ready, materials, bars, seed, limits)
@@ -133,8 +143,10 @@ def prepare(name: str, options: StudyOptions) -> Prepared:
         resolve(loaded, options.profile, overrides, options.seeds, options.only)
 
     from cifar_tune.device import choose_device
+    from cifar_tune.precision import read_precision
     from cifar_tune.workers.choose import choose_workers
 
+    precision = read_precision(options.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
     device = choose_device(options.device)
     workers = choose_workers(options.workers, options.per_gpu, device)
     root = paths.data_root(options.data_dir)
@@ -142,7 +154,7 @@ def prepare(name: str, options: StudyOptions) -> Prepared:
     if profile is None:
         profile, reason = choose_profile(loaded, overrides, options.only, device, root)
     spec = resolve(loaded, profile, overrides, options.seeds, options.only)
-    return Prepared(spec, reason, location, device, workers, root)
+    return Prepared(spec, reason, location, device, workers, root, precision)
 
 
 def choose_profile(
@@ -170,8 +182,30 @@ def choose_profile(
     return "assignment", "this machine has CUDA and all that the assignment needs"
 
 
-def print_header(console: Console, ready: Prepared) -> None:
-    """Print what is going to be run, on what."""
+def settle_precision(ready: Prepared, console: Console) -> Prepared:
+    """Settle in which precision a study is trained, and print what is going to be run, on what.
+
+    All trials of a study have the precision that its first run chose, so that they can be compared.
+    """
+    from cifar_tune import storage as stored
+    from cifar_tune.plan import example_config
+    from cifar_tune.precision import PrecisionCheck, check_precision
+
+    _print_header(console, ready)
+    spec = ready.spec
+    with explain_errors(ready.location):
+        known = stored.read_precision(ready.location, spec.study_name)
+    if ready.precision is not None:
+        found = PrecisionCheck(ready.precision, "as asked for")
+    elif known is not None:
+        found = PrecisionCheck(known, "that of the stored study")
+    else:
+        found = check_precision(example_config(spec), ready.device, ready.workers.threads)
+    console.print(f"precision {found.precision}: {found.why}", soft_wrap=True)
+    return replace(ready, spec=replace(spec, precision=found.precision))
+
+
+def _print_header(console: Console, ready: Prepared) -> None:
     from cifar_tune.device import describe_device
 
     spec = ready.spec

@@ -22,8 +22,8 @@ from cifar_tune.commands.execution import (
     StudyOptions,
     load_materials,
     prepare,
-    print_header,
     run_prepared,
+    settle_precision,
 )
 from cifar_tune.commands.queue import TERMINAL, nameable
 from cifar_tune.commands.shared import make_console
@@ -111,7 +111,7 @@ def _make_runner(
             )
         limits = RunLimits(only_queued=request.params is not None)
         materials = load_materials(ready, limits)
-        print_header(console, ready)
+        ready = settle_precision(ready, console)
         return run_prepared(ready, materials, live, None, limits, should_stop)
 
     return run

@@ -13,7 +13,7 @@ from cifar_tune.commands.execution import (
     StudyOptions,
     execute,
     prepare,
-    print_header,
+    settle_precision,
 )
 from cifar_tune.commands.shared import make_console, print_json, read_overrides, read_stored
 from cifar_tune.errors import StudyFileError
@@ -112,6 +112,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
         study = stored.find_study(stored.open_to_read(ready.location), ready.spec.study_name)
         stored.check_definition(study, ready.spec, options.seed, digests=None)
         work = runner.remaining_work(ready.spec, study, runner.RunLimits(options.trials))
+        ready = settle_precision(ready, make_console(to_stderr=options.as_json))
         costs = measure_costs(ready.spec, ready.device, ready.workers.threads)
         plan = make_plan(ready.spec, work, costs, ready.workers.count or 1)
     if options.as_json:
@@ -119,7 +120,6 @@ def plan_study(name: str, options: StudyOptions) -> None:
         header |= {"profile": ready.spec.profile_name, "storage": str(ready.location)}
         print_json({**header, **dataclasses.asdict(plan)})
         return
-    print_header(make_console(), ready)
     for line in tables.plan_lines(plan):
         make_console().print(line)
 

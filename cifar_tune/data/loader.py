@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,13 @@ class DeviceSplit:
     """Images and labels on the device, and which of them the split is made of.
 
     Attributes:
-        images: uint8 [N, 3, H, H].
+        images: uint8 [N, 3, H, H], or what a frozen part made of them: floats [N, C, H, W] in
+            channels-last memory order.
         labels: int64 [N].
         rows: int64 [M], the split's rows of ``images`` and ``labels``.
         mean: float32 [3], of the normalisation.
         std: float32 [3], of the normalisation.
+        prefix: a frozen part that normalised images pass through; None for none.
     """
 
     images: Tensor
@@ -32,6 +34,7 @@ class DeviceSplit:
     rows: Tensor
     mean: Tensor
     std: Tensor
+    prefix: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,7 +68,8 @@ def training_batches(
     for the host inside an epoch.
 
     Yields:
-        Normalised images float32 [B, 3, S, S] and labels int64 [B]; the last batch has the rest.
+        Normalised images float32 [B, 3, S, S], or features where the split has them, and labels
+        int64 [B]; the last batch has the rest.
     """
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
     order = split.rows[torch.randperm(len(split), generator=generator).to(split.rows.device)]
@@ -91,11 +95,18 @@ def _batches(
     for start in range(skip * config.batch_size, len(order), config.batch_size):
         rows = slice(start, start + config.batch_size)
         chosen = order[rows]
-        images = transform(
-            split.images[chosen],
-            draws.take(rows) if draws is not None else None,
-            config.input_size,
-            split.mean,
-            split.std,
-        )
+        if split.images.is_floating_point():
+            images = split.images.permute(0, 2, 3, 1)[chosen].permute(0, 3, 1, 2)
+        else:
+            drawn = draws.take(rows) if draws is not None else None
+            images = normalised(split, chosen, config.input_size, drawn)
+        if split.prefix is not None:
+            images = split.prefix(images)
         yield images, split.labels[chosen]
+
+
+def normalised(
+    split: DeviceSplit, rows: Tensor, input_size: int, draws: Draws | None = None
+) -> Tensor:
+    """Some images of a split, float32 [B, 3, S, S]; augmented where there are draws."""
+    return transform(split.images[rows], draws, input_size, split.mean, split.std)

@@ -123,7 +123,7 @@ def _validation_logits(
     model = build_model(config, len(data.classes))
     assert dossier.weights_file is not None
     load_model(model, dossier.weights_file, str(dossier.weights_sha256))
-    plain = dataclasses.replace(config, augment_validation=False)
+    plain = dataclasses.replace(config, augment_validation=False, precision="fp32")
     validation = data.split(config).validation
     split = place(validation, plain, torch.device("cpu"))
     found = evaluate(model, split, plain, 0, lambda _done: None)

@@ -44,7 +44,7 @@ def export_onnx(folder: Path, root: Path) -> float:
     """
     cpu = torch.device("cpu")
     exported = open_model(folder, cpu)
-    config = dataclasses.replace(exported.config, augment_validation=False)
+    config = dataclasses.replace(exported.config, augment_validation=False, precision="fp32")
     validation = load_search_data(config.data, root).split(config).validation
     images, _ = next(validation_batches(place(validation, config, cpu), config, 0))
     return _write(exported.model, images, folder)

@@ -52,7 +52,7 @@ def predict(
             unreadable.append(printable(str(path)))
     if unreadable:
         raise InputError("\n".join(f"{one}: cannot be read as an image" for one in unreadable))
-    config = dataclasses.replace(exported.config, augment_validation=False)
+    config = dataclasses.replace(exported.config, augment_validation=False, precision="fp32")
     shown = LabelledImages(images, np.zeros(len(paths), dtype=np.uint8))
     split = place(Subset(shown, np.arange(len(paths))), config, device)
     found = evaluate(exported.model, split, config, 0, lambda _done: None)

@@ -212,7 +212,8 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     channel.send(Placed(task.number, node, platform.node(), shares_files))
     made = _own_root() / f"made-by-{order.attempt}"  # is there only while there is a file in it
     here = {kind: made / kind for kind in task.files.made}
-    files = TrialFiles(**here, checkpoints=folder)
+    features = task.files.features if shares_files else None
+    files = TrialFiles(**here, checkpoints=folder, features=features)
     try:
         with warnings.catch_warnings():
             # What all tasks of a node share is read-only, and nothing writes to it.

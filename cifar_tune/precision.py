@@ -1,0 +1,132 @@
+"""Whether a study is trained in bf16: where the device does that faster, and it agrees."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cifar_tune.data.bundle import read_bundled
+from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE
+from cifar_tune.data.loader import place, training_batches
+from cifar_tune.data.source import Subset
+from cifar_tune.errors import InputError
+from cifar_tune.heap import keep_freed_memory
+from cifar_tune.model import build_model, set_training
+from cifar_tune.records import Precision, TrialConfig
+from cifar_tune.trainer import make_optimizer, train_step
+from cifar_tune.whole_map import replace_whole_map_convolutions
+
+LEAST_SPEEDUP = 1.1
+MOST_SHIFT = 0.5
+CHECKED_IMAGES = 128
+STEPS = 3
+
+
+@dataclass(frozen=True)
+class PrecisionCheck:
+    """A precision, and why.
+
+    Attributes:
+        why: in words, for the first lines of a run.
+    """
+
+    precision: Precision
+    why: str
+
+
+def read_precision(asked: str | None) -> Precision | None:
+    """Read ``--precision``; None for ``auto``.
+
+    Raises:
+        InputError: it is none of the three.
+    """
+    known: dict[str | None, Precision | None] = {None: None, "auto": None}
+    known |= {name: name for name in get_args(Precision)}
+    if asked not in known:
+        raise InputError(f"--precision {asked}: expected auto, fp32 or bf16")
+    return known[asked]
+
+
+def check_precision(config: TrialConfig, device: torch.device, threads: int) -> PrecisionCheck:
+    """Train a few steps on bundled images in fp32 and in bf16, for a second or two.
+
+    bf16 is chosen where a step is at least 1.1 times as fast and moves the gradient, over all
+    weights, at most half as far as another batch of images does: then what the rounding adds is
+    small beside the noise that stochastic gradient descent lives with.
+
+    Args:
+        config: of a trial of the study.
+        threads: of PyTorch on the processor, that a trial has.
+    """
+    if not _has_bf16(device):
+        return PrecisionCheck("fp32", "this device has no bf16")
+    keep_freed_memory()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        speedup, shift = _compare(config, device)
+    finally:
+        torch.set_num_threads(before)
+    found = (
+        f"bf16 is {speedup:.2f} times as fast here and moves the gradient {shift:.2f} times as "
+        "far as another batch of images does"
+    )
+    is_better = speedup >= LEAST_SPEEDUP and shift <= MOST_SHIFT
+    return PrecisionCheck("bf16" if is_better else "fp32", found)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _compare(config: TrialConfig, device: torch.device) -> tuple[float, float]:
+    """How much faster a step is in bf16, and how far the first one's gradient moves, as a multiple
+    of how far it moves from batch to batch."""
+    images = max(8, CHECKED_IMAGES * IMAGE_SIZE**2 // config.input_size**2)
+    small = replace(config, batch_size=images, train_images=2 * images, train_on="train", seed=0)
+    part = Subset(read_bundled("train"), np.arange(2 * images))
+    batch, other = training_batches(place(part, small, device), small, 1)
+    full, half = (_make_step(small, one, device) for one in get_args(Precision))
+    gradient, rounded = full(*batch), half(*batch)
+    from_batch = (_make_step(small, "fp32", device)(*other) - gradient).norm()
+    seconds = [(_time(full, *batch), _time(half, *batch)) for _ in range(STEPS)]
+    full_seconds, half_seconds = map(statistics.median, zip(*seconds, strict=True))
+    return full_seconds / half_seconds, float((rounded - gradient).norm() / from_batch)
+
+
+def _time(step: Callable[[Tensor, Tensor], object], images: Tensor, labels: Tensor) -> float:
+    start = time.perf_counter()
+    step(images, labels)
+    return time.perf_counter() - start
+
+
+def _make_step(
+    config: TrialConfig, precision: Precision, device: torch.device
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function of images and labels that trains a step and returns its gradient, float32 [number
+    of weights]; always with the same initial weights and dropout masks."""
+    forked = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=forked):
+        torch.manual_seed(0)
+        model = build_model(config, len(CLASSES)).to(device)
+    replace_whole_map_convolutions(model, config.input_size)
+    set_training(model, config)
+    optimizer = make_optimizer(model, config)
+
+    def step(images: Tensor, labels: Tensor) -> Tensor:
+        with torch.random.fork_rng(devices=forked):
+            torch.manual_seed(0)
+            train_step(model, optimizer, images, labels, precision)
+        gradients = [one.grad for one in model.parameters() if one.grad is not None]
+        return torch.cat([one.flatten() for one in gradients]).cpu()  # waits for the device
+
+    return step
