@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,45 +17,26 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from torchvision.models import resnet18
 
 from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
-from cifar_tune.data.loader import place
-from cifar_tune.data.source import SearchData, Subset
+from cifar_tune.data.loader import DeviceSplit
+from cifar_tune.data.source import Subset
 from cifar_tune.heap import keep_freed_memory
-from cifar_tune.model import build_model
+from cifar_tune.model import build_model, set_training
+from cifar_tune.network import TrainingNetwork
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec
 from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
-from cifar_tune.whole_map import replace_whole_map_convolutions
 
 MEASURE_SECONDS = 3.0
 MEASURE_STEPS = 10
 STEP_SECONDS_MOST = 1.0
 FIRST_IMAGES = 8
 
-
-@dataclass(frozen=True)
-class EpochComparison:
-    """Wall-clock seconds of a training epoch, plain loop and ours in turn.
-
-    Attributes:
-        images: training images of an epoch.
-        plain_seconds, ours_seconds: one value a round, in the order they were measured.
-    """
-
-    images: int
-    plain_seconds: tuple[float, ...]
-    ours_seconds: tuple[float, ...]
-
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        """Plain seconds over ours, round by round; above 1 ours is faster."""
-        pairs = zip(self.plain_seconds, self.ours_seconds, strict=True)
-        return tuple(plain / ours for plain, ours in pairs)
+Run = Callable[[int], float]
 
 
 def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
@@ -91,9 +74,7 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
         torch.manual_seed(0)
-        model = build_model(config, len(CLASSES)).to(device)
-        replace_whole_map_convolutions(model, config.input_size)
-        step, check = _timed_steps(model, config, device)
+        step, check = _timed_steps(config, device)
         step(FIRST_IMAGES)  # the first one also sets up memory and kernels
         fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
         images = max(min(fitting, config.batch_size), min(FIRST_IMAGES, config.batch_size))
@@ -111,9 +92,7 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     return StepTimes(float(low), median, float(high), statistics.median(validation))
 
 
-def _timed_steps(
-    model: torch.nn.Module, config: TrialConfig, device: torch.device
-) -> tuple[Callable[[int], float], Callable[[int], float]]:
+def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:
     """Functions that train on, and evaluate, so many images and return the seconds it took."""
     count = max(config.batch_size, FIRST_IMAGES)
     noise = np.random.default_rng(0)
@@ -121,23 +100,28 @@ def _timed_steps(
         noise.integers(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8),
         noise.integers(0, len(CLASSES), count, dtype=np.uint8),
     )
-    optimizer = make_optimizer(model, config)
+    whole = Subset(random_images, np.arange(count))
+    network = TrainingNetwork(config, len(CLASSES), None, device)
+    model, optimizer = network.model, make_optimizer(network.model, config)
+    training = network.place_training(whole, None)
+    validation = network.place_validation(whole, None)
 
-    def timed(run: Callable[[TrialConfig, Subset], object], images: int) -> float:
-        part = Subset(random_images, np.arange(images))
-        one_batch = replace(config, batch_size=images, train_images=images)
-        start = time.perf_counter()
-        run(one_batch, part)
-        return time.perf_counter() - start
+    def timed(run: Callable[[TrialConfig, DeviceSplit], object], all_of_it: DeviceSplit) -> Run:
+        def run_some(images: int) -> float:
+            part = replace(all_of_it, rows=all_of_it.rows[:images])
+            start = time.perf_counter()
+            run(replace(config, batch_size=images, train_images=images), part)
+            return time.perf_counter() - start
 
-    def train(one_batch: TrialConfig, part: Subset) -> object:
-        split = place(part, one_batch, device)
-        return train_epoch(model, optimizer, split, one_batch, 1, lambda _done: None)
+        return run_some
 
-    def check(one_batch: TrialConfig, part: Subset) -> object:
-        return evaluate(model, place(part, one_batch, device), one_batch, 1, lambda _done: None)
+    def train(one_batch: TrialConfig, part: DeviceSplit) -> object:
+        return train_epoch(model, optimizer, part, one_batch, 1, lambda _done: None)
 
-    return (lambda images: timed(train, images)), (lambda images: timed(check, images))
+    def check(one_batch: TrialConfig, part: DeviceSplit) -> object:
+        return evaluate(model, part, one_batch, 1, lambda _done: None)
+
+    return timed(train, training), timed(check, validation)
 
 
 # --- the plain loop -----------------------------------------------------------------------------
@@ -174,29 +158,46 @@ def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor
 
 
 def make_plain_epoch(
-    part: LabelledImages, config: TrialConfig, device: torch.device
+    part: LabelledImages,
+    config: TrialConfig,
+    weights: Mapping[str, torch.Tensor] | None,
+    device: torch.device,
+    *,
+    is_tuned: bool = False,
 ) -> Callable[[], float]:
     """The assignment's training loop: DataLoader as it comes, PIL transforms, eager fp32, Adam.
+
+    Args:
+        weights: torchvision's tensors of everything but the head, to start from.
+        is_tuned: as a competent user would have it: as many workers as there are cores, images
+            and weights channels-last, ``torch.compile``.
 
     Returns:
         A function that trains one epoch and returns its mean loss.
     """
     torch.manual_seed(derive_seed(config.seed, "plain"))
-    model = resnet18(weights=None)
-    model.fc = torch.nn.Sequential(
-        torch.nn.Dropout(config.dropout_rate), torch.nn.Linear(512, len(CLASSES))
-    )
-    model.to(device).train()
+    layout = torch.channels_last if is_tuned else torch.contiguous_format
+    model = build_model(config, len(CLASSES), weights).to(device).to(memory_format=layout)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
-    loader = DataLoader(PlainImages(part, config), batch_size=config.batch_size, shuffle=True)
+    workers: dict[str, Any] = {"num_workers": os.cpu_count() or 1, "persistent_workers": True}
+    workers["pin_memory"] = device.type == "cuda"
+    loader = DataLoader(
+        PlainImages(part, config),
+        batch_size=config.batch_size,
+        shuffle=True,
+        **(workers if is_tuned else {}),
+    )
+    network = torch.compile(model) if is_tuned else model
 
     def epoch() -> float:
         total = 0.0
+        set_training(model, config)
         for host_images, host_labels in loader:
-            images, labels = host_images.to(device), host_labels.to(device)
+            images = host_images.to(device, memory_format=layout)
+            labels = host_labels.to(device)
             optimizer.zero_grad()
-            loss = functional.cross_entropy(model(images), labels)
+            loss = functional.cross_entropy(network(images), labels)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(labels)
@@ -204,43 +205,6 @@ def make_plain_epoch(
         return total / len(part)
 
     return epoch
-
-
-def compare_epochs(
-    config: TrialConfig,
-    data: SearchData,
-    device: torch.device,
-    rounds: int,
-    on_epoch: Callable[[str, float], None],
-) -> EpochComparison:
-    """Time training epochs of the plain loop and of ours, in turn, after a warm-up of each.
-
-    Both train the same ResNet-18 with the same head, images, batch size and precision. Which of
-    the two goes first changes from round to round.
-
-    Args:
-        config: with the ``dropout`` head, nothing frozen, augmentation strength 0 or 1.
-        rounds: epochs of each that count.
-        on_epoch: told which of ``plain`` and ``ours`` took how many seconds.
-    """
-    train = data.split(config).train
-    model = build_model(config, len(data.classes)).to(device)
-    replace_whole_map_convolutions(model, config.input_size)
-    optimizer, split = make_optimizer(model, config), place(train, config, device)
-    loops: dict[str, Callable[[], object]] = {
-        "plain": make_plain_epoch(train.copy(), config, device),
-        "ours": lambda: train_epoch(model, optimizer, split, config, 1, lambda _done: None),
-    }
-    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    for number in range(rounds + 1):
-        order = ("plain", "ours") if number % 2 == 0 else ("ours", "plain")
-        for name in order:
-            start = time.perf_counter()
-            loops[name]()
-            if number > 0:
-                seconds[name].append(time.perf_counter() - start)
-                on_epoch(name, seconds[name][-1])
-    return EpochComparison(len(train), tuple(seconds["plain"]), tuple(seconds["ours"]))
 
 
 def software_line() -> str:

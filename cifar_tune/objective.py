@@ -8,11 +8,9 @@ import torch
 from torch import nn
 
 from cifar_tune.checkpoint import save_model
-from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
-from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.heap import keep_freed_memory
-from cifar_tune.model import build_model
+from cifar_tune.network import TrainingNetwork
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
@@ -25,7 +23,6 @@ from cifar_tune.training_state import (
     UnusableCheckpointError,
 )
 from cifar_tune.weights.registry import Weights
-from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
 
 OnStart = Callable[[Position, list[str]], None]
 
@@ -81,29 +78,18 @@ def run_trial(
 
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build_model(config, len(data.classes), pretrained).to(device)
-        replace_whole_map_convolutions(model, config.input_size)
-        prefix = FrozenPrefix(model, config) if takes_features(config) else None
+        network = TrainingNetwork(config, len(data.classes), pretrained, device)
         if on_start is not None:
             on_start(Position() if state is None else state.position, refusals)
-        train_split, validation = (
-            place(part, config, device) for part in (split.train, split.validation)
-        )
-        if prefix is not None:
-            augments = config.augmentation_strength > 0
-            train_split = prefix.replace_images(train_split, files.features, augmented=augments)
-            augments = augments and config.augment_validation
-            validation = prefix.replace_images(validation, files.features, augmented=augments)
+        train_split = network.place_training(split.train, files.features)
+        validation = network.place_validation(split.validation, files.features)
         rest = (config, on_epoch, on_step, checkpoints, should_stop, state)
-        fitted = fit(model, train_split, validation, *rest)
-        if prefix is not None:
-            prefix.put_back()
-        return model, fitted
+        fitted = fit(network.model, train_split, validation, *rest)
+        return network.restore(), fitted
 
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
         model, fitted = _from_newest(checkpoints, train)
-    restore_convolutions(model)
     pruned = len(fitted.epochs) < config.epochs
     logits = fitted.logits.float().cpu().numpy()
     digest = None

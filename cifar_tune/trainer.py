@@ -150,7 +150,9 @@ def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
         images: float32 [B, 3, S, S], or what a frozen part made of them.
         precision: that is computed in.
     """
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast(
+        images.device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False
+    ):
         logits: Tensor = model(images)
     return logits.float() if precision == "bf16" else logits
 

@@ -37,6 +37,7 @@ TORCH = {
     "whole_map",
     "precision",
     "frozen_prefix",
+    "network",
     "checkpoint",
     "trainer",
     "training_state",

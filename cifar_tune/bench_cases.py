@@ -1,0 +1,201 @@
+"""What is timed against the plain loop, and how: lanes in turn, medians with their spread."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+
+from cifar_tune.bench_lanes import FirstEpoch, Lane, Way
+from cifar_tune.precision import check_precision
+from cifar_tune.records import TrialConfig
+from cifar_tune.study_file import load_study_file, resolve
+
+EPOCHS = 20
+"""Of a trial, over which what is done once is shared out; those of the assignment's models A, B."""
+IMAGES = 1_280
+LARGE_IMAGES = {"cpu": (64, 32), "cuda": (1_280, 128)}
+"""At 224 px: images and batch size; a batch of 128 takes 8 GB of a machine's memory."""
+PEAK_SIZE = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained.
+
+    Attributes:
+        title: in words.
+        at_once: how many lanes of ours train it at once, each with its share of the cores.
+    """
+
+    name: str
+    title: str
+    config: TrialConfig
+    at_once: int = 1
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One way of training a case.
+
+    Attributes:
+        seconds: of the epochs that count, in the order they were measured.
+        images: of an epoch.
+        peak_share: floating-point operations a second, as a share of those of a matrix product in
+            the same precision on this machine.
+        peak_bytes: the most memory that the process had.
+        startup_seconds: from the start of the process to the end of its first epoch.
+    """
+
+    seconds: tuple[float, ...]
+    images: int
+    peak_share: float
+    peak_bytes: int
+    startup_seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """By the median epoch."""
+        return self.images / statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """A case with what each way of training it took.
+
+    Attributes:
+        precision: of ours; the others compute in fp32.
+        ways: ``tuned`` is missing where there is no compiler.
+    """
+
+    case: Case
+    precision: str
+    ways: dict[Way, Timed]
+
+    def ratios(self, way: Way) -> tuple[float, ...]:
+        """Seconds of another way over ours, round by round; above 1 ours is faster."""
+        pairs = zip(self.ways[way].seconds, self.ways["ours"].seconds, strict=True)
+        return tuple(theirs / ours for theirs, ours in pairs)
+
+
+def list_cases(device: torch.device) -> list[Case]:
+    """The cases: the assignment's models and its augmented recipe, on bundled images."""
+    spec = resolve(load_study_file("transfer"), "quick")
+    models = {
+        named.name: replace(
+            spec.named_config(named, seed=0), train_images=IMAGES, epochs=EPOCHS, cosine_t_max=200
+        )
+        for named in spec.named
+    }
+    final = resolve(load_study_file("final"), "quick")
+    images, batch_size = LARGE_IMAGES.get(device.type, LARGE_IMAGES["cpu"])
+    large = replace(
+        final.named_config(final.named[0], seed=0),
+        train_images=images,
+        batch_size=batch_size,
+        input_size=224,
+        epochs=EPOCHS,
+    )
+    scratch = models["transfer/scratch"]
+    cases = [
+        Case("scratch", "32 px, from scratch", scratch),
+        Case("finetune", "32 px, fine-tuned", models["transfer/finetune"]),
+        Case("layer1-frozen", "32 px, layer1 frozen", models["transfer/model-a-running"]),
+        Case("all-frozen", "32 px, all frozen", models["transfer/model-b-running"]),
+        Case("augmented-224", "224 px, augmented", large),
+    ]
+    cores = _cores()
+    if device.type == "cpu" and cores > 1:
+        cases.append(Case("at-once", f"32 px, {cores} trials at once", scratch, at_once=cores))
+    return cases
+
+
+def time_case(
+    case: Case,
+    device: torch.device,
+    rounds: int,
+    on_round: Callable[[str, Way, float], None],
+) -> CaseResult:
+    """Time epochs of each way in turn, after a first one that does not count.
+
+    Which of them goes first changes from round to round.
+
+    Args:
+        on_round: told the case, the way and how many seconds an epoch took.
+
+    Raises:
+        DeviceError: one of them cannot be run here, for want of memory most likely.
+    """
+    cores = _cores()
+    precision = check_precision(case.config, device, cores // case.at_once).precision
+    ways = [way for way in get_args(Way) if way != "tuned" or can_compile()]
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
+    with ExitStack() as stack:
+        lanes: dict[Way, list[Lane]] = {}
+        first: dict[Way, FirstEpoch] = {}
+        for way in ways:
+            config = replace(case.config, precision=precision) if way == "ours" else case.config
+            count = case.at_once if way == "ours" else 1
+            made = [Lane(way, config, device, cores // count) for _ in range(count)]
+            lanes[way] = [stack.enter_context(_closing(lane)) for lane in made]
+            first[way] = [lane.warm_up() for lane in lanes[way]][-1]
+        for number in range(rounds):
+            turn = number % len(ways)
+            for way in ways[turn:] + ways[:turn]:
+                for lane in lanes[way]:
+                    lane.begin()
+                took = statistics.mean(lane.end() for lane in lanes[way]) / len(lanes[way])
+                seconds[way].append(took)
+                on_round(case.name, way, took)
+        peaks = {way: sum(lane.peak_bytes() for lane in lanes[way]) for way in ways}
+    timed = {}
+    for way in ways:
+        peak = measure_peak(device, "bf16" if way == "ours" and precision == "bf16" else "fp32")
+        share = first[way].flops / statistics.median(seconds[way]) / peak
+        timed[way] = Timed(
+            tuple(seconds[way]), case.config.train_images, share, peaks[way], first[way].seconds
+        )
+    return CaseResult(case, precision, timed)
+
+
+@contextmanager
+def _closing(lane: Lane) -> Iterator[Lane]:
+    try:
+        yield lane
+    finally:
+        lane.close()
+
+
+def measure_peak(device: torch.device, precision: str) -> float:
+    """Floating-point operations a second of a large matrix product, the best of ten."""
+    size = PEAK_SIZE.get(device.type, PEAK_SIZE["cpu"])
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        product = one @ other
+        float(product[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def median_ratio(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest."""
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def can_compile() -> bool:
+    """Whether ``torch.compile`` has the C++ compiler that it needs."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

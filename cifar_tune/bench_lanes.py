@@ -1,0 +1,185 @@
+"""Processes that train one case in one way, an epoch whenever they are told to.
+
+Each way has a process of its own, so that none profits from another's memory or threads, and waits
+while the others are timed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cifar_tune import paths
+from cifar_tune.bench import make_plain_epoch
+from cifar_tune.data.source import load_search_data
+from cifar_tune.errors import DeviceError
+from cifar_tune.heap import keep_freed_memory
+from cifar_tune.network import TrainingNetwork
+from cifar_tune.records import TrialConfig
+from cifar_tune.trainer import make_optimizer, train_epoch
+from cifar_tune.weights.registry import load_weights
+
+Way = Literal["plain", "tuned", "ours"]
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class FirstEpoch:
+    """An epoch that is not timed, for memory and kernels to be set up.
+
+    Attributes:
+        seconds: from the start of the process to the epoch's end.
+        flops: floating-point operations of the epoch, as its operators count them.
+        loss: its mean loss.
+    """
+
+    seconds: float
+    flops: int
+    loss: float
+
+
+class Lane:
+    """A process that trains one case in one way.
+
+    Args:
+        threads: of PyTorch on the processor.
+    """
+
+    def __init__(self, way: Way, config: TrialConfig, device: torch.device, threads: int) -> None:
+        self._way = way
+        self._line, theirs = _SPAWN.Pipe()
+        given = (theirs, way, config, str(device), threads, time.time())
+        # No daemon: a loader with workers has processes of its own.
+        self._process = _SPAWN.Process(target=_main, args=given, name=f"bench {way}")
+        with _threads(threads):
+            self._process.start()
+        theirs.close()
+
+    def warm_up(self) -> FirstEpoch:
+        """Train the first epoch."""
+        self._line.send("warm up")
+        first: FirstEpoch = self._receive()
+        return first
+
+    def begin(self) -> None:
+        """Begin an epoch; ``end`` waits for it."""
+        self._line.send("epoch")
+
+    def end(self) -> float:
+        """Wall-clock seconds of the epoch, with its share of what is done once a trial."""
+        return float(self._receive())
+
+    def peak_bytes(self) -> int:
+        """The most memory that it had: of the GPU where it trains on one, else of the machine."""
+        self._line.send("memory")
+        return int(self._receive())
+
+    def close(self) -> None:
+        """End the process."""
+        self._line.close()
+        self._process.join(10)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _receive(self) -> Any:
+        try:
+            answer = self._line.recv()
+        except EOFError:
+            raise DeviceError(f"bench: the {self._way} loop ended (out of memory?)") from None
+        if isinstance(answer, DeviceError):
+            raise answer
+        return answer
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    """Set what libraries read when they are loaded, for a process that is started here."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+# --- in the process -------------------------------------------------------------------------------
+
+
+def _main(
+    line: Connection, way: Way, config: TrialConfig, device_name: str, threads: int, begun: float
+) -> None:
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    try:
+        once, epoch = make_epoch(way, config, device)
+        while True:
+            try:
+                asked = line.recv()
+            except EOFError:
+                return
+            if asked == "warm up":
+                once()
+                with FlopCounterMode(display=False) as counter:
+                    loss = epoch()
+                line.send(FirstEpoch(time.time() - begun, counter.get_total_flops(), loss))
+            elif asked == "epoch":
+                line.send(_time(once, device) / config.epochs + _time(epoch, device))
+            else:
+                line.send(_peak_bytes(device))
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        line.send(DeviceError(f"bench: the {way} loop: {type(error).__name__}: {reason}"))
+
+
+def _time(run: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def make_epoch(
+    way: Way, config: TrialConfig, device: torch.device
+) -> tuple[Callable[[], object], Callable[[], float]]:
+    """What a trial does once, and a function that trains an epoch and returns its mean loss."""
+    data = load_search_data(config.data, paths.data_root())
+    found = load_weights({config.weights} - {"none"}, paths.data_root()).get(config.weights)
+    weights = None if found is None else found.tensors
+    part = data.split(config).train
+    if way != "ours":
+        is_tuned = way == "tuned"
+        epoch = make_plain_epoch(part.copy(), config, weights, device, is_tuned=is_tuned)
+        return (lambda: None), epoch
+    keep_freed_memory()
+    torch.manual_seed(0)
+    network = TrainingNetwork(config, len(data.classes), weights, device)
+    optimizer = make_optimizer(network.model, config)
+    split = network.place_training(part, None)
+
+    def train() -> float:
+        return train_epoch(network.model, optimizer, split, config, 1, lambda _done: None).loss
+
+    return (lambda: network.place_training(part, None)), train

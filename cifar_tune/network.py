@@ -1,0 +1,64 @@
+"""The network of a trial as it is trained: what need not be computed, or not again, is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cifar_tune.data.loader import DeviceSplit, place
+from cifar_tune.data.source import Subset
+from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
+from cifar_tune.model import build_model
+from cifar_tune.records import TrialConfig
+from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
+
+
+class TrainingNetwork:
+    """A network on its device, and the images in the form that it takes them.
+
+    Attributes:
+        model: what is trained; torchvision's network again after ``restore``.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        classes: int,
+        pretrained: Mapping[str, Tensor] | None,
+        device: torch.device,
+    ) -> None:
+        self.model: nn.Module = build_model(config, classes, pretrained).to(device)
+        self._config = config
+        self._device = device
+        replace_whole_map_convolutions(self.model, config.input_size)
+        self._prefix = FrozenPrefix(self.model, config) if takes_features(config) else None
+
+    def place_training(self, part: Subset, features: Path | None) -> DeviceSplit:
+        """Bring the training images to the device.
+
+        Args:
+            features: a folder for what the frozen part makes of them; None has none.
+        """
+        return self._place(part, features, augmented=self._config.augmentation_strength > 0)
+
+    def place_validation(self, part: Subset, features: Path | None) -> DeviceSplit:
+        """Bring the validation images to the device; likewise."""
+        config = self._config
+        augmented = config.augmentation_strength > 0 and config.augment_validation
+        return self._place(part, features, augmented=augmented)
+
+    def restore(self) -> nn.Module:
+        """Put back what was left out, in torchvision's shapes, with what was trained meanwhile."""
+        if self._prefix is not None:
+            self._prefix.put_back()
+        restore_convolutions(self.model)
+        return self.model
+
+    def _place(self, part: Subset, features: Path | None, *, augmented: bool) -> DeviceSplit:
+        split = place(part, self._config, self._device)
+        if self._prefix is None:
+            return split
+        return self._prefix.replace_images(split, features, augmented=augmented)
