@@ -10,12 +10,11 @@ from torch import nn
 from cifar_tune.checkpoint import save_model
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
-from cifar_tune.model import build_model
+from cifar_tune.model import initialise_model
 from cifar_tune.one_pixel import replace_one_pixel_convolutions, restore_convolutions
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
-from cifar_tune.seeds import derive_seed
 from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never
 from cifar_tune.training_state import (
     Checkpoints,
@@ -77,8 +76,7 @@ def run_trial(
         checkpoints = Checkpoints(files.checkpoints, identity)
 
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build_model(config, len(data.classes), pretrained).to(device)
+        model = initialise_model(config, len(data.classes), pretrained).to(device)
         replace_one_pixel_convolutions(model, config.input_size)
         if on_start is not None:
             on_start(Position() if state is None else state.position, refusals)
@@ -88,9 +86,7 @@ def run_trial(
         rest = (config, on_epoch, on_step, checkpoints, should_stop, state)
         return model, fit(model, train_split, validation, *rest)
 
-    forked = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):
-        model, fitted = _from_newest(checkpoints, train)
+    model, fitted = _from_newest(checkpoints, train)
     restore_convolutions(model)
     pruned = len(fitted.epochs) < config.epochs
     logits = fitted.logits.float().cpu().numpy()

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
-from cifar_tune.model import set_training
+from cifar_tune.model import find_dropouts, set_training
 from cifar_tune.records import EpochMetrics, TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
@@ -94,6 +94,7 @@ def fit(
     position, logits = Position(), torch.empty(0)
     if start is not None:
         position = start.position
+        _seed_dropout(model, config, position.epochs + 1)
         tally.restore(restore(start, model, optimizer, schedule), position.steps)
         for metrics in position.history:
             if not on_epoch(metrics):
@@ -107,8 +108,7 @@ def fit(
     for epoch in range(position.epochs + 1, config.epochs + 1):
         begun = time.perf_counter() - position.seconds
         if not position.steps:
-            # The dropout masks follow from seed and epoch alone, like the order of the images.
-            torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
+            _seed_dropout(model, config, epoch)
         try:
             trained = train_epoch(
                 model, optimizer, train, config, epoch, on_step, should_stop, tally
@@ -134,6 +134,13 @@ def fit(
         if not on_epoch(metrics):
             break
     return Fitted(history, logits)
+
+
+def _seed_dropout(model: nn.Module, config: TrialConfig, epoch: int) -> None:
+    """Let the masks follow from seed and epoch alone, like the order of the images."""
+    device = next(model.parameters()).device
+    for layer in find_dropouts(model).values():
+        layer.seed(derive_seed(config.seed, "dropout", epoch), device)
 
 
 def make_optimizer(model: nn.Module, config: TrialConfig) -> Adam:
