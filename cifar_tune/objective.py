@@ -15,6 +15,7 @@ from cifar_tune.one_pixel import replace_one_pixel_convolutions, restore_convolu
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
+from cifar_tune.step_graph import StepGraphs, graphs_of_thread
 from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never
 from cifar_tune.training_state import (
     Checkpoints,
@@ -39,6 +40,7 @@ def run_trial(
     on_start: OnStart | None = None,
     label: str = "trial",
     best_so_far: float = 0.0,
+    graphs: StepGraphs | None = None,
 ) -> TrialResult:
     """Train one configuration, from its newest usable checkpoint where there is one.
 
@@ -57,6 +59,8 @@ def run_trial(
         label: what the trial is called in its pictures.
         best_so_far: the highest validation accuracy of the study's complete trials; activation
             maps are drawn of one that is not below.
+        graphs: of the training step; None takes this thread's where the device is a CUDA one, and
+            else has none.
 
     Raises:
         NonFiniteLossError: the training loss became infinite or not a number.
@@ -75,6 +79,8 @@ def run_trial(
         identity = digest_of([config.digest, dict(data.digests), weights and weights.sha256])
         checkpoints = Checkpoints(files.checkpoints, identity)
 
+    step_graphs = graphs if graphs is not None else graphs_of_thread(device)
+
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
         model = initialise_model(config, len(data.classes), pretrained).to(device)
         replace_one_pixel_convolutions(model, config.input_size)
@@ -83,7 +89,7 @@ def run_trial(
         train_split, validation = (
             place(part, config, device) for part in (split.train, split.validation)
         )
-        rest = (config, on_epoch, on_step, checkpoints, should_stop, state)
+        rest = (config, on_epoch, on_step, checkpoints, should_stop, state, step_graphs)
         return model, fit(model, train_split, validation, *rest)
 
     model, fitted = _from_newest(checkpoints, train)
