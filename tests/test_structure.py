@@ -35,6 +35,8 @@ TORCH = {
     "weights",
     "model",
     "one_pixel",
+    "graph",
+    "step_graph",
     "checkpoint",
     "trainer",
     "training_state",
