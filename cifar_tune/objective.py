@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -14,7 +15,8 @@ from cifar_tune.model import initialise_model
 from cifar_tune.one_pixel import replace_one_pixel_convolutions, restore_convolutions
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
-from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
+from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
+from cifar_tune.shared_lock import SharedLock
 from cifar_tune.step_graph import StepGraphs, graphs_of_thread
 from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never
 from cifar_tune.training_state import (
@@ -24,6 +26,10 @@ from cifar_tune.training_state import (
     UnusableCheckpointError,
 )
 from cifar_tune.weights.registry import Weights
+
+_NETWORKS = SharedLock()
+"""To look into a network, torch.fx takes hold of the calls of all modules of the process: no other
+trial may compute with its own meanwhile."""
 
 OnStart = Callable[[Position, list[str]], None]
 
@@ -81,6 +87,14 @@ def run_trial(
 
     step_graphs = graphs if graphs is not None else graphs_of_thread(device)
 
+    def give_way() -> bool:
+        _NETWORKS.give_way()
+        return should_stop()
+
+    def wait_for_word(metrics: EpochMetrics) -> bool:
+        with _NETWORKS.released():
+            return on_epoch(metrics)
+
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
         model = initialise_model(config, len(data.classes), pretrained).to(device)
         replace_one_pixel_convolutions(model, config.input_size)
@@ -89,10 +103,11 @@ def run_trial(
         train_split, validation = (
             place(part, config, device) for part in (split.train, split.validation)
         )
-        rest = (config, on_epoch, on_step, checkpoints, should_stop, state, step_graphs)
+        rest = (config, wait_for_word, on_step, checkpoints, give_way, state, step_graphs)
         return model, fit(model, train_split, validation, *rest)
 
-    model, fitted = _from_newest(checkpoints, train)
+    with _NETWORKS.shared():
+        model, fitted = _from_newest(checkpoints, train)
     restore_convolutions(model)
     pruned = len(fitted.epochs) < config.epochs
     logits = fitted.logits.float().cpu().numpy()
@@ -109,7 +124,8 @@ def run_trial(
     subject = Subject(label, config, data.classes, split.validation, fitted.epochs, logits)
     is_best = not pruned and fitted.epochs[-1].val_accuracy >= best_so_far
     # Last: what is looked into is of no other use after.
-    note = draw_pictures(subject, model if is_best else None, files)
+    with _NETWORKS.alone() if is_best else nullcontext():
+        note = draw_pictures(subject, model if is_best else None, files)
     return TrialResult(fitted.epochs, pruned, digest, note)
 
 

@@ -37,6 +37,7 @@ TORCH = {
     "one_pixel",
     "graph",
     "step_graph",
+    "slot_search",
     "checkpoint",
     "trainer",
     "training_state",

@@ -113,7 +113,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
         stored.check_definition(study, ready.spec, options.seed, digests=None)
         work = runner.remaining_work(ready.spec, study, runner.RunLimits(options.trials))
         costs = measure_costs(ready.spec, ready.device, ready.workers.threads)
-        plan = make_plan(ready.spec, work, costs, ready.workers.count or 1)
+        plan = make_plan(ready.spec, work, costs, ready.workers.at_once)
     if options.as_json:
         header = {"study": ready.spec.file_name, "study_name": ready.spec.study_name}
         header |= {"profile": ready.spec.profile_name, "storage": str(ready.location)}
