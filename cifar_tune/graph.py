@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -36,7 +37,14 @@ class Graph(Protocol):
 
 
 _CAPTURING = threading.Lock()
-"""A capture begins with waiting for the device, which would spoil another one that goes on."""
+"""One thread at a time has the stream of captures: what another one did there would be recorded
+too, and a capture begins with waiting for the device, which would spoil one that goes on."""
+
+
+@cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all captures: torch has 32 to give, and then gives the first ones again."""
+    return torch.cuda.Stream(device)
 
 
 class CudaGraph:
@@ -50,16 +58,17 @@ class CudaGraph:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._graph = torch.cuda.CUDAGraph()
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _capture_stream(device)
         self._kept: Mapping[str, Tensor] = {}
 
     def warm_up(self, compute: Compute) -> None:
         """See ``Graph``; beside the current stream, as a capture does it."""
         current = torch.cuda.current_stream(self._device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            compute()
-        current.wait_stream(self._stream)
+        with _CAPTURING:
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                compute()
+            current.wait_stream(self._stream)
 
     def capture(self, compute: Compute, statics: Statics) -> None:
         """See ``Graph``. Other threads may use the device meanwhile, each on its own stream."""

@@ -80,7 +80,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
     ),
     "slots": click.option(
         "--slots",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 16),
         metavar="K",
         help="Trials at once in each worker process, on a GPU.  [default: found by measuring; 1 "
         "where --workers or --per-gpu is given]",

@@ -67,13 +67,15 @@ class StepGraph:
         ]
         self._adam = make_optimizer(self.model, config)
         for group in self._adam.param_groups:
-            group |= {"lr": self._epoch.learning_rate, "capturable": True}
+            group["lr"] = self._epoch.learning_rate
             self._adam.state |= {one: _first_moments(one) for one in group["params"]}
         self.optimizer = self._adam
         set_training(self.model, config)
         for _ in range(WARM_UP_STEPS):
             self._epoch.counter.zero_()
             graph.warm_up(self._step)
+        for group in self._adam.param_groups:
+            group["capturable"] = True  # which it warns of where it is not captured
         self._epoch.counter.zero_()
         graph.capture(self._step, self._statics)
 
