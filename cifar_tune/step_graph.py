@@ -17,17 +17,17 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from cifar_tune.data.augment import Draws
 from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
+from cifar_tune.epoch_tensors import EpochTensors, Masks
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.graph import CudaGraph, Graph
-from cifar_tune.model import SeededDropout, find_dropouts, set_training
+from cifar_tune.model import find_dropouts, set_training
 from cifar_tune.records import TrialConfig
 from cifar_tune.trainer import (
     OnStep,
@@ -60,9 +60,9 @@ class StepGraph:
         self._config = config
         self._graph = graph
         self._full = len(split) // config.batch_size  # steps that are replayed
-        self._epoch = _EpochTensors.make(self.model, split, config)
+        self._epoch = EpochTensors.make(self.model, split, config)
         self._masks = [
-            _Masks.make(layer, len(split), self._epoch.order.device)
+            Masks.make(layer, len(split), self._epoch.order.device)
             for layer in find_dropouts(self.model).values()
         ]
         self._adam = make_optimizer(self.model, config)
@@ -184,96 +184,6 @@ def _first_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
         "exp_avg": torch.zeros_like(parameter),
         "exp_avg_sq": torch.zeros_like(parameter),
     }
-
-
-@dataclass(frozen=True)
-class _EpochTensors:
-    """What changes from epoch to epoch, on the device.
-
-    Attributes:
-        order: int64 [M], rows of the images in the order of the epoch.
-        draws: of the M images; None where they are not augmented.
-        counter: int64 [], the next step of the epoch, from 0.
-        offsets: int64 [B], 0 to B - 1.
-        learning_rate: float32 [], as the fused kernel reads it; float64 on the CPU, where it can.
-        tally: what ``Tally`` has.
-    """
-
-    order: Tensor
-    draws: Draws | None
-    counter: Tensor
-    offsets: Tensor
-    learning_rate: Tensor
-    tally: dict[str, Tensor]
-
-    @classmethod
-    def make(cls, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> _EpochTensors:
-        """Those of the first epoch."""
-        device = split.labels.device
-        exact = torch.float64 if device.type == "cpu" else torch.float32
-        return cls(
-            *draw_epoch(split, config, 1),
-            counter=torch.zeros((), dtype=torch.int64, device=device),
-            offsets=torch.arange(config.batch_size, device=device),
-            learning_rate=torch.zeros((), dtype=exact, device=device),
-            tally=Tally(model, split, config).tensors(),
-        )
-
-    def put(self, order: Tensor, draws: Draws | None) -> None:
-        """Take up the order and the draws of another epoch."""
-        self.order.copy_(order)
-        if self.draws is not None and draws is not None:
-            self.draws.flip.copy_(draws.flip)
-            self.draws.affine.copy_(draws.affine)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All, by name."""
-        draws = {} if self.draws is None else vars(self.draws)
-        single = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return {**single, **self.tally, **draws}
-
-
-@dataclass(frozen=True)
-class _Masks:
-    """The dropout masks of an epoch, drawn batch by batch as the layer would draw them itself.
-
-    Attributes:
-        kept: bool [M, features], what is not made zero.
-        scale: float32 [], what it is enlarged by.
-    """
-
-    layer: SeededDropout
-    kept: Tensor
-    scale: Tensor
-
-    @classmethod
-    def make(cls, layer: SeededDropout, images: int, device: torch.device) -> _Masks:
-        """Those that keep everything."""
-        kept = torch.ones(images, layer.features, dtype=torch.bool, device=device)
-        return cls(layer, kept, torch.ones((), device=device))
-
-    def draw(self, first: int, end: int, batch_size: int) -> None:
-        """Draw those of some batches, from where the layer's generator is."""
-        self.scale.fill_(1).div_(1 - self.layer.p)
-        for batch in self.kept[first * batch_size : end * batch_size].split(batch_size):
-            if self.layer.p:
-                batch.copy_(self.layer.draw(torch.empty_like(batch, dtype=self.scale.dtype)) != 0)
-            else:
-                batch.fill_(True)
-
-    def show(self, rows: slice | Tensor) -> None:
-        """Let the layer use those of some images."""
-        self.layer.noise = self.kept[rows] * self.scale
-
-    def state(self) -> Tensor:
-        """Where the layer's generator is."""
-        assert self.layer.generator is not None, "it was not seeded"
-        return self.layer.generator.get_state()
-
-    def rewind(self, state: Tensor) -> None:
-        """Put the layer's generator back."""
-        assert self.layer.generator is not None, "it was not seeded"
-        self.layer.generator.set_state(state)
 
 
 # --- from trial to trial ------------------------------------------------------------------------

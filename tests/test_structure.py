@@ -37,6 +37,7 @@ TORCH = {
     "one_pixel",
     "graph",
     "step_graph",
+    "epoch_tensors",
     "slot_search",
     "checkpoint",
     "trainer",
