@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.source import Subset
 from cifar_tune.heap import keep_freed_memory
-from cifar_tune.model import build_model, set_training
+from cifar_tune.model import build_model, find_dropouts, set_training
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
@@ -37,6 +37,7 @@ STEP_SECONDS_MOST = 1.0
 FIRST_IMAGES = 8
 
 Run = Callable[[int], float]
+Batches = DataLoader[Any]
 
 
 def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
@@ -144,67 +145,86 @@ class PlainImages(Dataset[tuple[torch.Tensor, int]]):
 
 
 def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor]:
-    """The transforms of a trial with augmentation strength 0 or 1 as torchvision's, per image."""
+    """A trial's transforms as torchvision has them, image by image."""
     steps: list[object] = []
     if config.input_size != IMAGE_SIZE:
         steps.append(transforms.Resize(config.input_size))
     if config.augmentation_strength:
-        steps.append(transforms.RandomHorizontalFlip(FLIP_PROBABILITY))
-        steps.append(transforms.RandomRotation(ROTATION_DEGREES))
+        strength = config.augmentation_strength
+        steps.append(transforms.RandomHorizontalFlip(min(FLIP_PROBABILITY * strength, 0.5)))
+        steps.append(transforms.RandomRotation(ROTATION_DEGREES * strength))
     steps.append(transforms.ToTensor())
     steps.append(transforms.Normalize(config.normalize_mean, config.normalize_std))
     composed: Callable[[Image.Image], torch.Tensor] = transforms.Compose(steps)
     return composed
 
 
-def make_plain_epoch(
-    part: LabelledImages,
-    config: TrialConfig,
-    weights: Mapping[str, torch.Tensor] | None,
-    device: torch.device,
-    *,
-    is_tuned: bool = False,
-) -> Callable[[], float]:
+class PlainLoop:
     """The assignment's training loop: DataLoader as it comes, PIL transforms, eager fp32, Adam.
 
     Args:
+        part: the training images.
         weights: torchvision's tensors of everything but the head, to start from.
         is_tuned: as a competent user would have it: as many workers as there are cores, images
             and weights channels-last, ``torch.compile``.
-
-    Returns:
-        A function that trains one epoch and returns its mean loss.
     """
-    torch.manual_seed(derive_seed(config.seed, "plain"))
-    layout = torch.channels_last if is_tuned else torch.contiguous_format
-    model = build_model(config, len(CLASSES), weights).to(device).to(memory_format=layout)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-    schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
-    workers: dict[str, Any] = {"num_workers": os.cpu_count() or 1, "persistent_workers": True}
-    workers["pin_memory"] = device.type == "cuda"
-    loader = DataLoader(
-        PlainImages(part, config),
-        batch_size=config.batch_size,
-        shuffle=True,
-        **(workers if is_tuned else {}),
-    )
-    network = torch.compile(model) if is_tuned else model
 
-    def epoch() -> float:
-        total = 0.0
-        set_training(model, config)
-        for host_images, host_labels in loader:
-            images = host_images.to(device, memory_format=layout)
-            labels = host_labels.to(device)
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(network(images), labels)
+    def __init__(
+        self,
+        part: LabelledImages,
+        config: TrialConfig,
+        weights: Mapping[str, torch.Tensor] | None,
+        device: torch.device,
+        *,
+        is_tuned: bool = False,
+    ) -> None:
+        torch.manual_seed(derive_seed(config.seed, "plain"))
+        self._config, self._device = config, device
+        self._layout = torch.channels_last if is_tuned else torch.contiguous_format
+        model = build_model(config, len(CLASSES), weights)
+        for name, layer in find_dropouts(model).items():
+            model.set_submodule(name, torch.nn.Dropout(layer.p))
+        self._model = model.to(device).to(memory_format=self._layout)
+        self._network = torch.compile(self._model) if is_tuned else self._model
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate)
+        self._schedule = CosineAnnealingLR(self._optimizer, T_max=config.cosine_t_max)
+        tuned: dict[str, Any] = {
+            "num_workers": os.cpu_count() or 1,
+            "persistent_workers": True,
+            "pin_memory": device.type == "cuda",
+        }
+        images = PlainImages(part, config)
+        self._count = len(images)
+        options = tuned if is_tuned else {}
+        self._loader = DataLoader(images, config.batch_size, shuffle=True, **options)
+
+    def train_epoch(self) -> float:
+        """Train one epoch; its mean loss."""
+        total: float = 0.0
+        set_training(self._model, self._config)
+        for images, labels in self._bring(self._loader):
+            self._optimizer.zero_grad()
+            loss = functional.cross_entropy(self._network(images), labels)
             loss.backward()
-            optimizer.step()
+            self._optimizer.step()
             total += loss.item() * len(labels)
-        schedule.step()
-        return total / len(part)
+        self._schedule.step()
+        return total / self._count
 
-    return epoch
+    @torch.no_grad()
+    def accuracy(self, part: LabelledImages) -> float:
+        """The fraction of these images that is classified rightly, without augmentation."""
+        config = replace(self._config, augmentation_strength=0.0)
+        loader = DataLoader(PlainImages(part, config), config.batch_size)
+        self._model.eval()
+        right = 0
+        for images, labels in self._bring(loader):
+            right += int((self._model(images).argmax(dim=1) == labels).sum().item())
+        return right / len(part)
+
+    def _bring(self, loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for images, labels in loader:
+            yield images.to(self._device, memory_format=self._layout), labels.to(self._device)
 
 
 def software_line() -> str:

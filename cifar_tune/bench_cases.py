@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_tune.bench_lanes import FirstEpoch, Lane, Way
+from cifar_tune.data.cifar10 import CLASSES
+from cifar_tune.model import build_model, set_training
 from cifar_tune.precision import check_precision
 from cifar_tune.records import TrialConfig
 from cifar_tune.study_file import load_study_file, resolve
@@ -48,8 +51,9 @@ class Timed:
     Attributes:
         seconds: of the epochs that count, in the order they were measured.
         images: of an epoch.
-        peak_share: floating-point operations a second, as a share of those of a matrix product in
-            the same precision on this machine.
+        peak_share: floating-point operations a second that the plain network's convolutions and
+            matrix products need, as a share of those of a large matrix product in the same
+            precision on this machine.
         peak_bytes: the most memory that the process had.
         startup_seconds: from the start of the process to the end of its first epoch.
     """
@@ -158,7 +162,8 @@ def time_case(
     timed = {}
     for way in ways:
         peak = measure_peak(device, "bf16" if way == "ours" and precision == "bf16" else "fp32")
-        share = first[way].flops / statistics.median(seconds[way]) / peak
+        flops = count_flops(case.config) * case.config.train_images
+        share = flops / statistics.median(seconds[way]) / peak
         timed[way] = Timed(
             tuple(seconds[way]), case.config.train_images, share, peaks[way], first[way].seconds
         )
@@ -171,6 +176,17 @@ def _closing(lane: Lane) -> Iterator[Lane]:
         yield lane
     finally:
         lane.close()
+
+
+def count_flops(config: TrialConfig) -> float:
+    """Floating-point operations of a training step an image, as the plain network does it."""
+    part = replace(config, batch_size=2)
+    images = torch.empty(2, 3, part.input_size, part.input_size, device="meta")
+    model = build_model(part, len(CLASSES)).to("meta")
+    set_training(model, part)
+    with FlopCounterMode(display=False) as counter:
+        model(images).sum().backward()
+    return float(counter.get_total_flops()) / 2
 
 
 def measure_peak(device: torch.device, precision: str) -> float:

@@ -12,22 +12,24 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_tune import paths
-from cifar_tune.bench import make_plain_epoch
+from cifar_tune.bench import PlainLoop
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.heap import keep_freed_memory
+from cifar_tune.model import find_dropouts
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.records import TrialConfig
-from cifar_tune.trainer import make_optimizer, train_epoch
+from cifar_tune.step_graph import graphs_of_thread
+from cifar_tune.trainer import Tally, Totals, make_optimizer, never, train_epoch
 from cifar_tune.weights.registry import load_weights
 
 Way = Literal["plain", "tuned", "ours"]
@@ -41,12 +43,10 @@ class FirstEpoch:
 
     Attributes:
         seconds: from the start of the process to the epoch's end.
-        flops: floating-point operations of the epoch, as its operators count them.
         loss: its mean loss.
     """
 
     seconds: float
-    flops: int
     loss: float
 
 
@@ -126,24 +126,27 @@ def _main(
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     try:
-        once, epoch = make_epoch(way, config, device)
-        while True:
-            try:
-                asked = line.recv()
-            except EOFError:
-                return
-            if asked == "warm up":
-                once()
-                with FlopCounterMode(display=False) as counter:
+        with ExitStack() as stack:
+            once, epoch = make_epoch(way, config, device, stack)
+            for asked in iter(lambda: _hear(line), None):
+                if asked == "warm up":
                     loss = epoch()
-                line.send(FirstEpoch(time.time() - begun, counter.get_total_flops(), loss))
-            elif asked == "epoch":
-                line.send(_time(once, device) / config.epochs + _time(epoch, device))
-            else:
-                line.send(_peak_bytes(device))
+                    line.send(FirstEpoch(time.time() - begun, loss))
+                elif asked == "epoch":
+                    line.send(_time(once, device) / config.epochs + _time(epoch, device))
+                else:
+                    line.send(_peak_bytes(device))
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         line.send(DeviceError(f"bench: the {way} loop: {type(error).__name__}: {reason}"))
+
+
+def _hear(line: Connection) -> str | None:
+    try:
+        asked: str = line.recv()
+    except EOFError:
+        return None
+    return asked
 
 
 def _time(run: Callable[[], object], device: torch.device) -> float:
@@ -162,7 +165,7 @@ def _peak_bytes(device: torch.device) -> int:
 
 
 def make_epoch(
-    way: Way, config: TrialConfig, device: torch.device
+    way: Way, config: TrialConfig, device: torch.device, stack: ExitStack
 ) -> tuple[Callable[[], object], Callable[[], float]]:
     """What a trial does once, and a function that trains an epoch and returns its mean loss."""
     data = load_search_data(config.data, paths.data_root())
@@ -171,15 +174,25 @@ def make_epoch(
     part = data.split(config).train
     if way != "ours":
         is_tuned = way == "tuned"
-        epoch = make_plain_epoch(part.copy(), config, weights, device, is_tuned=is_tuned)
-        return (lambda: None), epoch
+        loop = PlainLoop(part.copy(), config, weights, device, is_tuned=is_tuned)
+        return (lambda: None), loop.train_epoch
     keep_freed_memory()
-    torch.manual_seed(0)
-    network = TrainingNetwork(config, len(data.classes), weights, device)
-    optimizer = make_optimizer(network.model, config)
+    graphs = graphs_of_thread(device)
+    has_graph = graphs is not None
+    network = TrainingNetwork(config, len(data.classes), weights, device, has_graph=has_graph)
     split = network.place_training(part, None)
+    lent = nullcontext() if graphs is None else graphs.training(network.model, split, config)
+    graph = stack.enter_context(lent)
+    run: Callable[..., Totals] = partial(
+        train_epoch, network.model, make_optimizer(network.model, config)
+    )
+    if graph is not None:
+        run = graph.train_epoch
+    for layer in find_dropouts(network.model if graph is None else graph.model).values():
+        layer.seed(config.seed, device)
 
     def train() -> float:
-        return train_epoch(network.model, optimizer, split, config, 1, lambda _done: None).loss
+        tally = Tally(network.model, split, config)
+        return run(split, config, 1, lambda _done: None, never, tally).loss
 
     return (lambda: network.place_training(part, None)), train

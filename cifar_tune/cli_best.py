@@ -13,7 +13,7 @@ from cifar_tune.options import Command, options
 if TYPE_CHECKING:
     from cifar_tune.records import TrainOn
 
-_TRAINING = ("device", "workers", "per-gpu", "data-dir", "timeout")
+_TRAINING = ("device", "workers", "per-gpu", "slots", "data-dir", "timeout")
 _top = click.option(
     "--top",
     type=click.IntRange(min=1),

@@ -50,7 +50,16 @@ def queue(name: str, **given: Any) -> None:
 @click.command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @options(
-    "profile", "seeds", "device", "workers", "per-gpu", "precision", "storage", "data-dir", *_SERVED
+    "profile",
+    "seeds",
+    "device",
+    "workers",
+    "per-gpu",
+    "slots",
+    "precision",
+    "storage",
+    "data-dir",
+    *_SERVED,
 )
 def serve(names: tuple[str, ...], **given: Any) -> None:
     """Show studies in the browser, and run what is queued, in one process that stays.

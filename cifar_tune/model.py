@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import torch
@@ -9,17 +10,75 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from cifar_tune.records import TrialConfig
+from cifar_tune.seeds import derive_seed
 
 FREEZE_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
 """Parts with parameters that each further step of freeze depth freezes, 1 to 5."""
 
 
+class SeededDropout(nn.Dropout):
+    """Dropout whose masks come from a generator of its own, so that trials of a process share none.
+
+    From the same seed the masks on the CPU are those that ``nn.Dropout`` draws there from torch's
+    global generator.
+
+    Attributes:
+        features: numbers that an image has here.
+        generator: on the device of the features; None takes torch's global one.
+        noise: float32 [B, features], what ``draw`` would give for the batch, where it was drawn
+            beforehand; None draws.
+    """
+
+    def __init__(self, p: float, features: int) -> None:
+        super().__init__(p)
+        self.features = features
+        self.generator: torch.Generator | None = None
+        self.noise: Tensor | None = None
+
+    def seed(self, seed: int, device: torch.device) -> None:
+        """Begin the masks of this seed, for features on this device."""
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def draw(self, like: Tensor) -> Tensor:
+        """Zeros with the probability p and else 1 / (1 - p), in the form of a tensor."""
+        kept = 1 - self.p
+        return torch.empty_like(like).bernoulli_(kept, generator=self.generator).div_(kept)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Of [B, features], the same; in training with zeros for some, and the others enlarged."""
+        if not self.training:
+            return features
+        if self.noise is not None:
+            return features * self.noise.to(features.dtype)
+        return features * self.draw(features) if self.p else features
+
+
+def find_dropouts(model: nn.Module) -> dict[str, SeededDropout]:
+    """The dropout layers of a model by name; a linear head has none."""
+    found = model.named_modules()
+    return {name: layer for name, layer in found if isinstance(layer, SeededDropout)}
+
+
+_INITIALISING = threading.Lock()
+
+
+def initialise_model(
+    config: TrialConfig, classes: int, pretrained: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Build the network of a trial as ``build_model`` does, initialised from the trial's seed.
+
+    torch's global generator is left as it was. All threads of a process have the same one, so no
+    two of them draw weights at once.
+    """
+    with _INITIALISING, torch.random.fork_rng(devices=()):
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        return build_model(config, classes, pretrained)
+
+
 def build_model(
     config: TrialConfig, classes: int, pretrained: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Build the network of a trial on the CPU, initialised from the trial's seed.
-
-    The weights are drawn from torch's global generator, which is seeded by ``run_trial``.
+    """Build the network of a trial on the CPU, its weights drawn from torch's global generator.
 
     Args:
         classes: how many the images have.
@@ -33,12 +92,14 @@ def build_model(
     if config.head == "linear":
         model.fc = nn.Linear(features, classes)
     elif config.head == "dropout":
-        model.fc = nn.Sequential(nn.Dropout(config.dropout_rate), nn.Linear(features, classes))
+        model.fc = nn.Sequential(
+            SeededDropout(config.dropout_rate, features), nn.Linear(features, classes)
+        )
     else:
         model.fc = nn.Sequential(
             nn.Linear(features, 256),
             nn.ReLU(),
-            nn.Dropout(config.dropout_rate),
+            SeededDropout(config.dropout_rate, 256),
             nn.Linear(256, classes),
         )
     for stage in frozen_stages(model, config.freeze_depth):

@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from cifar_tune.data.loader import DeviceSplit, place
 from cifar_tune.data.source import Subset
 from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
-from cifar_tune.model import build_model
+from cifar_tune.model import initialise_model
 from cifar_tune.records import TrialConfig
 from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
 
 
 class TrainingNetwork:
     """A network on its device, and the images in the form that it takes them.
+
+    Args:
+        has_graph: whether its training step is captured as one graph.
 
     Attributes:
         model: what is trained; torchvision's network again after ``restore``.
@@ -29,12 +32,17 @@ class TrainingNetwork:
         classes: int,
         pretrained: Mapping[str, Tensor] | None,
         device: torch.device,
+        *,
+        has_graph: bool = False,
     ) -> None:
-        self.model: nn.Module = build_model(config, classes, pretrained).to(device)
+        self.model = initialise_model(config, classes, pretrained).to(device)
         self._config = config
         self._device = device
+        self._augments = config.augmentation_strength > 0
         replace_whole_map_convolutions(self.model, config.input_size)
-        self._prefix = FrozenPrefix(self.model, config) if takes_features(config) else None
+        # Of a step that is one graph, what augmented images pass through is a part.
+        cuts = takes_features(config) and not (has_graph and self._augments)
+        self._prefix = FrozenPrefix(self.model, config) if cuts else None
 
     def place_training(self, part: Subset, features: Path | None) -> DeviceSplit:
         """Bring the training images to the device.
@@ -42,12 +50,11 @@ class TrainingNetwork:
         Args:
             features: a folder for what the frozen part makes of them; None has none.
         """
-        return self._place(part, features, augmented=self._config.augmentation_strength > 0)
+        return self._place(part, features, augmented=self._augments)
 
     def place_validation(self, part: Subset, features: Path | None) -> DeviceSplit:
         """Bring the validation images to the device; likewise."""
-        config = self._config
-        augmented = config.augmentation_strength > 0 and config.augment_validation
+        augmented = self._augments and self._config.augment_validation
         return self._place(part, features, augmented=augmented)
 
     def restore(self) -> nn.Module:

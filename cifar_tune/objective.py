@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -13,8 +14,9 @@ from cifar_tune.heap import keep_freed_memory
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
-from cifar_tune.records import TrialConfig, TrialFiles, TrialResult, digest_of
-from cifar_tune.seeds import derive_seed
+from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
+from cifar_tune.shared_lock import SharedLock
+from cifar_tune.step_graph import StepGraphs, graphs_of_thread
 from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never
 from cifar_tune.training_state import (
     Checkpoints,
@@ -23,6 +25,10 @@ from cifar_tune.training_state import (
     UnusableCheckpointError,
 )
 from cifar_tune.weights.registry import Weights
+
+_NETWORKS = SharedLock()
+"""To look into a network, torch.fx takes hold of the calls of all modules of the process: no other
+trial may compute with its own meanwhile."""
 
 OnStart = Callable[[Position, list[str]], None]
 
@@ -39,6 +45,7 @@ def run_trial(
     on_start: OnStart | None = None,
     label: str = "trial",
     best_so_far: float = 0.0,
+    graphs: StepGraphs | None = None,
 ) -> TrialResult:
     """Train one configuration, from its newest usable checkpoint where there is one.
 
@@ -57,6 +64,8 @@ def run_trial(
         label: what the trial is called in its pictures.
         best_so_far: the highest validation accuracy of the study's complete trials; activation
             maps are drawn of one that is not below.
+        graphs: of the training step; None takes this thread's where the device is a CUDA one, and
+            else has none.
 
     Raises:
         NonFiniteLossError: the training loss became infinite or not a number.
@@ -76,19 +85,29 @@ def run_trial(
         identity = digest_of([config.digest, dict(data.digests), weights and weights.sha256])
         checkpoints = Checkpoints(files.checkpoints, identity)
 
+    step_graphs = graphs if graphs is not None else graphs_of_thread(device)
+
+    def give_way() -> bool:
+        _NETWORKS.give_way()
+        return should_stop()
+
+    def wait_for_word(metrics: EpochMetrics) -> bool:
+        with _NETWORKS.released():
+            return on_epoch(metrics)
+
     def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        network = TrainingNetwork(config, len(data.classes), pretrained, device)
+        network = TrainingNetwork(
+            config, len(data.classes), pretrained, device, has_graph=step_graphs is not None
+        )
         if on_start is not None:
             on_start(Position() if state is None else state.position, refusals)
         train_split = network.place_training(split.train, files.features)
         validation = network.place_validation(split.validation, files.features)
-        rest = (config, on_epoch, on_step, checkpoints, should_stop, state)
+        rest = (config, wait_for_word, on_step, checkpoints, give_way, state, step_graphs)
         fitted = fit(network.model, train_split, validation, *rest)
         return network.restore(), fitted
 
-    forked = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):
+    with _NETWORKS.shared():
         model, fitted = _from_newest(checkpoints, train)
     pruned = len(fitted.epochs) < config.epochs
     logits = fitted.logits.float().cpu().numpy()
@@ -105,7 +124,8 @@ def run_trial(
     subject = Subject(label, config, data.classes, split.validation, fitted.epochs, logits)
     is_best = not pruned and fitted.epochs[-1].val_accuracy >= best_so_far
     # Last: what is looked into is of no other use after.
-    note = draw_pictures(subject, model if is_best else None, files)
+    with _NETWORKS.alone() if is_best else nullcontext():
+        note = draw_pictures(subject, model if is_best else None, files)
     return TrialResult(fitted.epochs, pruned, digest, note)
 
 

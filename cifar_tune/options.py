@@ -76,7 +76,14 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         "--per-gpu",
         type=click.IntRange(min=1),
         metavar="K",
-        help="Trials at once on each GPU.  [default: 1]",
+        help="Worker processes on each GPU.  [default: 1]",
+    ),
+    "slots": click.option(
+        "--slots",
+        type=click.IntRange(1, 16),
+        metavar="K",
+        help="Trials at once in each worker process, on a GPU.  [default: found by measuring; 1 "
+        "where --workers or --per-gpu is given]",
     ),
     "precision": click.option(
         "--precision",

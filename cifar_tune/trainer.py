@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +18,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
-from cifar_tune.model import set_training
+from cifar_tune.model import find_dropouts, set_training
 from cifar_tune.records import EpochMetrics, Precision, TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
+
+if TYPE_CHECKING:
+    from cifar_tune.step_graph import StepGraphs
 
 OnEpoch = Callable[[EpochMetrics], bool]
 """Called after each epoch; False stops the training."""
@@ -68,6 +74,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     should_stop: ShouldStop = never,
     start: TrainingState | None = None,
+    graphs: StepGraphs | None = None,
 ) -> Fitted:
     """Train as the assignment did: cross-entropy, Adam, cosine learning rate stepped each epoch.
 
@@ -77,6 +84,7 @@ def fit(
             called, and when the training is stopped within one; None saves none. After the last
             epoch the trial's own files are written, which are as large.
         start: the state to go on from. ``on_epoch`` is called for its epochs again.
+        graphs: of the training step, which is then replayed; None does it call by call.
 
     Returns:
         The epochs that were trained: all, or those up to the one after which ``on_epoch`` said
@@ -88,12 +96,40 @@ def fit(
         StorageError: the state cannot be saved.
         UnusableCheckpointError: ``start`` does not fit.
     """
-    optimizer = make_optimizer(model, config)
+    rest = (train, validation, config, on_epoch, on_step, checkpoints, should_stop, start)
+    with nullcontext() if graphs is None else graphs.training(model, train, config) as graph:
+        if graph is None:
+            optimizer = make_optimizer(model, config)
+            return _fit(model, optimizer, partial(train_epoch, model, optimizer), *rest)
+        fitted = _fit(graph.model, graph.optimizer, graph.train_epoch, *rest)
+        model.load_state_dict(graph.model.state_dict())
+        return fitted
+
+
+def _fit(
+    model: nn.Module,
+    optimizer: Adam,
+    run_epoch: Callable[..., Totals],
+    train: DeviceSplit,
+    validation: DeviceSplit,
+    config: TrialConfig,
+    on_epoch: OnEpoch,
+    on_step: OnStep,
+    checkpoints: Checkpoints | None,
+    should_stop: ShouldStop,
+    start: TrainingState | None,
+) -> Fitted:
+    """What ``fit`` does.
+
+    Args:
+        run_epoch: as ``train_epoch`` is called, without model and optimiser.
+    """
     schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
     tally = Tally(model, train, config)
     position, logits = Position(), torch.empty(0)
     if start is not None:
         position = start.position
+        _seed_dropout(model, config, position.epochs + 1)
         tally.restore(restore(start, model, optimizer, schedule), position.steps)
         for metrics in position.history:
             if not on_epoch(metrics):
@@ -107,12 +143,9 @@ def fit(
     for epoch in range(position.epochs + 1, config.epochs + 1):
         begun = time.perf_counter() - position.seconds
         if not position.steps:
-            # The dropout masks follow from seed and epoch alone, like the order of the images.
-            torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
+            _seed_dropout(model, config, epoch)
         try:
-            trained = train_epoch(
-                model, optimizer, train, config, epoch, on_step, should_stop, tally
-            )
+            trained = run_epoch(train, config, epoch, on_step, should_stop, tally)
             evaluated = evaluate(model, validation, config, epoch, on_step, should_stop)
         except TrainingStopped:
             elapsed = time.perf_counter() - begun
@@ -134,6 +167,13 @@ def fit(
         if not on_epoch(metrics):
             break
     return Fitted(history, logits)
+
+
+def _seed_dropout(model: nn.Module, config: TrialConfig, epoch: int) -> None:
+    """Let the masks follow from seed and epoch alone, like the order of the images."""
+    device = next(model.parameters()).device
+    for layer in find_dropouts(model).values():
+        layer.seed(derive_seed(config.seed, "dropout", epoch), device)
 
 
 def make_optimizer(model: nn.Module, config: TrialConfig) -> Adam:
@@ -208,10 +248,7 @@ def train_epoch(
         on_step(tally.batches)
         if should_stop():
             raise TrainingStopped
-    broken = tally.first_not_finite()
-    if broken is not None:
-        raise NonFiniteLossError(epoch, broken)
-    return tally.totals()
+    return tally.close(epoch)
 
 
 @torch.inference_mode()
@@ -285,6 +322,17 @@ class Tally:
         """The first batch, from 1, with a loss that is infinite or not a number, if any."""
         broken = (~self._losses.isfinite()).nonzero()
         return int(broken[0, 0]) + 1 if len(broken) else None
+
+    def close(self, epoch: int) -> Totals:
+        """Mean loss and accuracy of a training epoch.
+
+        Raises:
+            NonFiniteLossError: with the first step whose loss is not finite.
+        """
+        broken = self.first_not_finite()
+        if broken is not None:
+            raise NonFiniteLossError(epoch, broken)
+        return self.totals()
 
     def totals(self) -> Totals:
         """Mean loss and accuracy over all images."""

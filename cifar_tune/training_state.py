@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from cifar_tune.checkpoint import write_tensors
 from cifar_tune.errors import StorageError
+from cifar_tune.model import find_dropouts
 from cifar_tune.records import EpochMetrics
 
 FORMAT = 3
@@ -80,8 +81,7 @@ def capture(
     for name, parameter in _trained(model):
         moments = optimizer.state[parameter]
         tensors |= {f"adam.{name}.{key}": moments[key] for key in _MOMENTS}
-    device = next(model.parameters()).device
-    tensors |= {f"generator.{kind}": state for kind, state in _generators(device).items()}
+    tensors |= {f"generator.{name}": state for name, state in _generator_states(model).items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     numbers = {**schedule.state_dict(), "lr": [group["lr"] for group in optimizer.param_groups]}
     return TrainingState(position, tensors, numbers)
@@ -106,16 +106,17 @@ def restore(
     try:
         model.load_state_dict(parts["model"], strict=True)
         for name, parameter in _trained(model):
-            optimizer.state[parameter] = {
-                key: _like(parameter, parts["adam"].pop(f"{name}.{key}")) for key in _MOMENTS
-            }
+            _put(
+                optimizer.state[parameter],
+                {key: _like(parameter, parts["adam"].pop(f"{name}.{key}")) for key in _MOMENTS},
+            )
         _expect_equal("moments that are left over", set(parts["adam"]), set())
         numbers = dict(state.schedule)
         for group, rate in zip(optimizer.param_groups, numbers.pop("lr"), strict=True):
             group["lr"] = rate
         _expect_equal("numbers of the schedule", set(numbers), set(schedule.state_dict()))
         schedule.load_state_dict(numbers)
-        _set_generators(device, parts["generator"])
+        _set_generators(model, parts["generator"])
     except (RuntimeError, KeyError, ValueError) as error:
         raise UnusableCheckpointError(f"does not fit the trial: {error}") from error
     return {name: value.to(device) for name, value in parts["extra"].items()}
@@ -130,6 +131,15 @@ def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, one) for name, one in model.named_parameters() if one.requires_grad)
 
 
+def _put(moments: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Into the tensors that are there, which a graph of the step may have been captured with."""
+    for key, value in values.items():
+        if key in moments:
+            moments[key].copy_(value)
+        else:
+            moments[key] = value
+
+
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     """A moment in the parameter's memory order, which Adam's kernel expects; steps as they are."""
     if value.dim() == 0:
@@ -138,22 +148,25 @@ def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(value)
 
 
-def _generators(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
+def _generator_states(model: nn.Module) -> dict[str, Tensor]:
+    """Of the generators of dropout masks, by kind of device and layer, e.g. ``cpu.fc.0``."""
+    return {
+        f"{layer.generator.device.type}.{name}": layer.generator.get_state()
+        for name, layer in find_dropouts(model).items()
+        if layer.generator is not None
+    }
 
 
-def _set_generators(device: torch.device, states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    # Another kind of device than before has no state here; its masks are other ones in any case.
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-    elif device.type == "mps" and "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
+def _set_generators(model: nn.Module, states: Mapping[str, Tensor]) -> None:
+    """Put those into their states that were on this kind of device.
+
+    Another kind has no state here; its masks are other ones in any case.
+    """
+    for name, layer in find_dropouts(model).items():
+        if layer.generator is not None:
+            state = states.get(f"{layer.generator.device.type}.{name}")
+            if state is not None:
+                layer.generator.set_state(state)
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -286,6 +286,7 @@ LONG_CASES = (
     "test_after_an_epoch_the_worker_waits_and_may_be_told_to_end[ray]",
     "test_as_many_trials_run_at_once_as_there_are_slots[ray]",
     "test_a_trial_that_is_stopped_goes_on_from_within_its_epoch[ray]",
+    "test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone[2]",
     *(f"test_pieces_make_the_same_whole[freeze-depth/{depth}" for depth in range(5)),
     "test_pieces_make_the_same_whole[dropout/low",
     "test_pieces_make_the_same_whole[joint/low",

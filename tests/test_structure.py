@@ -24,6 +24,7 @@ OPTUNA = {
     "dispatch",
     "flights",
     "overhead",
+    "bench_study",
     "annotations",
     "rerun",
     "reports",
@@ -38,6 +39,10 @@ TORCH = {
     "precision",
     "frozen_prefix",
     "network",
+    "graph",
+    "step_graph",
+    "epoch_tensors",
+    "slot_search",
     "checkpoint",
     "trainer",
     "training_state",
@@ -46,6 +51,9 @@ TORCH = {
     "reproduce",
     "exported",
     "bench",
+    "bench_cases",
+    "bench_lanes",
+    "bench_study",
     "device",
 }
 

@@ -13,7 +13,7 @@ from torch import nn
 from cifar_tune.data.loader import place, validation_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.errors import NonFiniteLossError
-from cifar_tune.model import build_model, set_training
+from cifar_tune.model import SeededDropout, build_model, set_training
 from cifar_tune.objective import run_trial
 from cifar_tune.records import EpochMetrics, TrialConfig, TrialResult
 
@@ -42,8 +42,8 @@ def count_convolutions(module: nn.Module, *, frozen: bool) -> int:
 @pytest.mark.parametrize(
     ("settings", "layers"),
     [
-        ({"head": "dropout"}, [nn.Dropout, nn.Linear]),
-        ({"head": "mlp"}, [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]),
+        ({"head": "dropout"}, [SeededDropout, nn.Linear]),
+        ({"head": "mlp"}, [nn.Linear, nn.ReLU, SeededDropout, nn.Linear]),
     ],
 )
 def test_heads_of_the_assignment(
@@ -83,6 +83,27 @@ def test_batch_norm_of_the_frozen_part(make_config: MakeConfig, mode: str, moves
     after = model.state_dict()
     assert torch.equal(before["bn1.running_mean"], after["bn1.running_mean"]) is not moves
     assert not torch.equal(before["layer2.0.bn1.running_mean"], after["layer2.0.bn1.running_mean"])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.123456, 0.3, 0.9])
+def test_dropout_of_a_seed_is_that_of_pytorch_to_the_last_bit(rate: float) -> None:
+    images = torch.randn(32, 512, generator=torch.Generator().manual_seed(1))
+    found, expected = [], []
+    ours, plain = SeededDropout(rate, 512), nn.Dropout(rate)
+    ours.seed(5, CPU)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(5)
+        before = torch.get_rng_state()
+        for results, layer in ((found, ours), (expected, plain)):
+            features = images.clone().requires_grad_()
+            for _ in range(2):  # the second batch has masks of its own
+                made = layer(features)
+                made.square().sum().backward()
+                results += [made.detach(), features.grad.clone()]
+            if layer is ours:
+                assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert torch.equal(ours.eval()(images), images)
 
 
 # --- training -----------------------------------------------------------------------------------

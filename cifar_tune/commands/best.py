@@ -40,6 +40,7 @@ class BestOptions:
     device: str | None = None
     workers: str | None = None
     per_gpu: int | None = None
+    slots: int | None = None
     data_dir: Path | None = None
     timeout: str | None = None
 
@@ -175,7 +176,7 @@ def _run(
         reason=f"that of {found.spec.study_name}",
         location=found.location,
         device=device,
-        workers=choose_workers(options.workers, options.per_gpu, device),
+        workers=choose_workers(options.workers, options.per_gpu, device, options.slots),
         root=paths.data_root(options.data_dir),
         precision=read_precision(found.location, found.spec.study_name),
     )

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class StudyOptions:
     """The options of ``plan`` and ``run``, as given on the command line; ``serve`` has the first
-    seven."""
+    eight."""
 
     profile: str | None
     seeds: int | None
     device: str | None
     workers: str | None
     per_gpu: int | None
+    slots: int | None
     storage: str | None
     data_dir: Path | None
     trials: int | None = None
@@ -112,6 +113,7 @@ def run_prepared(
     from cifar_tune import runner
     from cifar_tune.annotations.annotator import StudyAnnotator
     from cifar_tune.bench import measure_costs
+    from cifar_tune.slot_search import settle_slots
     from cifar_tune.workers.choose import make_pool
 
     spec, workers = ready.spec, ready.workers
@@ -120,7 +122,10 @@ def run_prepared(
         spec,
         ready.location,
         materials,
-        lambda: make_pool(workers, materials, ready.device, spec.resources, logs),
+        lambda: make_pool(
+            settle_slots(workers, spec, ready.device, observer.noted),
+            *(materials, ready.device, spec.resources, logs),
+        ),
         lambda: measure_costs(spec, ready.device, workers.threads),
         observer,
         seed=seed,
@@ -148,7 +153,7 @@ def prepare(name: str, options: StudyOptions) -> Prepared:
 
     precision = read_precision(options.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
     device = choose_device(options.device)
-    workers = choose_workers(options.workers, options.per_gpu, device)
+    workers = choose_workers(options.workers, options.per_gpu, device, options.slots)
     root = paths.data_root(options.data_dir)
     profile, reason = options.profile, "as asked for"
     if profile is None:

@@ -114,7 +114,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
         work = runner.remaining_work(ready.spec, study, runner.RunLimits(options.trials))
         ready = settle_precision(ready, make_console(to_stderr=options.as_json))
         costs = measure_costs(ready.spec, ready.device, ready.workers.threads)
-        plan = make_plan(ready.spec, work, costs, ready.workers.count or 1)
+        plan = make_plan(ready.spec, work, costs, ready.workers.at_once)
     if options.as_json:
         header = {"study": ready.spec.file_name, "study_name": ready.spec.study_name}
         header |= {"profile": ready.spec.profile_name, "storage": str(ready.location)}

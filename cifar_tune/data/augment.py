@@ -39,8 +39,8 @@ class Draws:
     flip: Tensor
     affine: Tensor
 
-    def take(self, rows: slice) -> Draws:
-        """The draws of some of the images."""
+    def take(self, rows: slice | Tensor) -> Draws:
+        """The draws of some of the images; a tensor int64 names them one by one."""
         return Draws(self.flip[rows], self.affine[rows])
 
     def to(self, device: torch.device) -> Draws:

@@ -63,18 +63,49 @@ def training_batches(
     Args:
         skip: how many batches to leave out at the beginning.
 
+    Yields:
+        As ``make_batch`` returns; the last batch has the rest.
+    """
+    yield from _batches(split, config, *draw_epoch(split, config, epoch), skip)
+
+
+def draw_epoch(split: DeviceSplit, config: TrialConfig, epoch: int) -> tuple[Tensor, Draws | None]:
+    """Draw what a training epoch has of its own: the order and the augmentation of its images.
+
     Both follow from the trial's seed and the epoch alone, so an epoch can be made again by
     itself. They are drawn on the CPU at once: every device gets the same, and none has to wait
     for the host inside an epoch.
 
-    Yields:
-        Normalised images float32 [B, 3, S, S], or features where the split has them, and labels
-        int64 [B]; the last batch has the rest.
+    Returns:
+        Rows of ``split.images`` int64 [M] and the draws of those images, all on their device.
     """
+    device = split.rows.device
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
-    order = split.rows[torch.randperm(len(split), generator=generator).to(split.rows.device)]
+    order = split.rows[torch.randperm(len(split), generator=generator).to(device)]
     draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
-    yield from _batches(split, config, order, draws, skip)
+    return order, draws.to(device) if draws is not None else None
+
+
+def make_batch(
+    split: DeviceSplit, config: TrialConfig, chosen: Tensor, draws: Draws | None
+) -> tuple[Tensor, Tensor]:
+    """Gather and transform a batch; nothing in it waits for the device.
+
+    Args:
+        chosen: int64 [B], rows of ``split.images``.
+        draws: of these images.
+
+    Returns:
+        Normalised images float32 [B, 3, S, S], or features where the split has them, and labels
+        int64 [B].
+    """
+    if split.images.is_floating_point():
+        images = split.images.permute(0, 2, 3, 1)[chosen].permute(0, 3, 1, 2)
+    else:
+        images = normalised(split, chosen, config.input_size, draws)
+    if split.prefix is not None:
+        images = split.prefix(images)
+    return images, split.labels[chosen]
 
 
 def validation_batches(
@@ -94,15 +125,8 @@ def _batches(
     draws = draws.to(order.device) if draws is not None else None
     for start in range(skip * config.batch_size, len(order), config.batch_size):
         rows = slice(start, start + config.batch_size)
-        chosen = order[rows]
-        if split.images.is_floating_point():
-            images = split.images.permute(0, 2, 3, 1)[chosen].permute(0, 3, 1, 2)
-        else:
-            drawn = draws.take(rows) if draws is not None else None
-            images = normalised(split, chosen, config.input_size, drawn)
-        if split.prefix is not None:
-            images = split.prefix(images)
-        yield images, split.labels[chosen]
+        taken = draws.take(rows) if draws is not None else None
+        yield make_batch(split, config, order[rows], taken)
 
 
 def normalised(

@@ -27,7 +27,7 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 from cifar_tune.data.augment import transform
 from cifar_tune.data.cifar10 import UInt8Array
 from cifar_tune.errors import InputError
-from cifar_tune.model import FREEZE_STAGES, frozen_stages
+from cifar_tune.model import FREEZE_STAGES, SeededDropout, frozen_stages
 from cifar_tune.pictures.activation_record import (
     FloatArray,
     GradCamLayer,
@@ -43,6 +43,8 @@ GRAD_CAM_SIZE = 4
 
 _RECTIFIED = (nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
 """Modules of a ResNet whose output is never negative."""
+_LEAVES = [SeededDropout]
+"""Modules that are one operation each, besides those of PyTorch."""
 _DEPTHS = {"relu": 1, "maxpool": 1, "avgpool": len(FREEZE_STAGES)}
 """Freeze depth of what has no parameters: that of the parts before it."""
 
@@ -122,7 +124,9 @@ def look_into(model: nn.Module, names: Iterable[str], config: TrialConfig) -> Ne
     nodes = [*stages, *(node for layer in layers for node in (layer.node, layer.measured))]
     logits = list(graph)[-1]
     extract = create_feature_extractor(
-        model, return_nodes={n: n for n in nodes} | {logits: "logits"}
+        model,
+        return_nodes={n: n for n in nodes} | {logits: "logits"},
+        tracer_kwargs={"leaf_modules": _LEAVES},
     )
     with torch.inference_mode():
         probe = extract(torch.zeros(1, 3, config.input_size, config.input_size).double())
@@ -143,7 +147,7 @@ def _choose_grad_cam(sizes: tuple[int, ...]) -> GradCamLayer:
 def _trace(model: nn.Module) -> dict[str, fx.Node]:
     """The operations of the network by torchvision's names for them, in order, without its input
     and output."""
-    tracer = NodePathTracer()
+    tracer = NodePathTracer(leaf_modules=_LEAVES)
     graph = tracer.trace(model)
     names = tracer.node_to_qualname
     return {names[node]: node for node in graph.nodes if node.op not in ("placeholder", "output")}

@@ -28,10 +28,11 @@ class WorkerChoice:
 
     Attributes:
         kind: ``inline``, ``local`` or ``ray``.
-        count: trials at once; None of Ray, where the cluster decides.
+        count: of them; None of Ray, where the cluster decides.
         per_gpu: of them on one GPU.
         threads: of PyTorch on the processor, for each.
         address: of the Ray cluster; None begins one on this machine.
+        slots: trials at once in each; None is to be found by measuring.
     """
 
     kind: str
@@ -39,6 +40,12 @@ class WorkerChoice:
     per_gpu: int = 1
     threads: int = 1
     address: str | None = None
+    slots: int | None = 1
+
+    @property
+    def at_once(self) -> int:
+        """Trials at once, as far as it is known."""
+        return (self.count or 1) * (self.slots or 1)
 
     def __str__(self) -> str:
         """For the first lines of a run."""
@@ -46,23 +53,33 @@ class WorkerChoice:
             return f"Ray workers ({self.address or 'a cluster on this machine'})"
         count = f"{self.count} worker" + ("" if self.count == 1 else "s")
         threads = f"{self.threads} thread" + ("" if self.threads == 1 else "s")
-        return f"{count} with {threads} each" + (" in this process" * (self.kind == "inline"))
+        slots = "" if self.slots == 1 else f", {self.slots or 'measured'} slots each"
+        where = " in this process" * (self.kind == "inline")
+        return f"{count} with {threads} each{slots}{where}"
 
 
-def choose_workers(asked: str | None, per_gpu: int | None, device: torch.device) -> WorkerChoice:
+def choose_workers(
+    asked: str | None, per_gpu: int | None, device: torch.device, slots: int | None = None
+) -> WorkerChoice:
     """Read ``--workers``, else ``$CIFAR_TUNE_WORKERS``, else choose.
 
     Args:
         asked: ``auto``, a number, ``inline``, ``ray`` or ``ray:ADDRESS``.
-        per_gpu: trials at once on each GPU.
+        per_gpu: workers on each GPU.
+        slots: trials at once in each worker; None finds it by measuring on a GPU that one worker
+            has for itself, and is 1 else.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is none of these, or has no slots.
         DeviceError: trials are to share a GPU where there is none.
     """
     text = asked or os.environ.get("CIFAR_TUNE_WORKERS") or "auto"
     if per_gpu is not None and device.type != "cuda":
         raise DeviceError(f"--per-gpu {per_gpu}: expected a CUDA device, this run uses {device}")
+    if slots is not None and device.type != "cuda":
+        raise DeviceError(f"--slots {slots}: expected a CUDA device, this run uses {device}")
+    if slots is not None and text.partition(":")[0] in ("inline", "ray"):
+        raise InputError(f"--slots {slots}: expected worker processes, not --workers {text}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
     if text == "inline":
@@ -78,7 +95,10 @@ def choose_workers(asked: str | None, per_gpu: int | None, device: torch.device)
         raise InputError(
             f"--workers {text}: expected auto, a number from 1 on, inline, ray or ray:ADDRESS"
         )
-    return WorkerChoice("local", count, per_gpu or 1, max(cores // count, 1))
+    is_free = device.type == "cuda" and text == "auto" and per_gpu is None
+    known = None if is_free else 1
+    threads = max(cores // (count * (slots or 1)), 1)
+    return WorkerChoice("local", count, per_gpu or 1, threads, slots=slots or known)
 
 
 def _suitable(device: torch.device, per_gpu: int, cores: int) -> int:
@@ -127,5 +147,6 @@ def make_seats(choice: WorkerChoice, device: torch.device) -> tuple[list[Seat], 
 
     count = choice.count or 1
     names = cuda_devices(device) if device.type == "cuda" else [str(device)]
-    seats = [Seat(names[number % len(names)], choice.threads) for number in range(count)]
-    return seats, min(1.0, len(names) / count)
+    slots = choice.slots or 1
+    seats = [Seat(names[number % len(names)], choice.threads, slots) for number in range(count)]
+    return seats, min(1.0, len(names) / (count * slots))

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import faulthandler
-import importlib
 import multiprocessing
 import os
-import queue
 import signal
-import sys
-import threading
-import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cifar_tune.errors import CifarTuneError, DataError
+from cifar_tune.workers.local_process import Decision, Sources, Stop, live
 from cifar_tune.workers.messages import (
-    REFUSED,
     Died,
     Event,
     Failed,
     Finished,
     Materials,
-    Stepped,
     Stopped,
     Task,
 )
@@ -47,30 +39,27 @@ class Seat:
 
     Attributes:
         device: ``cpu``, ``mps`` or ``cuda:N``.
-        threads: of PyTorch on the processor.
+        threads: of PyTorch on the processor, for each trial.
+        slots: trials that it trains at once.
     """
 
     device: str
     threads: int
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """Save and stop."""
+    slots: int = 1
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     line: Connection
-    number: int | None = None  # of the trial that it trains
+    numbers: set[int] = field(default_factory=set)  # of the trials that it trains
 
 
 class LocalPool:
     """A process for each seat, begun when it is first needed and again after it died.
 
     Args:
-        seats: one for each slot.
+        seats: one for each process.
         share: of a device that a trial has.
         logs: a folder for what workers print.
         work: what is done with a task.
@@ -79,13 +68,13 @@ class LocalPool:
     def __init__(
         self, materials: Materials, seats: list[Seat], share: float, logs: Path, work: Work
     ) -> None:
-        self.slots = len(seats)
+        self.slots = sum(seat.slots for seat in seats)
         self.share = share
         self._seats = seats
         self._logs = logs
         self._work = work
         data = materials.data
-        self._sources = _Sources(
+        self._sources = Sources(
             data.name, dict(data.digests), tuple(materials.weights), materials.root
         )
         self._workers: dict[int, _Worker] = {}  # by seat
@@ -94,15 +83,16 @@ class LocalPool:
 
     def start(self, task: Task) -> None:
         """Train a trial in a free slot; see ``Pool``."""
-        seat = next(
-            seat
-            for seat in range(self.slots)
-            if seat not in self._workers or self._workers[seat].number is None
-        )
+        trials = {seat: len(worker.numbers) for seat, worker in self._workers.items()}
+        free = (seat for seat, one in enumerate(self._seats) if trials.get(seat, 0) < one.slots)
+        seat = min(free, key=lambda seat: trials.get(seat, 0))
+        if seat in self._workers and not self._workers[seat].process.is_alive():
+            while seat in self._workers:  # it may have said something before it died
+                self._hear(seat)
         worker = self._workers.get(seat)
-        if worker is None or not worker.process.is_alive():
+        if worker is None:
             worker = self._workers[seat] = self._spawn(seat)
-        worker.number = task.number
+        worker.numbers.add(task.number)
         with suppress(OSError):  # it died just now, which next_event says
             worker.line.send(task)
 
@@ -115,15 +105,15 @@ class LocalPool:
     def decide(self, number: int, *, go_on: bool) -> None:
         """Answer a trial; see ``Pool``."""
         for worker in self._workers.values():
-            if worker.number == number:
+            if number in worker.numbers:
                 with suppress(OSError):
-                    worker.line.send(go_on)
+                    worker.line.send(Decision(number, go_on))
 
     def stop(self) -> None:
         """Ask all trials to save and stop; see ``Pool``."""
         for worker in self._workers.values():
             with suppress(OSError):
-                worker.line.send(_Stop())
+                worker.line.send(Stop())
 
     def close(self) -> None:
         """End all workers at once; see ``Pool``."""
@@ -137,7 +127,7 @@ class LocalPool:
     def _spawn(self, seat: int) -> _Worker:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(
-            target=_main,
+            target=live,
             # The work by its name: a worker hears its runner before it imports PyTorch for it.
             args=(theirs, self._sources, self._seats[seat], self._log(seat), _name(self._work)),
             name=f"cifar-tune worker {seat}",
@@ -151,27 +141,28 @@ class LocalPool:
     def _listen(self, timeout: float) -> None:
         lines = {worker.line: seat for seat, worker in self._workers.items()}
         for line in wait(list(lines), timeout):
-            seat = lines[line]  # type: ignore[index]  # only connections were given
-            worker = self._workers[seat]
-            try:
-                event: Event = worker.line.recv()
-            except (EOFError, OSError):
-                self._bury(seat)
-                continue
-            if isinstance(event, Finished | Stopped | Failed):
-                worker.number = None
-            self._ready.append(event)
+            self._hear(lines[line])  # type: ignore[index]  # only connections were given
+
+    def _hear(self, seat: int) -> None:
+        """Take the next event of a worker, or its end."""
+        worker = self._workers[seat]
+        try:
+            event: Event = worker.line.recv()
+        except (EOFError, OSError):
+            self._bury(seat)
+            return
+        if isinstance(event, Finished | Stopped | Failed):
+            worker.numbers.discard(event.number)
+        self._ready.append(event)
 
     def _bury(self, seat: int) -> None:
-        """Forget a worker whose line is dead, and say so if it had a trial."""
+        """Forget a worker whose line is dead, and say so for each trial that it had."""
         worker = self._workers.pop(seat)
         worker.process.kill()  # a line that is closed by a process that lives is of no use either
         worker.process.join()
         worker.line.close()
-        if worker.number is not None:
-            self._ready.append(
-                Died(worker.number, _say_exit(worker.process.exitcode), _tail(self._log(seat)))
-            )
+        reason, tail = _say_exit(worker.process.exitcode), _tail(self._log(seat))
+        self._ready.extend(Died(number, reason, tail) for number in sorted(worker.numbers))
 
     def _log(self, seat: int) -> Path:
         return self._logs / f"worker-{seat}.log"
@@ -232,97 +223,3 @@ def _tail(log: Path) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-TAIL_LINES:])
-
-
-# --- in the worker ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Sources:
-    """Where a worker loads its materials from, and what they must be."""
-
-    data: str
-    digests: Mapping[str, str]
-    weights: tuple[str, ...]
-    root: Path
-
-    def load(self) -> Materials:
-        from cifar_tune.data.source import load_search_data
-        from cifar_tune.weights.registry import load_weights
-
-        data = load_search_data(self.data, self.root)
-        if dict(data.digests) != self.digests:
-            raise DataError(f"images {self.data}: are not those that the run began with")
-        return Materials(data, load_weights(self.weights, self.root), self.root)
-
-
-class _Line:
-    """The worker's end of its line: one thread listens, so that word to stop comes at any time."""
-
-    def __init__(self, line: Connection) -> None:
-        self._line = line
-        self._stopping = threading.Event()
-        self._decisions: queue.Queue[bool] = queue.Queue()
-        self.tasks: queue.Queue[Task] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                said: Any = self._line.recv()
-            except (EOFError, OSError):
-                # The runner is gone; its next one goes on from the last checkpoint.
-                os._exit(1)
-            if isinstance(said, Task):
-                self.tasks.put(said)
-            elif isinstance(said, _Stop):
-                self._stopping.set()
-            else:
-                self._decisions.put(said)
-
-    def send(self, event: Event) -> None:
-        """See ``Channel``."""
-        if not isinstance(event, Stepped):
-            with suppress(OSError):  # a full disk is said by what fails for it
-                print(time.strftime("%H:%M:%S"), event, flush=True)  # noqa: T201  (into the log)
-        try:
-            self._line.send(event)
-        except OSError:
-            os._exit(1)
-
-    def decide(self) -> bool:
-        """See ``Channel``."""
-        return self._decisions.get()
-
-    def is_stopping(self) -> bool:
-        """See ``Channel``."""
-        return self._stopping.is_set()
-
-
-def _main(
-    line: Connection, sources: _Sources, seat: Seat, log: Path, work_name: tuple[str, str]
-) -> None:
-    """The life of a worker: tasks, one after another, until the runner hangs up."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has not all of them
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with log.open("wb", buffering=0) as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-    faulthandler.enable()
-
-    channel, materials = _Line(line), None
-    import torch
-
-    torch.set_num_threads(seat.threads)
-    module, function = work_name
-    work: Work = getattr(importlib.import_module(module), function)
-    while True:
-        task = channel.tasks.get()
-        try:
-            materials = materials or sources.load()
-        except CifarTuneError as error:
-            detail = {"error": type(error).__name__}
-            channel.send(Failed(task.number, REFUSED, str(error), detail))
-        else:
-            work(task, materials, torch.device(seat.device), channel)

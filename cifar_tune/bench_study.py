@@ -1,0 +1,157 @@
+"""A whole study against plain Optuna and the plain loop, to the same best validation accuracy."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from cifar_tune.bench import PlainLoop
+from cifar_tune.data.source import load_search_data
+from cifar_tune.errors import DeviceError
+from cifar_tune.search import distributions
+from cifar_tune.storage_location import locate_storage
+from cifar_tune.study_file import load_study_file, resolve
+
+STUDY, PROFILE = "dropout", "quick"
+
+Ended = tuple[float, float]
+"""Of a complete trial: seconds from the start of the study to its end, and its accuracy."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Two searches of one space with one protocol.
+
+    Attributes:
+        target: validation accuracy, the lower one of the two bests.
+        plain_seconds, ours_seconds: from the start to the first trial that reached it.
+        plain, ours: their complete trials, in the order in which they ended.
+    """
+
+    target: float
+    plain_seconds: float
+    ours_seconds: float
+    plain: tuple[Ended, ...]
+    ours: tuple[Ended, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Above 1 ours is faster."""
+        return self.plain_seconds / self.ours_seconds
+
+
+def compare_study(
+    device: torch.device, on_trial: Callable[[str, float, float], None]
+) -> StudyResult:
+    """Run the quick dropout study, then as many trials of plain Optuna and the plain loop.
+
+    Plain Optuna is ``study.optimize`` as it comes: its default sampler and pruner, one trial after
+    another. Both have a process of their own, whose start counts.
+
+    Args:
+        on_trial: told whose trial ended, after how many seconds, with which accuracy.
+
+    Raises:
+        DeviceError: one of the two failed.
+    """
+    ours = _run_ours(device)
+    for one in ours:
+        on_trial("ours", *one)
+    plain = _run_plain(len(ours), device, on_trial)
+    target = min(max(accuracy for _, accuracy in found) for found in (plain, ours))
+    return StudyResult(
+        target, _seconds_to(target, plain), _seconds_to(target, ours), tuple(plain), tuple(ours)
+    )
+
+
+def _seconds_to(target: float, ended: Sequence[Ended]) -> float:
+    return next(seconds for seconds, accuracy in ended if accuracy >= target)
+
+
+def _run_ours(device: torch.device) -> list[Ended]:
+    """All trials of the study, pruned ones too."""
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-bench-") as folder:
+        database = Path(folder) / "bench.db"
+        given = ("--profile", PROFILE, "--device", str(device), "--storage", str(database))
+        command = [sys.executable, "-m", "cifar_tune", "study", "run", STUDY, *given, "--json"]
+        begun = time.time()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise DeviceError(f"bench: {' '.join(command)} failed: {done.stderr[-2000:]}")
+        study_name = json.loads(done.stdout)["study_name"]
+        trials = _ended_trials(database, study_name)
+    ended = [
+        (one.datetime_complete.timestamp() - begun, one.intermediate_values[one.last_step])
+        for one in trials
+        if one.datetime_complete is not None and one.last_step is not None
+    ]
+    return sorted(ended)
+
+
+def _ended_trials(database: Path, study_name: str) -> list[optuna.trial.FrozenTrial]:
+    from cifar_tune import storage as stored
+
+    study = stored.find_study(stored.open_to_read(locate_storage(str(database))), study_name)
+    assert study is not None, "it was stored just now"
+    return study.get_trials(deepcopy=False)
+
+
+def _run_plain(
+    trials: int, device: torch.device, on_trial: Callable[[str, float, float], None]
+) -> list[Ended]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_search_plainly, args=(theirs, trials, str(device)))
+    begun = time.time()
+    process.start()
+    theirs.close()
+    ended: list[Ended] = []
+    try:
+        for _ in range(trials):
+            moment, accuracy = ours.recv()
+            ended.append((moment - begun, accuracy))
+            on_trial("plain", *ended[-1])
+    except EOFError:
+        raise DeviceError("bench: the plain study ended (out of memory?)") from None
+    finally:
+        process.kill()
+        process.join()
+    return ended
+
+
+def _search_plainly(line: Any, trials: int, device_name: str) -> None:
+    """Search the same space as a user of Optuna and torchvision would."""
+    spec = resolve(load_study_file(STUDY), PROFILE)
+    data = load_search_data(spec.protocol.data, Path())
+    space = distributions(spec.space)
+
+    def objective(trial: optuna.Trial) -> float:
+        params = {name: trial._suggest(name, values) for name, values in space.items()}
+        config = spec.config(params, seed=trial.number)
+        split = data.split(config)
+        loop = PlainLoop(split.train.copy(), config, None, torch.device(device_name))
+        accuracy = 0.0
+        for epoch in range(1, config.epochs + 1):
+            loop.train_epoch()
+            accuracy = loop.accuracy(split.validation.copy())
+            trial.report(accuracy, epoch)
+            if trial.should_prune() or epoch == config.epochs:
+                line.send((time.time(), accuracy))
+                if epoch < config.epochs:
+                    raise optuna.TrialPruned
+        return accuracy
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.create_study(direction="maximize").optimize(objective, n_trials=trials)
+    line.recv()  # until the other end is closed

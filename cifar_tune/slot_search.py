@@ -1,0 +1,146 @@
+"""Finds how many trials at once a GPU is fastest with: one alone often leaves most of it idle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
+from cifar_tune.data.source import Subset
+from cifar_tune.device import cuda_devices
+from cifar_tune.graph import CudaGraph, Graph
+from cifar_tune.model import find_dropouts
+from cifar_tune.network import TrainingNetwork
+from cifar_tune.plan import example_config
+from cifar_tune.records import TrialConfig
+from cifar_tune.step_graph import StepGraph, StepGraphs
+from cifar_tune.study_file import StudySpec
+from cifar_tune.trainer import Tally, never
+from cifar_tune.workers.choose import WorkerChoice
+
+CANDIDATES = (1, 2, 4, 8)
+NEAR = 0.05
+"""More slots must gain more than this share, since each takes memory."""
+MEASURE_SECONDS = 2.0
+STEPS = 50
+"""Of an epoch that is measured: few enough to end in time, many enough to hide its beginning."""
+
+
+def settle_slots(
+    choice: WorkerChoice, spec: StudySpec, device: torch.device, note: Callable[[str], None]
+) -> WorkerChoice:
+    """Find the slots of workers that are to have as many as is fastest.
+
+    Args:
+        note: told what was measured.
+    """
+    if choice.slots is not None:
+        return choice
+    place = torch.device(cuda_devices(device)[0])
+    config = example_config(spec)
+    measured = measure_slots(
+        lambda slots: measure_steps_per_second(config, place, slots, lambda: CudaGraph(place))
+    )
+    torch.cuda.empty_cache()  # for the workers
+    slots = fewest_near_best(measured)
+    rates = ", ".join(f"{rate:,.0f} with {count}" for count, rate in measured.items())
+    note(f"slots: {slots}, by training steps a second: {rates}")
+    return replace(choice, slots=slots, threads=max(choice.threads // slots, 1))
+
+
+def fewest_near_best(measured: Mapping[int, float]) -> int:
+    """The fewest slots that are nearly as fast as the fastest.
+
+    Args:
+        measured: training steps a second of all slots together, by the number of slots; not empty.
+    """
+    enough = (1 - NEAR) * max(measured.values())
+    return min(slots for slots, rate in measured.items() if rate >= enough)
+
+
+def measure_slots(measure: Callable[[int], float]) -> dict[int, float]:
+    """Measure more and more slots, as long as there is memory for them.
+
+    Args:
+        measure: gives steps a second of all slots together.
+    """
+    measured: dict[int, float] = {}
+    for slots in CANDIDATES:
+        try:
+            measured[slots] = measure(slots)
+        except torch.OutOfMemoryError:
+            break
+    return measured or {1: 0.0}
+
+
+def measure_steps_per_second(
+    config: TrialConfig, device: torch.device, slots: int, make_graph: Callable[[], Graph]
+) -> float:
+    """Train on random images in so many slots at once; steps a second of all together."""
+    # Numbers that change no timing are set so that noise cannot drive the loss to infinity.
+    scale_alone = (0.5, 0.5, 0.5)
+    config = replace(
+        config,
+        train_images=STEPS * config.batch_size,
+        train_on="train",
+        learning_rate=1e-6,
+        normalize_mean=scale_alone,
+        normalize_std=scale_alone,
+    )
+    part = _random_images(config)
+    with ExitStack() as stack, ThreadPoolExecutor(slots) as pool:
+        epochs = [_prepare_slot(config, part, device, make_graph, stack) for _ in range(slots)]
+        list(pool.map(lambda epoch: epoch(), epochs))  # the first ones draw and set up
+        begun = time.perf_counter()
+
+        def train(epoch: Callable[[], None]) -> int:
+            done = 0
+            while not done or time.perf_counter() - begun < MEASURE_SECONDS:
+                epoch()
+                done += STEPS
+            return done
+
+        steps = sum(pool.map(train, epochs))
+        return steps / (time.perf_counter() - begun)
+
+
+def _prepare_slot(
+    config: TrialConfig,
+    part: Subset,
+    device: torch.device,
+    make_graph: Callable[[], Graph],
+    stack: ExitStack,
+) -> Callable[[], None]:
+    """A slot with its graph and stream; what it gives trains one epoch and waits for its end."""
+    network = TrainingNetwork(config, len(CLASSES), None, device, has_graph=True)
+    split = network.place_training(part, None)
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+    on_stream = nullcontext if stream is None else partial(torch.cuda.stream, stream)
+    with on_stream():
+        graph = stack.enter_context(StepGraphs(make_graph).training(network.model, split, config))
+    assert graph is not None, "fewer images than a batch"
+    for layer in find_dropouts(graph.model).values():
+        layer.seed(config.seed, device)
+
+    def epoch(graph: StepGraph = graph) -> None:
+        with on_stream():
+            tally = Tally(graph.model, split, config)
+            graph.train_epoch(split, config, 1, lambda _done: None, never, tally)
+
+    return epoch
+
+
+def _random_images(config: TrialConfig) -> Subset:
+    """What the images show makes no difference to the time."""
+    noise = np.random.default_rng(0)
+    count = config.train_images
+    images = noise.integers(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+    labels = noise.integers(0, len(CLASSES), count, dtype=np.uint8)
+    return Subset(LabelledImages(images, labels), np.arange(count))

@@ -1,0 +1,320 @@
+"""The training step as one graph: replayed for each batch, and kept from trial to trial.
+
+A step gathers its images, augments and normalises them, goes forward and back, and lets Adam move
+the weights; loss and right answers go into a tally. All that a step reads is on the device before
+the epoch begins: the order of the images, the draws of their augmentation, the dropout masks, and
+the learning rate. A counter there picks the batch. So the host has but one call to make a step.
+
+A graph works on tensors of its own. A trial's weights and hyperparameters are copied into them, and
+its weights back at the end, so trials of the same form share a graph.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
+from cifar_tune.epoch_tensors import EpochTensors, Masks
+from cifar_tune.errors import TrainingStopped
+from cifar_tune.graph import CudaGraph, Graph
+from cifar_tune.model import find_dropouts, set_training
+from cifar_tune.records import TrialConfig
+from cifar_tune.trainer import (
+    OnStep,
+    ShouldStop,
+    Tally,
+    Totals,
+    make_optimizer,
+    train_step,
+)
+
+WARM_UP_STEPS = 3
+GRAPHS_KEPT = 6
+"""Of one slot: as many as there are freeze depths."""
+
+
+class StepGraph:
+    """A captured training step, and the trial that it is lent to.
+
+    Attributes:
+        model: the graph's own network, with the trial's weights.
+        optimizer: the trial's, with a plain number for its learning rate. Its moments are those
+            that the graph moves.
+    """
+
+    def __init__(
+        self, model: nn.Module, split: DeviceSplit, config: TrialConfig, graph: Graph
+    ) -> None:
+        self.model = copy.deepcopy(model)
+        self._split = split
+        self._config = config
+        self._graph = graph
+        self._full = len(split) // config.batch_size  # steps that are replayed
+        self._epoch = EpochTensors.make(self.model, split, config)
+        self._masks = [
+            Masks.make(layer, len(split), self._epoch.order.device)
+            for layer in find_dropouts(self.model).values()
+        ]
+        self._adam = make_optimizer(self.model, config)
+        for group in self._adam.param_groups:
+            group["lr"] = self._epoch.learning_rate
+            self._adam.state |= {one: _first_moments(one) for one in group["params"]}
+        self.optimizer = self._adam
+        set_training(self.model, config)
+        for _ in range(WARM_UP_STEPS):
+            self._epoch.counter.zero_()
+            graph.warm_up(self._step)
+        for group in self._adam.param_groups:
+            group["capturable"] = True  # which it warns of where it is not captured
+        self._epoch.counter.zero_()
+        graph.capture(self._step, self._statics)
+
+    def load(self, model: nn.Module, config: TrialConfig) -> None:
+        """Take up a trial at its beginning: nothing is left of what was done before."""
+        self.model.load_state_dict(model.state_dict())
+        for moments in self._adam.state.values():
+            for value in moments.values():
+                value.zero_()
+        own, given = find_dropouts(self.model), find_dropouts(model)
+        for name, layer in own.items():
+            layer.p = given[name].p
+        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer.state = self._adam.state
+        self._config = config
+
+    def train_epoch(
+        self,
+        split: DeviceSplit,
+        config: TrialConfig,
+        epoch: int,
+        on_step: OnStep,
+        should_stop: ShouldStop,
+        tally: Tally,
+    ) -> Totals:
+        """One pass over the training images; see ``trainer.train_epoch``."""
+        set_training(self.model, config)
+        first = tally.batches
+        begun = [masks.state() for masks in self._masks]
+        self._begin(split, config, epoch, tally)
+        done = first
+        try:
+            try:
+                while done < self._full:
+                    self._graph.replay()
+                    done += 1
+                    _say(done, on_step, should_stop)
+            finally:
+                tally.restore(self._epoch.tally, done)
+            if tally.batches * config.batch_size < len(split):
+                self._step_with_rest(tally)
+                _say(tally.batches, on_step, should_stop)
+        except TrainingStopped:
+            # The masks of the whole epoch are drawn; a state has those of the steps that were done.
+            for masks, state in zip(self._masks, begun, strict=True):
+                masks.rewind(state)
+                masks.draw(first, tally.batches, config.batch_size)
+            raise
+        return tally.close(epoch)
+
+    def _begin(self, split: DeviceSplit, config: TrialConfig, epoch: int, tally: Tally) -> None:
+        """Bring to the device what the steps of an epoch need that are left."""
+        self._epoch.put(*draw_epoch(split, config, epoch))
+        for name, value in tally.tensors().items():
+            self._epoch.tally[name].copy_(value)
+        self._epoch.counter.fill_(tally.batches)
+        self._epoch.learning_rate.fill_(self.optimizer.param_groups[0]["lr"])
+        for masks in self._masks:
+            masks.draw(tally.batches, config.steps, config.batch_size)
+
+    def _step(self) -> None:
+        """What is captured: the batch that the counter points at."""
+        epoch = self._epoch
+        rows = epoch.counter * self._config.batch_size + epoch.offsets
+        loss, right = self._train(rows, self._adam)
+        place = epoch.counter.view(1)
+        epoch.tally["losses"].index_copy_(0, place, loss.view(1))
+        epoch.tally["right"].index_copy_(0, place, right.view(1))
+        epoch.counter.add_(1)
+
+    def _step_with_rest(self, tally: Tally) -> None:
+        """The last batch of an epoch, if it is smaller."""
+        rows = slice(self._full * self._config.batch_size, None)
+        tally.add(*self._train(rows, self.optimizer))
+
+    def _train(self, rows: slice | Tensor, optimizer: Adam) -> tuple[Tensor, Tensor]:
+        for masks in self._masks:
+            masks.show(rows)
+        draws = self._epoch.draws
+        taken = None if draws is None else draws.take(rows)
+        batch = make_batch(self._split, self._config, self._epoch.order[rows], taken)
+        return train_step(self.model, optimizer, *batch, self._config.precision)
+
+    def _statics(self) -> dict[str, Tensor]:
+        """All that the captured step reads and that stays from step to step."""
+        statics = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            moments = self._adam.state.get(parameter, {})
+            statics |= {f"adam.{name}.{key}": value for key, value in moments.items()}
+        statics |= {f"split.{name}": value for name, value in _tensors(self._split).items()}
+        for number, masks in enumerate(self._masks):
+            statics |= {f"masks.{number}.kept": masks.kept, f"masks.{number}.scale": masks.scale}
+        return statics | self._epoch.tensors()
+
+
+def _say(done: int, on_step: OnStep, should_stop: ShouldStop) -> None:
+    on_step(done)
+    if should_stop():
+        raise TrainingStopped
+
+
+def _first_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """Adam's state before the first step."""
+    return {
+        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }
+
+
+# --- from trial to trial ------------------------------------------------------------------------
+
+
+_memory_is_short = threading.Event()
+_all_graphs: weakref.WeakSet[StepGraphs] = weakref.WeakSet()
+
+
+class StepGraphs:
+    """The graphs of one slot, which trains one trial at a time.
+
+    Args:
+        make_graph: gives one that has recorded nothing.
+    """
+
+    def __init__(self, make_graph: Callable[[], Graph]) -> None:
+        self._make_graph = make_graph
+        self._graphs: OrderedDict[Hashable, StepGraph] = OrderedDict()  # the last used at the end
+        self._splits: dict[Hashable, DeviceSplit] = {}
+        self._in_use = threading.Lock()
+        self.captured = 0  # graphs that were made
+        _all_graphs.add(self)
+
+    @contextmanager
+    def training(
+        self, model: nn.Module, split: DeviceSplit, config: TrialConfig
+    ) -> Iterator[StepGraph | None]:
+        """Lend the graph of such a step to a trial, with the trial's weights in it.
+
+        Yields:
+            The graph; None if there is no step with a full batch, or images pass through a frozen
+            part on their way, which belongs to the trial.
+        """
+        if len(split) < config.batch_size or split.prefix is not None:
+            yield None
+            return
+        with self._in_use:
+            if _memory_is_short.is_set():
+                _release_idle()
+            try:
+                yield self._load(model, split, config)
+            except torch.OutOfMemoryError:
+                # The trial is tried again when no other runs: then their graphs are let go too.
+                _memory_is_short.set()
+                self._clear()
+                raise
+
+    def _load(self, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> StepGraph:
+        images = (split.images.shape, split.images.dtype, len(split))
+        own = self._splits.get(images)
+        if own is None:
+            clones: dict[str, Any] = {
+                name: value.clone() for name, value in _tensors(split).items()
+            }
+            own = self._splits[images] = replace(split, **clones)
+        for name, value in _tensors(split).items():
+            getattr(own, name).copy_(value)
+        form = (images, _form(model, config))
+        if form not in self._graphs:
+            self._graphs[form] = StepGraph(model, own, config, self._make_graph())
+            self.captured += 1
+        self._graphs.move_to_end(form)
+        while len(self._graphs) > GRAPHS_KEPT:
+            self._graphs.popitem(last=False)
+        self._graphs[form].load(model, config)
+        return self._graphs[form]
+
+    def _clear(self) -> None:
+        self._graphs.clear()
+        self._splits.clear()
+
+    def clear_if_idle(self) -> None:
+        """Let go of all graphs, unless a trial uses one."""
+        if self._in_use.acquire(blocking=False):
+            try:
+                self._clear()
+            finally:
+                self._in_use.release()
+
+
+def _tensors(split: DeviceSplit) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(split).items() if isinstance(value, Tensor)}
+
+
+def _release_idle() -> None:
+    for graphs in list(_all_graphs):
+        graphs.clear_if_idle()
+    torch.cuda.empty_cache()
+
+
+def _form(model: nn.Module, config: TrialConfig) -> Hashable:
+    """What two trials must have in common to share a graph.
+
+    Of the configuration that is all but what is copied into the graph's tensors or has no part in a
+    training step.
+    """
+    step = replace(
+        config,
+        seed=0,
+        dropout_rate=0.0,
+        learning_rate=1.0,
+        augmentation_strength=float(config.augmentation_strength > 0),
+        normalize_mean=(0.0, 0.0, 0.0),
+        normalize_std=(1.0, 1.0, 1.0),
+        data="",
+        split="fixed",
+        weights="none",
+        validation_images=0,
+        augment_validation=False,
+        epochs=1,
+        cosine_t_max=1,
+    )
+    modules = tuple((name, type(module).__name__) for name, module in model.named_modules())
+    parameters = tuple(
+        (name, one.shape, one.dtype, one.requires_grad) for name, one in model.named_parameters()
+    )
+    return step, modules, parameters
+
+
+_of_thread = threading.local()
+
+
+def graphs_of_thread(device: torch.device) -> StepGraphs | None:
+    """The graphs that trials of this thread share on a CUDA device; None on another kind."""
+    if device.type != "cuda":
+        return None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    place = torch.device("cuda", index)
+    known: dict[torch.device, StepGraphs] = _of_thread.__dict__.setdefault("graphs", {})
+    if place not in known:
+        known[place] = StepGraphs(lambda: CudaGraph(place))
+    return known[place]

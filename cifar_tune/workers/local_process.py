@@ -1,0 +1,218 @@
+"""The life of a worker process of this machine: slots that train trials, one after another each."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cifar_tune.errors import CifarTuneError, DataError
+from cifar_tune.workers.messages import (
+    REFUSED,
+    Event,
+    Failed,
+    Finished,
+    Materials,
+    Stepped,
+    Stopped,
+    Task,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from cifar_tune.workers.local import Seat
+    from cifar_tune.workers.work import Work
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Word of the runner: all trials are to save and stop."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Word of the runner after an epoch of the trial of that number."""
+
+    number: int
+    go_on: bool
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a worker loads its materials from, and what they must be."""
+
+    data: str
+    digests: Mapping[str, str]
+    weights: tuple[str, ...]
+    root: Path
+
+    def load(self) -> Materials:
+        """Load them.
+
+        Raises:
+            DataError: the images are others.
+        """
+        from cifar_tune.data.source import load_search_data
+        from cifar_tune.weights.registry import load_weights
+
+        data = load_search_data(self.data, self.root)
+        if dict(data.digests) != self.digests:
+            raise DataError(f"images {self.data}: are not those that the run began with")
+        return Materials(data, load_weights(self.weights, self.root), self.root)
+
+
+class _Line:
+    """The worker's end of its line: one thread listens, so that word to stop comes at any time."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._sending = threading.Lock()
+        self._channels: dict[int, _Channel] = {}
+        self.stopping = threading.Event()
+        self.tasks: queue.Queue[Task] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def open(self, number: int) -> _Channel:
+        """The channel of a trial that begins."""
+        self._channels[number] = _Channel(self)
+        return self._channels[number]
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                said: Any = self._line.recv()
+            except (EOFError, OSError):
+                # The runner is gone; its next one goes on from the last checkpoint.
+                os._exit(1)
+            if isinstance(said, Task):
+                self.tasks.put(said)
+            elif isinstance(said, Stop):
+                self.stopping.set()
+            else:
+                self._channels[said.number].decisions.put(said.go_on)
+
+    def send(self, event: Event) -> None:
+        """Tell the runner."""
+        if isinstance(event, Finished | Stopped | Failed):
+            # Before the runner hears of it, which may then begin the same trial in another slot.
+            self._channels.pop(event.number, None)
+        if not isinstance(event, Stepped):
+            with suppress(OSError):  # a full disk is said by what fails for it
+                print(time.strftime("%H:%M:%S"), event, flush=True)  # noqa: T201  (into the log)
+        try:
+            with self._sending:
+                self._line.send(event)
+        except OSError:
+            os._exit(1)
+
+
+class _Channel:
+    """A trial's part of the line; see ``Channel``."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self.decisions: queue.Queue[bool] = queue.Queue()
+
+    def send(self, event: Event) -> None:
+        """See ``Channel``."""
+        self._line.send(event)
+
+    def decide(self) -> bool:
+        """See ``Channel``."""
+        return self.decisions.get()
+
+    def is_stopping(self) -> bool:
+        """See ``Channel``."""
+        return self._line.stopping.is_set()
+
+
+class _Process:
+    """What the slots of a process share."""
+
+    def __init__(self, line: _Line, sources: Sources, seat: Seat, work: Work) -> None:
+        self._line = line
+        self._sources = sources
+        self._seat = seat
+        self._work = work
+        self._loading = threading.Lock()
+        self._materials: Materials | None = None
+
+    def _load(self) -> Materials:
+        with self._loading:
+            self._materials = self._materials or self._sources.load()
+            return self._materials
+
+    def serve_slot(self) -> None:
+        """Train a trial after another. What kills a slot kills the process: the runner is told."""
+        import torch
+
+        try:
+            torch.set_num_threads(self._seat.threads)
+            device = torch.device(self._seat.device)
+            with _own_stream(device):
+                while True:
+                    self._train(self._line.tasks.get(), device)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    def _train(self, task: Task, device: torch.device) -> None:
+        channel = self._line.open(task.number)
+        try:
+            materials = self._load()
+        except CifarTuneError as error:
+            detail = {"error": type(error).__name__}
+            channel.send(Failed(task.number, REFUSED, str(error), detail))
+        else:
+            self._work(task, materials, device, channel)
+
+
+@contextmanager
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """On a CUDA device, work that waits for no other slot's."""
+    if device.type != "cuda":
+        yield
+        return
+    import torch
+
+    with torch.cuda.stream(torch.cuda.Stream(device)):
+        yield
+
+
+def live(
+    line: Connection, sources: Sources, seat: Seat, log: Path, work_name: tuple[str, str]
+) -> None:
+    """Train what the runner sends, in as many slots as the seat has, until it hangs up.
+
+    Args:
+        log: the file that takes what is printed.
+        work_name: module and name of what is done with a task.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has not all of them
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    with log.open("wb", buffering=0) as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    faulthandler.enable()
+
+    heard = _Line(line)
+    module, function = work_name
+    work: Work = getattr(importlib.import_module(module), function)
+    process = _Process(heard, sources, seat, work)
+    for _ in range(seat.slots - 1):
+        threading.Thread(target=process.serve_slot, daemon=True).start()
+    process.serve_slot()
