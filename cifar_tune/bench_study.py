@@ -23,7 +23,7 @@ from cifar_tune.search import distributions
 from cifar_tune.storage_location import locate_storage
 from cifar_tune.study_file import load_study_file, resolve
 
-STUDY, PROFILE = "dropout", "quick"
+PROFILE = "quick"
 
 Ended = tuple[float, float]
 """Of a complete trial: seconds from the start of the study to its end, and its accuracy."""
@@ -52,23 +52,24 @@ class StudyResult:
 
 
 def compare_study(
-    device: torch.device, on_trial: Callable[[str, float, float], None]
+    name: str, device: torch.device, on_trial: Callable[[str, float, float], None]
 ) -> StudyResult:
-    """Run the quick dropout study, then as many trials of plain Optuna and the plain loop.
+    """Run the quick profile of a study, then as many trials of plain Optuna and the plain loop.
 
     Plain Optuna is ``study.optimize`` as it comes: its default sampler and pruner, one trial after
     another. Both have a process of their own, whose start counts.
 
     Args:
+        name: of a study file or its path; one without pretrained weights.
         on_trial: told whose trial ended, after how many seconds, with which accuracy.
 
     Raises:
         DeviceError: one of the two failed.
     """
-    ours = _run_ours(device)
+    ours = _run_ours(name, device)
     for one in ours:
         on_trial("ours", *one)
-    plain = _run_plain(len(ours), device, on_trial)
+    plain = _run_plain(name, len(ours), device, on_trial)
     target = min(max(accuracy for _, accuracy in found) for found in (plain, ours))
     return StudyResult(
         target, _seconds_to(target, plain), _seconds_to(target, ours), tuple(plain), tuple(ours)
@@ -79,12 +80,12 @@ def _seconds_to(target: float, ended: Sequence[Ended]) -> float:
     return next(seconds for seconds, accuracy in ended if accuracy >= target)
 
 
-def _run_ours(device: torch.device) -> list[Ended]:
+def _run_ours(name: str, device: torch.device) -> list[Ended]:
     """All trials of the study, pruned ones too."""
     with tempfile.TemporaryDirectory(prefix="cifar-tune-bench-") as folder:
         database = Path(folder) / "bench.db"
         given = ("--profile", PROFILE, "--device", str(device), "--storage", str(database))
-        command = [sys.executable, "-m", "cifar_tune", "study", "run", STUDY, *given, "--json"]
+        command = [sys.executable, "-m", "cifar_tune", "study", "run", name, *given, "--json"]
         begun = time.time()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -108,11 +109,11 @@ def _ended_trials(database: Path, study_name: str) -> list[optuna.trial.FrozenTr
 
 
 def _run_plain(
-    trials: int, device: torch.device, on_trial: Callable[[str, float, float], None]
+    name: str, trials: int, device: torch.device, on_trial: Callable[[str, float, float], None]
 ) -> list[Ended]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_search_plainly, args=(theirs, trials, str(device)))
+    process = context.Process(target=_search_plainly, args=(theirs, name, trials, str(device)))
     begun = time.time()
     process.start()
     theirs.close()
@@ -130,14 +131,14 @@ def _run_plain(
     return ended
 
 
-def _search_plainly(line: Any, trials: int, device_name: str) -> None:
+def _search_plainly(line: Any, name: str, trials: int, device_name: str) -> None:
     """Search the same space as a user of Optuna and torchvision would."""
-    spec = resolve(load_study_file(STUDY), PROFILE)
+    spec = resolve(load_study_file(name), PROFILE)
     data = load_search_data(spec.protocol.data, Path())
     space = distributions(spec.space)
 
     def objective(trial: optuna.Trial) -> float:
-        params = {name: trial._suggest(name, values) for name, values in space.items()}
+        params = {key: trial._suggest(key, values) for key, values in space.items()}
         config = spec.config(params, seed=trial.number)
         split = data.split(config)
         loop = PlainLoop(split.train.copy(), config, None, torch.device(device_name))

@@ -69,7 +69,7 @@ def _compare_study(device: torch.device, console: Console) -> StudyResult:
     def told(whose: str, seconds: float, accuracy: float) -> None:
         console.print(f"  study         {whose:<6}{seconds:9.1f} s  {100 * accuracy:.1f} %")
 
-    return compare_study(device, told)
+    return compare_study("dropout", device, told)
 
 
 def _make_table(results: Sequence[CaseResult]) -> Table:
