@@ -69,13 +69,13 @@ def main() -> int:
     try:
         evidence = gather(locate_storage(given.storage), given.study, given.command)
     except CifarTuneError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return error.exit_code
     curves = describe_curves(evidence, given.command, given.date)
     lines = [json.dumps(trial) for trial in curves.pop("trials")]
     head = json.dumps(curves, indent=1).removesuffix("\n}")
     given.out.write_text(f'{head},\n "trials": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n", "utf-8")
-    print(f"{given.out}: {len(lines)} trials")
+    sys.stdout.write(f"{given.out}: {len(lines)} trials\n")
     return 0
 
 
