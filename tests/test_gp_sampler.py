@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
-from conftest import TINY, Cli
+from conftest import Cli
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState, create_trial
+from scripted import Run, ScriptedPool, train
 
 from cifar_tune import storage
 from cifar_tune.gp_sampler import MOST_TRIALS
 from cifar_tune.search import distributions, make_sampler
 from cifar_tune.storage_location import locate_storage
 from cifar_tune.stored_trials import create_sampled, put_back, resume
-from cifar_tune.study_file import load_study_file, resolve
-from cifar_tune.study_schema import GP, TPE, Sampler
+from cifar_tune.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.study_schema import GP, TPE, Random, Sampler
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 SPACE = distributions(resolve(load_study_file("learning-rate"), "quick").space)
@@ -156,29 +158,30 @@ def test_tpe_draws_where_there_are_too_many_trials() -> None:
     assert draw(study) == by_tpe
 
 
-@pytest.mark.e2e
-def test_study_goes_on_with_another_sampler(cli: Cli, tmp_path: Path) -> None:
+@pytest.fixture
+def spec(spec: StudySpec) -> StudySpec:
+    """Named trials, and a search by Gaussian processes."""
+    return replace(spec, sampler=SAMPLER)
+
+
+def test_study_is_searched_two_trials_at_once_and_goes_on_with_another_sampler(
+    run: Run, spec: StudySpec
+) -> None:
+    outcome = run(ScriptedPool(2, lambda task, _: train(task)), more_trials=4)
+    assert [trial.state for trial in outcome.trials] == ["complete"] * 8
+    drawn = [tuple(trial.params.values()) for trial in outcome.trials if not trial.name]
+    assert len(set(drawn)) == 4
+    stored = storage.find_study(storage.open_to_read(locate_storage("s.db")), spec.study_name)
+    changed = replace(spec, sampler=Random(name="random"))
+    assert storage.check_definition(stored, changed, None, None) == storage.DEFAULT_SEED
+
+
+def test_too_few_trials_before_it_begins_are_refused(tmp_path: Path, cli: Cli) -> None:
     text = (SHIPPED / "learning-rate.toml").read_text("utf-8")
-    old = text[text.index("[profiles.quick.sampler]") : text.index("[profiles.quick.pruner]")]
-    path = tmp_path / "mine.toml"
-    command = ("study", "run", "mine.toml", "--profile", "quick", *TINY, "--set", "epochs=2")
-
-    def run(sampler: str, trials: int) -> list[dict[str, object]]:
-        path.write_text(text.replace(old, f"[profiles.quick.sampler]\n{sampler}\n\n"), "utf-8")
-        answer = cli(*command, "--trials", str(trials), "--json")
-        assert answer.code == 0, answer.err
-        trials_run: list[dict[str, object]] = answer.record["trials"]
-        return trials_run
-
-    before = run('name = "random"', 2)
-    after = run('name = "gp"\nstartup_trials = 2', 2)
-    assert [trial["number"] for trial in after] == list(range(len(before) + 2))
-    assert after[: len(before)] == before
-    path.write_text(
-        text.replace(old, '[profiles.quick.sampler]\nname = "gp"\nstartup_trials = 1\n')
+    changed = text.replace(
+        '"tpe"\nstartup_trials = 5\nmultivariate = true', '"gp"\nstartup_trials = 1'
     )
-    answer = cli(*command)
+    (tmp_path / "mine.toml").write_text(changed, "utf-8")
+    answer = cli("study", "show", "mine.toml")
     assert answer.code == 2
-    assert (
-        "profiles.quick.sampler.startup_trials = 1: expected a number of at least 2" in answer.err
-    )
+    assert "quick.sampler.startup_trials = 1: expected a number of at least 2" in answer.err
