@@ -11,7 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-MOST_TRIALS = 150
+MOST_TRIALS = 100
 """That a process is fitted to: what a draw costs grows with their cube."""
 
 

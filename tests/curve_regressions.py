@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 TREES = 200
-LEAF_TRIALS = 3
+LEAF_TRIALS = 2
 """At least so many in a leaf."""
-RIDGE = 0.1
+RIDGE = 5.0
 """Of the quadratic, in recorded trials."""
 
 
@@ -147,6 +147,7 @@ class Forest:
 class _Bag:
     """A quadratic and a tree, of trials that were drawn with repetition."""
 
+    center: Array
     coefficients: Array
     tree: _Node
 
@@ -154,12 +155,15 @@ class _Bag:
     def grow(points: Array, values: Array, random: np.random.Generator) -> _Bag:
         terms = _quadratic_terms(points)
         ridge = RIDGE * np.eye(terms.shape[1])
-        solved = np.linalg.solve(terms.T @ terms + ridge, terms.T @ values)
+        center = values.mean(axis=0)
+        solved = np.linalg.solve(terms.T @ terms + ridge, terms.T @ (values - center))
         coefficients = np.asarray(solved, dtype=np.float64)
-        return _Bag(coefficients, _grow(points, values - terms @ coefficients, random))
+        left = values - center - terms @ coefficients
+        return _Bag(center, coefficients, _grow(points, left, random))
 
     def predict(self, points: Array) -> Array:
-        mean: Array = _quadratic_terms(points) @ self.coefficients + _descend(self.tree, points)
+        quadratic = self.center + _quadratic_terms(points) @ self.coefficients
+        mean: Array = quadratic + _descend(self.tree, points)
         return mean
 
 
@@ -170,7 +174,7 @@ def _quadratic_terms(points: Array) -> Array:
         for one in range(points.shape[1])
         for other in range(one, points.shape[1])
     ]
-    return np.column_stack([np.ones(len(points)), centered, *products])
+    return np.column_stack([centered, *products])
 
 
 @dataclass(frozen=True)

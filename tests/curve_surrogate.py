@@ -35,11 +35,6 @@ class Surrogate:
         share = np.sqrt(((residuals / process.noise) ** 2).mean(axis=0))
         self._residuals = residuals / share
 
-    @property
-    def epochs(self) -> int:
-        """Of a trial that is not pruned."""
-        return int(self._curves.accuracies.shape[1])
-
     def mean(self, params: Mapping[str, Any]) -> Array:
         """True accuracy after each epoch."""
         mean: Array = self.regression.predict(np.array([scale(self.space, params)]))[0]
