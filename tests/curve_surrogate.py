@@ -17,19 +17,32 @@ from curve_regressions import GaussianProcess, Regression
 from curves import Array, Curves, find_near, scale
 from scipy.stats import qmc
 
+from cifar_tune.records import HYPERPARAMETERS
+from cifar_tune.study_file import StudySpec
+
 
 class Surrogate:
     """Draws learning curves, and knows how good each configuration truly is.
 
     Args:
         regression: of the mean; by default a Gaussian process, which the noise is taken from too.
+        study: whose space is searched, within that of the curves; what it does not search over is
+            as in its protocol. By default the whole space.
     """
 
-    def __init__(self, curves: Curves, regression: Regression | None = None) -> None:
+    def __init__(
+        self,
+        curves: Curves,
+        regression: Regression | None = None,
+        study: StudySpec | None = None,
+    ) -> None:
         process = GaussianProcess(curves)
         self.regression: Regression = regression or process
         self._curves = curves
-        self.space = curves.space
+        self.space = curves.space if study is None else study.space
+        self._fixed = (
+            {} if study is None else study.protocol.model_dump(include=set(HYPERPARAMETERS))
+        )
         residuals = curves.accuracies - process.predict(curves.points)
         # What a regression leaves over of its own trials is less than the noise it was fitted with.
         share = np.sqrt(((residuals / process.noise) ** 2).mean(axis=0))
@@ -37,7 +50,7 @@ class Surrogate:
 
     def mean(self, params: Mapping[str, Any]) -> Array:
         """True accuracy after each epoch."""
-        mean: Array = self.regression.predict(np.array([scale(self.space, params)]))[0]
+        mean: Array = self.regression.predict(self._point(params))[0]
         return mean
 
     def draw(self, params: Mapping[str, Any], random: np.random.Generator) -> list[float]:
@@ -51,28 +64,32 @@ class Surrogate:
         return noise
 
     def _near_residuals(self, params: Mapping[str, Any]) -> Array:
-        point = np.array([scale(self.space, params)])
-        near: Array = self._residuals[find_near(point, self._curves.points)[0]]
+        near: Array = self._residuals[find_near(self._point(params), self._curves.points)[0]]
         return near
+
+    def _point(self, params: Mapping[str, Any]) -> Array:
+        return np.array([scale(self._curves.space, {**self._fixed, **params})])
 
     @cached_property
     def best_accuracy(self) -> float:
         """The highest true accuracy after the last epoch that there is in the space."""
-        points = qmc.Sobol(len(self.space.ranges()), seed=0).random_base2(14)
+        ranges = self.space.ranges()
+        low = self._point({name: one.low for name, one in ranges.items()})
+        high = self._point({name: one.high for name, one in ranges.items()})
+        points = low + (high - low) * qmc.Sobol(low.size, seed=0).random_base2(14)
         random = np.random.default_rng(0)
-        for width in (0.1, 0.03, 0.01, 0.003):
-            points = self._with_whole_depths(points)
+        for width in (0.1, 0.03, 0.01, 0.003, 0.0):
+            points = self._with_whole_depths(np.clip(points, low, high))
             means = self.regression.predict(points)[:, -1]
             best = points[np.argmax(means)]
             around = best + width * random.standard_normal((2000, len(best)))
-            points = np.concatenate([best[None], np.clip(around, 0, 1)])
-        return float(self.regression.predict(self._with_whole_depths(points))[:, -1].max())
+            points = np.concatenate([best[None], around])
+        return float(means.max())
 
     def _with_whole_depths(self, points: Array) -> Array:
-        names = list(self.space.ranges())
-        depths = self.space.freeze_depth
-        if depths is None:
-            return points
-        column, steps = names.index("freeze_depth"), depths.high - depths.low
-        points[:, column] = np.minimum(np.round(points[:, column] * steps), steps) / steps
+        column = list(HYPERPARAMETERS).index("freeze_depth")
+        depths = self._curves.space.freeze_depth
+        if depths is not None:
+            steps = depths.high - depths.low
+            points[:, column] = np.round(points[:, column] * steps) / steps
         return points

@@ -34,6 +34,7 @@ from cifar_tune import search
 from cifar_tune.seeds import derive_seed
 from cifar_tune.storage import best_trial
 from cifar_tune.stored_trials import create_sampled, record_complete, record_pruned
+from cifar_tune.study_file import load_study_file, resolve
 from cifar_tune.study_schema import (
     GP,
     TPE,
@@ -171,6 +172,7 @@ def list_candidates() -> list[Candidate]:
         "TPE (6) + median (4)": (tpe, _median(4, 0)),
         "TPE (6) + top 75 % (4)": (tpe, _percentile(75, 4)),
         "TPE (6) + top 25 % (4)": (tpe, _percentile(25, 4)),
+        "GP of all (4)": (GP(name="gp", startup_trials=4), none),
         "GP of all (6)": (gp, none),
         "GP of all (6) + median (4) after 1 epoch": (gp, _median(4, 1)),
         "GP of all (6) + median (4)": (gp, _median(4, 0)),
@@ -257,6 +259,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=50, help="studies of each kind (50)")
     parser.add_argument("--epochs", type=int, default=150, help="of one study (150)")
     parser.add_argument("--seed", type=int, default=0, help="of the first study (0)")
+    parser.add_argument("--study", default="joint", help="whose space is searched (joint)")
     parser.add_argument("--forest", action="store_true", help="learn the curves with a forest")
     parser.add_argument("--only", default="", help="kinds whose name contains this")
     given = parser.parse_args()
@@ -264,7 +267,8 @@ def main() -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     curves = load_curves()
-    surrogate = Surrogate(curves, Forest(curves) if given.forest else None)
+    study = resolve(load_study_file(given.study), "quick")
+    surrogate = Surrogate(curves, Forest(curves) if given.forest else None, study)
     errors = ", ".join(f"{100 * error:.1f}" for error in surrogate.regression.errors)
     say(
         f"{len(curves.points)} recorded curves, error at a trial not learnt from {errors} points "

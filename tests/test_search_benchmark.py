@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
-from conftest import TINY, Cli
 from curve_surrogate import Surrogate
 from curves import CURVES, load_curves
-from record_curves import describe_curves
 from search_benchmark import PLAIN, RANDOM, Candidate, of_product, simulate
 
-from cifar_tune.reports.gather import gather
-from cifar_tune.storage_location import locate_storage
 from cifar_tune.study_file import load_study_file, resolve
 
 REPEATS = 4
