@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -20,7 +20,7 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
 
     Optuna's own learns from complete trials only: where a trial was pruned its expectations stay as
     high as they were, and it goes on proposing the same place. Here a pruned trial counts as what
-    it had come to, and one whose loss was not finite as the worst.
+    it would have come to, and one whose loss was not finite as the worst.
 
     Args:
         later: draws from ``MOST_TRIALS`` on.
@@ -53,37 +53,42 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
         stored = study.get_trials(deepcopy=False)
         known = [one for one in stored if search_space.keys() <= one.params.keys()]
         complete = [one for one in known if one.state == TrialState.COMPLETE]
+        others = [one for one in known if _is_pruned(one) or _is_not_finite(one)]
         if len(complete) < self._n_startup_trials:
             return {}
-        ended = [*complete, *_appraise_others(known, complete)]
-        if len(ended) > MOST_TRIALS:
+        if len(complete) + len(others) > MOST_TRIALS:
             return self._later.sample_relative(study, trial, search_space)
+        ended = [*complete, *(_appraise(one, complete) for one in others)]
         running = [
             one for one in known if one.state == TrialState.RUNNING and one.number != trial.number
         ]
         return self._sample_relative_impl(study, ended, running, search_space)
 
 
-def _appraise_others(
-    known: Iterable[FrozenTrial], complete: list[FrozenTrial]
-) -> Iterable[FrozenTrial]:
-    """Trials that ended otherwise, with the value that they probably would have come to.
+def _is_pruned(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+
+
+def _is_not_finite(trial: FrozenTrial) -> bool:
+    failure = trial.user_attrs.get("failure") or {}
+    return trial.state == TrialState.FAIL and failure.get("kind") == "not_finite"
+
+
+def _appraise(trial: FrozenTrial, complete: list[FrozenTrial]) -> FrozenTrial:
+    """A trial that is not complete, with the value that it probably would have come to.
 
     A pruned one would have gained, after its last epoch, what complete ones gained on average.
     """
-    for trial in known:
-        if trial.state == TrialState.PRUNED and trial.intermediate_values:
-            epoch = max(trial.intermediate_values)
-            gains = [
-                float(one.value or 0.0) - one.intermediate_values[epoch]
-                for one in complete
-                if epoch in one.intermediate_values
-            ]
-            value = trial.intermediate_values[epoch] + fmean(gains or [0.0])
-        elif trial.user_attrs.get("failure", {}).get("kind") == "not_finite":
-            value = min(float(one.value or 0.0) for one in complete)
-        else:
-            continue
-        appraised = copy.copy(trial)
-        appraised.values = [value]
-        yield appraised
+    if _is_pruned(trial):
+        epoch = max(trial.intermediate_values)
+        gains = [
+            (one.value or 0.0) - one.intermediate_values[epoch]
+            for one in complete
+            if epoch in one.intermediate_values
+        ]
+        value = trial.intermediate_values[epoch] + fmean(gains or [0.0])
+    else:
+        value = min(one.value or 0.0 for one in complete)
+    appraised = copy.copy(trial)
+    appraised.values = [value]
+    return appraised

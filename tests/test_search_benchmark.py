@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
+import record_curves
 from curve_surrogate import Surrogate
 from curves import CURVES, load_curves
+from scripted import Run, ScriptedPool, train
 from search_benchmark import PLAIN, RANDOM, Candidate, of_product, simulate
 
 from cifar_tune.study_file import load_study_file, resolve
@@ -20,6 +23,32 @@ EPOCHS = 60
 @pytest.fixture(scope="module")
 def surrogate() -> Surrogate:
     return Surrogate(load_curves())
+
+
+def test_curves_are_of_the_protocol_of_joint() -> None:
+    stored = json.loads(CURVES.read_text("utf-8"))
+    for study in (str(CURVES.with_name("curves.toml")), "joint"):
+        spec = resolve(load_study_file(study), "quick")
+        assert spec.protocol.model_dump() == stored["protocol"]
+        assert spec.space.model_dump(exclude_none=True) == stored["space"]
+
+
+def test_stored_study_is_written_as_curves(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(ScriptedPool(1, lambda task, _: train(task)), more_trials=3)
+    path = tmp_path / "curves.json"
+    arguments = ["dropout:quick:epochs=2", "--storage", "s.db", "--out", str(path)]
+    monkeypatch.setattr("sys.argv", ["record_curves.py", *arguments])
+    assert record_curves.main() == 0
+    curves = load_curves(path)
+    assert curves.points.shape == (7, 3)
+    assert ((curves.points >= 0) & (curves.points <= 1)).all()
+    assert (curves.accuracies == 0.5).all()
+    assert curves.models[:4] == tuple(f"dropout/p=0.{digit}" for digit in range(1, 5))
+    assert curves.models[4:] == ("", "", "")
+    monkeypatch.setattr("sys.argv", ["record_curves.py", "nothing", *arguments[1:]])
+    assert record_curves.main() == 2
 
 
 def test_surrogate_knows_trials_that_it_has_not_seen(surrogate: Surrogate) -> None:
