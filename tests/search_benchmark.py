@@ -164,7 +164,7 @@ PLAIN = of_product(
 def list_candidates() -> list[Candidate]:
     """All ways to search that can be had here; in brackets, trials before each begins."""
     none, tpe = NoPruner(name="none"), TPE(name="tpe", startup_trials=6, multivariate=True)
-    gp = GP(name="gp", startup_trials=6)
+    gp, soon = GP(name="gp", startup_trials=6), GP(name="gp", startup_trials=4)
     product: dict[str, tuple[Sampler, Pruner]] = {
         "random + median (5)": (Random(name="random"), _median(5, 0)),
         "TPE (6) + median (4) after 1 epoch": (tpe, _median(4, 1)),
@@ -172,7 +172,10 @@ def list_candidates() -> list[Candidate]:
         "TPE (6) + median (4)": (tpe, _median(4, 0)),
         "TPE (6) + top 75 % (4)": (tpe, _percentile(75, 4)),
         "TPE (6) + top 25 % (4)": (tpe, _percentile(25, 4)),
-        "GP of all (4)": (GP(name="gp", startup_trials=4), none),
+        "GP of all (4)": (soon, none),
+        "GP of all (4) + median (4) after 1 epoch": (soon, _median(4, 1)),
+        "GP of all (4) + median (4)": (soon, _median(4, 0)),
+        "GP of all (4) + top 75 % (4)": (soon, _percentile(75, 4)),
         "GP of all (6)": (gp, none),
         "GP of all (6) + median (4) after 1 epoch": (gp, _median(4, 1)),
         "GP of all (6) + median (4)": (gp, _median(4, 0)),
