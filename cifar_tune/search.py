@@ -8,7 +8,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+from cifar_tune.gp_sampler import GPOfAllTrials
 from cifar_tune.study_schema import (
+    GP,
     TPE,
     FreezeDepthRange,
     MedianPruner,
@@ -65,6 +67,10 @@ def make_sampler(
     """
     if isinstance(sampler, TPE):
         return _TPEOfKnownSpace(space, sampler, constant_liar=parallel, seed=seed)
+    if isinstance(sampler, GP):
+        tpe = TPE(name="tpe", startup_trials=sampler.startup_trials, multivariate=True)
+        later = make_sampler(tpe, seed, space, parallel=parallel)
+        return GPOfAllTrials(space, sampler.startup_trials, seed, later)
     return optuna.samplers.RandomSampler(seed=seed)
 
 

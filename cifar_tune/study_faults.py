@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from cifar_tune.records import HYPERPARAMETERS
 from cifar_tune.study_schema import NamedTrial, Profile, Protocol, Range, Settings, Space
 
-_TAGS = {"tpe", "random", "percentile", "median", "none"}
+_TAGS = {"tpe", "gp", "random", "percentile", "median", "none"}
 
 
 def schema_faults(model: type[BaseModel], raw: object) -> list[str]:

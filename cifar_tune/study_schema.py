@@ -192,6 +192,13 @@ class TPE(_Strict):
     multivariate: bool
 
 
+class GP(_Strict):
+    """A Gaussian process and its expected improvement, as Optuna has them (``gp_sampler.py``)."""
+
+    name: Literal["gp"]
+    startup_trials: Annotated[int, Field(ge=2)]
+
+
 class Random(_Strict):
     """Independent uniform draws."""
 
@@ -221,7 +228,7 @@ class NoPruner(_Strict):
     name: Literal["none"]
 
 
-Sampler = Annotated[TPE | Random, Field(discriminator="name")]
+Sampler = Annotated[TPE | GP | Random, Field(discriminator="name")]
 Pruner = Annotated[MedianPruner | PercentilePruner | NoPruner, Field(discriminator="name")]
 
 

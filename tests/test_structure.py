@@ -18,6 +18,7 @@ from cifar_tune.cli import app
 PACKAGE = Path(cifar_tune.__file__).parent
 OPTUNA = {
     "search",
+    "gp_sampler",
     "storage",
     "stored_trials",
     "runner",

@@ -173,7 +173,7 @@ FAULTS = {
     ),
     "unknown sampler": (
         with_change('name = "tpe"', 'name = "tpee"'),
-        r"profiles\.quick\.sampler\.name = 'tpee': expected one of 'tpe', 'random'",
+        r"profiles\.quick\.sampler\.name = 'tpee': expected one of 'tpe', 'gp', 'random'",
     ),
     "unknown key of a pruner, in a profile named like a tag": (
         TEXT.replace("profiles.quick", "profiles.none").replace("percentile = 75", "percent = 75"),
