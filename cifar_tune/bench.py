@@ -16,7 +16,6 @@ from PIL import Image
 from torch.nn import functional
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
@@ -31,7 +30,7 @@ from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec
 from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
 
-MEASURE_SECONDS = 3.0
+MEASURE_SECONDS = 1.5
 MEASURE_STEPS = 10
 STEP_SECONDS_MOST = 1.0
 FIRST_IMAGES = 8
@@ -146,6 +145,8 @@ class PlainImages(Dataset[tuple[torch.Tensor, int]]):
 
 def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor]:
     """A trial's transforms as torchvision has them, image by image."""
+    from torchvision import transforms  # half a second that a plan need not wait for
+
     steps: list[object] = []
     if config.input_size != IMAGE_SIZE:
         steps.append(transforms.Resize(config.input_size))
