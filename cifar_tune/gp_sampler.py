@@ -23,6 +23,7 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
     it would have come to, and one whose loss was not finite as the worst.
 
     Args:
+        startup_trials: complete ones before it begins; until then values are uniform.
         later: draws from ``MOST_TRIALS`` on.
     """
 

@@ -193,7 +193,12 @@ class TPE(_Strict):
 
 
 class GP(_Strict):
-    """A Gaussian process and its expected improvement, as Optuna has them (``gp_sampler.py``)."""
+    """A Gaussian process and its expected improvement, as Optuna has them, learning from pruned
+    trials too.
+
+    Attributes:
+        startup_trials: complete ones, named ones among them, before it begins.
+    """
 
     name: Literal["gp"]
     startup_trials: Annotated[int, Field(ge=2)]

@@ -82,5 +82,5 @@ def test_search_of_joint_needs_fewer_epochs(surrogate: Surrogate) -> None:
         return fmean(one.regret(EPOCHS) for one in outcomes)
 
     assert epochs(ours) < min(epochs(plain), epochs(by_chance))
-    # Over 30 seeds it is a third of theirs.
+    # Over 30 seeds it is a quarter of theirs.
     assert regret(ours) < 0.7 * min(regret(plain), regret(by_chance))
