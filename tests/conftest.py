@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +33,9 @@ from cifar_tune.storage_location import StorageLocation, locate_storage
 from cifar_tune.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.study_schema import NoPruner, Random
 from cifar_tune.workers.messages import Materials
+
+# For processes too: the check at a study's first run takes longer than a tiny study.
+os.environ["CIFAR_TUNE_PRECISION"] = "fp32"
 
 TINY = ("--set", "train_images=64", "--set", "validation_images=50", "--set", "batch_size=32")
 """Overrides that make a trial of real images take a fraction of a second."""
@@ -76,8 +80,6 @@ def cli(
     # A worker process takes seconds to start; what is the same for all kinds is tested with this.
     monkeypatch.setenv("CIFAR_TUNE_WORKERS", "inline")
     monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
-    # The check at a study's first run takes longer than a tiny study.
-    monkeypatch.setenv("CIFAR_TUNE_PRECISION", "fp32")
     # A plan's few seconds of measuring would be most of the time of a tiny study.
     monkeypatch.setattr(bench, "MEASURE_SECONDS", 0.1)
     monkeypatch.setattr(bench, "STEP_SECONDS_MOST", 0.1)

@@ -54,6 +54,7 @@ def test_the_record_has_ratios_of_what_was_timed(cli: Cli) -> None:
     assert answer.err.count("all-frozen") == 4, "a line for each epoch"
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("small")
 def test_a_table_for_a_reader(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
@@ -109,7 +110,6 @@ def test_a_whole_study_against_plain_optuna(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CIFAR_TUNE_PRECISION", "fp32")
     shipped = Path(__file__).parents[1] / "studies" / "dropout.toml"
     text = shipped.read_text(encoding="utf-8")
     for key, value in (("train_images", 64), ("validation_images", 50), ("trials", 1)):
@@ -128,6 +128,7 @@ def test_a_whole_study_against_plain_optuna(
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.toml"}, "nothing is left behind"
 
 
+@pytest.mark.e2e
 def test_lanes_that_fail_say_why(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_cases, "can_compile", lambda: False)
     broken = [
