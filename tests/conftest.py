@@ -256,6 +256,9 @@ def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerVie
 LONG = ("test_faults.py", "test_locks.py", "test_takeover.py", "test_power_loss.py")
 """Modules of faults that take minutes."""
 
+SLOW = ("test_bench.py", "test_frozen_prefix.py", "test_slots.py", "test_step_graph.py")
+"""Modules whose cases train for seconds each: too slow to be among the unit tests."""
+
 SHORT_CASES = (
     "test_disk_too_small_for_a_checkpoint",
     "test_database_that_is_locked_for_a_while[3]",
@@ -288,6 +291,8 @@ LONG_CASES = (
     "test_after_an_epoch_the_worker_waits_and_may_be_told_to_end[ray]",
     "test_as_many_trials_run_at_once_as_there_are_slots[ray]",
     "test_a_trial_that_is_stopped_goes_on_from_within_its_epoch[ray]",
+    "test_a_table_for_a_reader",
+    "test_resources_that_no_node_has",
     "test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone[2]",
     *(f"test_pieces_make_the_same_whole[freeze-depth/{depth}" for depth in range(5)),
     "test_pieces_make_the_same_whole[dropout/low",
@@ -303,7 +308,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes minutes; run the unit tests first, then the end-to-end ones."""
     for item in items:
         in_long = item.path.name in LONG
-        if in_long:
+        if in_long or item.path.name in SLOW:
             item.add_marker(pytest.mark.e2e)
         if item.name.startswith(LONG_CASES) or (in_long and item.name not in SHORT_CASES):
             item.add_marker(pytest.mark.e2e)

@@ -54,7 +54,6 @@ def test_the_record_has_ratios_of_what_was_timed(cli: Cli) -> None:
     assert answer.err.count("all-frozen") == 4, "a line for each epoch"
 
 
-@pytest.mark.e2e
 @pytest.mark.usefixtures("small")
 def test_a_table_for_a_reader(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
@@ -105,7 +104,6 @@ def test_the_plain_loop_learns_what_a_trial_learns(
     assert loop.accuracy(split.train.copy()) > loop.accuracy(split.validation.copy())
 
 
-@pytest.mark.e2e
 def test_a_whole_study_against_plain_optuna(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,18 +115,23 @@ def test_a_whole_study_against_plain_optuna(
     (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
     told = []
     found = compare_study(str(tmp_path / "tiny.toml"), CPU, lambda *one: told.append(one))
-    assert len(found.plain) == len(found.ours) == 5, "four named trials and a sampled one"
+    assert len(found.ours) == 5, "four named trials and a sampled one"
+    assert 1 <= len(found.plain) <= 15
     assert told == [
         *(("ours", *one) for one in found.ours),
         *(("plain", *one) for one in found.plain),
     ]
-    bests = [max(accuracy for _, accuracy in trials) for trials in (found.plain, found.ours)]
-    assert found.target == min(bests)
+    assert found.target == max(accuracy for _, accuracy in found.ours)
+    assert [accuracy >= found.target for _, accuracy in found.plain[:-1]] == [False] * (
+        len(found.plain) - 1
+    )
+    assert found.is_reached == (found.plain[-1][1] >= found.target)
+    assert found.is_reached or len(found.plain) == 15
+    assert found.plain_seconds == found.plain[-1][0]
     assert found.ratio == found.plain_seconds / found.ours_seconds
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.toml"}, "nothing is left behind"
 
 
-@pytest.mark.e2e
 def test_lanes_that_fail_say_why(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_cases, "can_compile", lambda: False)
     broken = [
