@@ -114,7 +114,11 @@ class Runner:
         self.process = subprocess.Popen(
             [sys.executable, "-c", CLI, *arguments],
             cwd=folder,
-            env={**clean, "CIFAR_TUNE_DATA": str(folder / "no-data")},
+            env={
+                **clean,
+                "CIFAR_TUNE_DATA": str(folder / "no-data"),
+                "CIFAR_TUNE_PRECISION": "fp32",  # as for commands in this process
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
