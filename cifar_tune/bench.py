@@ -20,17 +20,17 @@ from torch.utils.data import DataLoader, Dataset
 from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import DeviceSplit
-from cifar_tune.data.source import Subset
 from cifar_tune.heap import keep_freed_memory
-from cifar_tune.model import build_model, find_dropouts, set_training
+from cifar_tune.model import build_model, find_dropouts, seed_dropouts, set_training
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec
+from cifar_tune.synthetic import config_for_noise, random_images
 from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
 
-MEASURE_SECONDS = 1.5
+MEASURE_SECONDS = 1.0
 MEASURE_STEPS = 10
 STEP_SECONDS_MOST = 1.0
 FIRST_IMAGES = 8
@@ -65,28 +65,20 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
     Random images serve: how long a step takes does not depend on what they show. Where a full
     batch would take too long it is measured with fewer images and scaled up.
     """
-    # Settings that change no timing are set so that noise cannot drive the loss to infinity.
-    scale_alone = (0.5, 0.5, 0.5)
-    config = replace(
-        config, learning_rate=1e-6, normalize_mean=scale_alone, normalize_std=scale_alone
-    )
     keep_freed_memory()
-    forked = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):
-        torch.manual_seed(0)
-        step, check = _timed_steps(config, device)
-        step(FIRST_IMAGES)  # the first one also sets up memory and kernels
-        fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
-        images = max(min(fitting, config.batch_size), min(FIRST_IMAGES, config.batch_size))
-        scale = config.batch_size / images
-        step(images)
-        check(images)
-        deadline = time.perf_counter() + MEASURE_SECONDS
-        training, validation = [step(images) * scale], [check(images) * scale]
-        while len(training) < MEASURE_STEPS and time.perf_counter() < deadline:
-            training.append(step(images) * scale)
-            if len(validation) < len(training) // 4:
-                validation.append(check(images) * scale)
+    step, check = _timed_steps(config_for_noise(config), device)
+    step(FIRST_IMAGES)  # the first one also sets up memory and kernels
+    fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
+    images = max(min(fitting, config.batch_size), min(FIRST_IMAGES, config.batch_size))
+    scale = config.batch_size / images
+    step(images)
+    check(images)
+    deadline = time.perf_counter() + MEASURE_SECONDS
+    training, validation = [step(images) * scale], [check(images) * scale]
+    while len(training) < MEASURE_STEPS and time.perf_counter() < deadline:
+        training.append(step(images) * scale)
+        if len(validation) < len(training) // 4:
+            validation.append(check(images) * scale)
     low, high = np.percentile(training, [10, 90])
     median = statistics.median(training)
     return StepTimes(float(low), median, float(high), statistics.median(validation))
@@ -94,17 +86,12 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
 
 def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:
     """Functions that train on, and evaluate, so many images and return the seconds it took."""
-    count = max(config.batch_size, FIRST_IMAGES)
-    noise = np.random.default_rng(0)
-    random_images = LabelledImages(
-        noise.integers(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8),
-        noise.integers(0, len(CLASSES), count, dtype=np.uint8),
-    )
-    whole = Subset(random_images, np.arange(count))
+    whole = random_images(max(config.batch_size, FIRST_IMAGES))
     network = TrainingNetwork(config, len(CLASSES), None, device)
     model, optimizer = network.model, make_optimizer(network.model, config)
     training = network.place_training(whole, None)
     validation = network.place_validation(whole, None)
+    seed_dropouts(model, config, 1)
 
     def timed(run: Callable[[TrialConfig, DeviceSplit], object], all_of_it: DeviceSplit) -> Run:
         def run_some(images: int) -> float:

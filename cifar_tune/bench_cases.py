@@ -6,20 +6,21 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifar_tune.bench_lanes import FirstEpoch, Lane, Way
+from cifar_tune.bench_lanes import Lane, Way
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.model import build_model, set_training
 from cifar_tune.precision import check_precision
 from cifar_tune.records import TrialConfig
 from cifar_tune.study_file import load_study_file, resolve
+from cifar_tune.workers.choose import count_cores
 
 EPOCHS = 20
 """Of a trial, over which what is done once is shared out; those of the assignment's models A, B."""
@@ -115,7 +116,7 @@ def list_cases(device: torch.device) -> list[Case]:
         Case("all-frozen", "32 px, all frozen", models["transfer/model-b-running"]),
         Case("augmented-224", "224 px, augmented", large),
     ]
-    cores = _cores()
+    cores = count_cores()
     if device.type == "cpu" and cores > 1:
         cases.append(Case("at-once", f"32 px, {cores} trials at once", scratch, at_once=cores))
     return cases
@@ -137,19 +138,19 @@ def time_case(
     Raises:
         DeviceError: one of them cannot be run here, for want of memory most likely.
     """
-    cores = _cores()
+    cores = count_cores()
     precision = check_precision(case.config, device, cores // case.at_once).precision
     ways = [way for way in get_args(Way) if way != "tuned" or can_compile()]
     seconds: dict[Way, list[float]] = {way: [] for way in ways}
     with ExitStack() as stack:
         lanes: dict[Way, list[Lane]] = {}
-        first: dict[Way, FirstEpoch] = {}
+        startup: dict[Way, float] = {}
         for way in ways:
             config = replace(case.config, precision=precision) if way == "ours" else case.config
             count = case.at_once if way == "ours" else 1
             made = [Lane(way, config, device, cores // count) for _ in range(count)]
-            lanes[way] = [stack.enter_context(_closing(lane)) for lane in made]
-            first[way] = [lane.warm_up() for lane in lanes[way]][-1]
+            lanes[way] = [stack.enter_context(closing(lane)) for lane in made]
+            startup[way] = max(lane.warm_up() for lane in lanes[way])
         for number in range(rounds):
             turn = number % len(ways)
             for way in ways[turn:] + ways[:turn]:
@@ -165,17 +166,9 @@ def time_case(
         flops = count_flops(case.config) * case.config.train_images
         share = flops / statistics.median(seconds[way]) / peak
         timed[way] = Timed(
-            tuple(seconds[way]), case.config.train_images, share, peaks[way], first[way].seconds
+            tuple(seconds[way]), case.config.train_images, share, peaks[way], startup[way]
         )
     return CaseResult(case, precision, timed)
-
-
-@contextmanager
-def _closing(lane: Lane) -> Iterator[Lane]:
-    try:
-        yield lane
-    finally:
-        lane.close()
 
 
 def count_flops(config: TrialConfig) -> float:
@@ -203,15 +196,6 @@ def measure_peak(device: torch.device, precision: str) -> float:
     return 2 * size**3 / best
 
 
-def median_ratio(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lowest and highest."""
-    return statistics.median(ratios), min(ratios), max(ratios)
-
-
 def can_compile() -> bool:
     """Whether ``torch.compile`` has the C++ compiler that it needs."""
     return shutil.which(os.environ.get("CXX", "g++")) is not None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,13 +7,11 @@ while the others are timed.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Literal
@@ -25,29 +23,17 @@ from cifar_tune.bench import PlainLoop
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.heap import keep_freed_memory
-from cifar_tune.model import find_dropouts
+from cifar_tune.model import seed_dropouts
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.records import TrialConfig
 from cifar_tune.step_graph import graphs_of_thread
 from cifar_tune.trainer import Tally, Totals, make_optimizer, never, train_epoch
 from cifar_tune.weights.registry import load_weights
+from cifar_tune.workers.fork_server import threads_of_libraries
 
 Way = Literal["plain", "tuned", "ours"]
 
 _SPAWN = multiprocessing.get_context("spawn")
-
-
-@dataclass(frozen=True)
-class FirstEpoch:
-    """An epoch that is not timed, for memory and kernels to be set up.
-
-    Attributes:
-        seconds: from the start of the process to the epoch's end.
-        loss: its mean loss.
-    """
-
-    seconds: float
-    loss: float
 
 
 class Lane:
@@ -63,15 +49,15 @@ class Lane:
         given = (theirs, way, config, str(device), threads, time.time())
         # No daemon: a loader with workers has processes of its own.
         self._process = _SPAWN.Process(target=_main, args=given, name=f"bench {way}")
-        with _threads(threads):
+        with threads_of_libraries(threads):
             self._process.start()
         theirs.close()
 
-    def warm_up(self) -> FirstEpoch:
-        """Train the first epoch."""
+    def warm_up(self) -> float:
+        """Train an epoch for memory and kernels to be set up; seconds from the process's start to
+        the epoch's end."""
         self._line.send("warm up")
-        first: FirstEpoch = self._receive()
-        return first
+        return float(self._receive())
 
     def begin(self) -> None:
         """Begin an epoch; ``end`` waits for it."""
@@ -104,19 +90,6 @@ class Lane:
         return answer
 
 
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    """Set what libraries read when they are loaded, for a process that is started here."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    try:
-        yield
-    finally:
-        del os.environ["OMP_NUM_THREADS"]
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
 # --- in the process -------------------------------------------------------------------------------
 
 
@@ -130,8 +103,8 @@ def _main(
             once, epoch = make_epoch(way, config, device, stack)
             for asked in iter(lambda: _hear(line), None):
                 if asked == "warm up":
-                    loss = epoch()
-                    line.send(FirstEpoch(time.time() - begun, loss))
+                    epoch()
+                    line.send(time.time() - begun)
                 elif asked == "epoch":
                     line.send(_time(once, device) / config.epochs + _time(epoch, device))
                 else:
@@ -188,8 +161,7 @@ def make_epoch(
     )
     if graph is not None:
         run = graph.train_epoch
-    for layer in find_dropouts(network.model if graph is None else graph.model).values():
-        layer.seed(config.seed, device)
+    seed_dropouts(network.model if graph is None else graph.model, config, 1)
 
     def train() -> float:
         tally = Tally(network.model, split, config)

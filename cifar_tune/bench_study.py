@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import torch
 
+from cifar_tune import storage as stored
 from cifar_tune.bench import PlainLoop
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import DeviceError
@@ -61,7 +62,7 @@ def compare_study(
 ) -> StudyResult:
     """Run the quick profile of a study, then plain Optuna with the plain loop until it is as good.
 
-    Plain Optuna is ``study.optimize`` as it comes: its default sampler and pruner, one trial after
+    Plain Optuna is a study as it comes: its default sampler and pruner, one trial after
     another, until one is as good as the best of ours or there were three times as many. Both have
     a process of their own, whose start counts.
 
@@ -104,8 +105,6 @@ def _run_ours(name: str, device: torch.device) -> list[Ended]:
 
 
 def _ended_trials(database: Path, study_name: str) -> list[optuna.trial.FrozenTrial]:
-    from cifar_tune import storage as stored
-
     study = stored.find_study(stored.open_to_read(locate_storage(str(database))), study_name)
     assert study is not None, "it was stored just now"
     return study.get_trials(deepcopy=False)
@@ -143,11 +142,10 @@ def _search_plainly(line: Any, name: str, trials: int, device_name: str) -> None
     """Search the same space as a user of Optuna and torchvision would."""
     spec = resolve(load_study_file(name), PROFILE)
     data = load_search_data(spec.protocol.data, Path())
-    space = distributions(spec.space)
+    space = dict(distributions(spec.space))
 
-    def objective(trial: optuna.Trial) -> float:
-        params = {key: trial._suggest(key, values) for key, values in space.items()}
-        config = spec.config(params, seed=trial.number)
+    def train(trial: optuna.Trial) -> float:
+        config = spec.config(trial.params, seed=trial.number)
         split = data.split(config)
         loop = PlainLoop(split.train.copy(), config, None, torch.device(device_name))
         accuracy = 0.0
@@ -155,12 +153,16 @@ def _search_plainly(line: Any, name: str, trials: int, device_name: str) -> None
             loop.train_epoch()
             accuracy = loop.accuracy(split.validation.copy())
             trial.report(accuracy, epoch)
-            if trial.should_prune() or epoch == config.epochs:
-                line.send((time.time(), accuracy))
-                if epoch < config.epochs:
-                    raise optuna.TrialPruned
+            if epoch < config.epochs and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, accuracy)
         return accuracy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    optuna.create_study(direction="maximize").optimize(objective, n_trials=trials)
+    study = optuna.create_study(direction="maximize")
+    for _ in range(trials):
+        accuracy = train(study.ask(space))
+        line.send((time.time(), accuracy))
     line.recv()  # until the other end is closed

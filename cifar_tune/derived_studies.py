@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cifar_tune.likely_best import Candidate
 from cifar_tune.records import TrainOn
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec
 from cifar_tune.study_schema import Budget, NamedTrial, NoPruner, Random, Settings
+
+if TYPE_CHECKING:
+    from cifar_tune.likely_best import Candidate  # SciPy takes a while to load
 
 Purpose = Literal["confirm", "rerun", "rerun-all"]
 """``confirm``: to choose among configurations; ``rerun``: to know what one is worth on the test

@@ -8,6 +8,7 @@ trials and re-runs share, and mapped into memory; augmented ones pass through it
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,20 +24,13 @@ from cifar_tune.checkpoint import write_tensors
 from cifar_tune.data.loader import DeviceSplit, normalised
 from cifar_tune.device import describe_device
 from cifar_tune.errors import StorageError
+from cifar_tune.model import FREEZE_STAGES, computing_in
 from cifar_tune.records import TrialConfig, digest_of
 
 MOST_BYTES = 4_000_000_000
 """Of features in one folder, and of those of one split: where they are more, none are kept."""
 
 _FORMAT = 1
-_PARTS = (
-    ("conv1", "bn1", "relu", "maxpool"),
-    ("layer1",),
-    ("layer2",),
-    ("layer3",),
-    ("layer4", "avgpool"),
-)
-"""What each step of freeze depth adds to the frozen part, with what has no parameters."""
 
 
 class FrozenPrefix(nn.Module):
@@ -48,7 +42,7 @@ class FrozenPrefix(nn.Module):
 
     def __init__(self, model: nn.Module, config: TrialConfig) -> None:
         super().__init__()
-        names = [name for part in _PARTS[: config.freeze_depth] for name in part]
+        names = [name for stage in FREEZE_STAGES[: config.freeze_depth] for name in stage]
         self._model = (model,)  # in a tuple, so that it is no part of this one
         self._config = config
         self.parts = nn.ModuleDict({name: model.get_submodule(name) for name in names})
@@ -66,8 +60,7 @@ class FrozenPrefix(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Of normalised images float32 [B, 3, S, S], features [B, C, H, W] in the trial's
         precision."""
-        is_bf16 = self._config.precision == "bf16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=is_bf16):
+        with computing_in(self._config.precision, images.device):
             for part in self.parts.values():
                 images = part(images)
         return images
@@ -149,11 +142,11 @@ def _read(path: Path) -> Tensor | None:
     try:
         with safe_open(path, framework="pt") as file:
             features: Tensor = file.get_tensor("features")
-            about = file.metadata()["about"]
+            about = json.loads(file.metadata()["about"])
         os.utime(path)  # the newest use is what keeps it
-    except (OSError, SafetensorError, KeyError, TypeError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    return features if about == f'{{"sha256": "{_hash(features)}"}}' else None
+    return features if about == {"sha256": _hash(features)} else None
 
 
 def _keep(features: Tensor, path: Path) -> None:

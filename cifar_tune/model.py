@@ -9,11 +9,17 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from cifar_tune.records import TrialConfig
+from cifar_tune.records import Precision, TrialConfig
 from cifar_tune.seeds import derive_seed
 
-FREEZE_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
-"""Parts with parameters that each further step of freeze depth freezes, 1 to 5."""
+FREEZE_STAGES = (
+    ("conv1", "bn1", "relu", "maxpool"),
+    ("layer1",),
+    ("layer2",),
+    ("layer3",),
+    ("layer4", "avgpool"),
+)
+"""What each further step of freeze depth freezes, 1 to 5, with what has no parameters."""
 
 
 class SeededDropout(nn.Dropout):
@@ -57,6 +63,13 @@ def find_dropouts(model: nn.Module) -> dict[str, SeededDropout]:
     """The dropout layers of a model by name; a linear head has none."""
     found = model.named_modules()
     return {name: layer for name, layer in found if isinstance(layer, SeededDropout)}
+
+
+def seed_dropouts(model: nn.Module, config: TrialConfig, epoch: int) -> None:
+    """Begin an epoch's masks: they follow from seed and epoch alone, like the images' order."""
+    device = next(model.parameters()).device
+    for layer in find_dropouts(model).values():
+        layer.seed(derive_seed(config.seed, "dropout", epoch), device)
 
 
 _INITIALISING = threading.Lock()
@@ -111,6 +124,14 @@ def frozen_stages(model: nn.Module, freeze_depth: int) -> list[nn.Module]:
     """The parts that a freeze depth of 0 to 5 freezes, from the input on."""
     names = [name for stage in FREEZE_STAGES[:freeze_depth] for name in stage]
     return [model.get_submodule(name) for name in names]
+
+
+def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """Within it a network on the device is computed in a precision, whatever its weights have."""
+    # Weights change from step to step, so casts of them are not worth keeping.
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False
+    )
 
 
 def set_training(model: nn.Module, config: TrialConfig) -> None:

@@ -18,7 +18,7 @@ from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.source import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.heap import keep_freed_memory
-from cifar_tune.model import build_model, set_training
+from cifar_tune.model import initialise_model, seed_dropouts, set_training
 from cifar_tune.records import Precision, TrialConfig
 from cifar_tune.trainer import make_optimizer, train_step
 from cifar_tune.whole_map import replace_whole_map_convolutions
@@ -95,37 +95,32 @@ def _compare(config: TrialConfig, device: torch.device) -> tuple[float, float]:
     small = replace(config, batch_size=images, train_images=2 * images, train_on="train", seed=0)
     part = Subset(read_bundled("train"), np.arange(2 * images))
     batch, other = training_batches(place(part, small, device), small, 1)
-    full, half = (_make_step(small, one, device) for one in get_args(Precision))
-    gradient, rounded = full(*batch), half(*batch)
-    from_batch = (_make_step(small, "fp32", device)(*other) - gradient).norm()
-    seconds = [(_time(full, *batch), _time(half, *batch)) for _ in range(STEPS)]
-    full_seconds, half_seconds = map(statistics.median, zip(*seconds, strict=True))
-    return full_seconds / half_seconds, float((rounded - gradient).norm() / from_batch)
-
-
-def _time(step: Callable[[Tensor, Tensor], object], images: Tensor, labels: Tensor) -> float:
-    start = time.perf_counter()
-    step(images, labels)
-    return time.perf_counter() - start
+    step = _make_step(small, device)
+    gradient, rounded = (step(*batch, one) for one in get_args(Precision))
+    from_batch = (step(*other, "fp32") - gradient).norm()
+    seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
+    for precision in get_args(Precision) * STEPS:
+        start = time.perf_counter()
+        step(*batch, precision)
+        seconds[precision].append(time.perf_counter() - start)
+    speedup = statistics.median(seconds["fp32"]) / statistics.median(seconds["bf16"])
+    return speedup, float((rounded - gradient).norm() / from_batch)
 
 
 def _make_step(
-    config: TrialConfig, precision: Precision, device: torch.device
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of images and labels that trains a step and returns its gradient, float32 [number
-    of weights]; always with the same initial weights and dropout masks."""
-    forked = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):
-        torch.manual_seed(0)
-        model = build_model(config, len(CLASSES)).to(device)
+    config: TrialConfig, device: torch.device
+) -> Callable[[Tensor, Tensor, Precision], Tensor]:
+    """A function of images, labels and precision that trains a step and returns its gradient,
+    float32 [number of weights]; always with the same weights and dropout masks."""
+    model = initialise_model(config, len(CLASSES)).to(device)
     replace_whole_map_convolutions(model, config.input_size)
     set_training(model, config)
-    optimizer = make_optimizer(model, config)
+    still = replace(config, learning_rate=0.0)  # the weights are not to move
+    optimizer = make_optimizer(model, still)
 
-    def step(images: Tensor, labels: Tensor) -> Tensor:
-        with torch.random.fork_rng(devices=forked):
-            torch.manual_seed(0)
-            train_step(model, optimizer, images, labels, precision)
+    def step(images: Tensor, labels: Tensor, precision: Precision) -> Tensor:
+        seed_dropouts(model, config, 1)
+        train_step(model, optimizer, images, labels, precision)
         gradients = [one.grad for one in model.parameters() if one.grad is not None]
         return torch.cat([one.flatten() for one in gradients]).cpu()  # waits for the device
 

@@ -9,19 +9,19 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 
-from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
+from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.data.source import Subset
 from cifar_tune.device import cuda_devices
 from cifar_tune.graph import CudaGraph, Graph
-from cifar_tune.model import find_dropouts
+from cifar_tune.model import seed_dropouts
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.plan import example_config
 from cifar_tune.records import TrialConfig
 from cifar_tune.step_graph import StepGraph, StepGraphs
 from cifar_tune.study_file import StudySpec
+from cifar_tune.synthetic import config_for_noise, random_images
 from cifar_tune.trainer import Tally, never
 from cifar_tune.workers.choose import WorkerChoice
 
@@ -84,17 +84,9 @@ def measure_steps_per_second(
     config: TrialConfig, device: torch.device, slots: int, make_graph: Callable[[], Graph]
 ) -> float:
     """Train on random images in so many slots at once; steps a second of all together."""
-    # Numbers that change no timing are set so that noise cannot drive the loss to infinity.
-    scale_alone = (0.5, 0.5, 0.5)
-    config = replace(
-        config,
-        train_images=STEPS * config.batch_size,
-        train_on="train",
-        learning_rate=1e-6,
-        normalize_mean=scale_alone,
-        normalize_std=scale_alone,
-    )
-    part = _random_images(config)
+    count = STEPS * config.batch_size
+    config = replace(config_for_noise(config), train_images=count, train_on="train")
+    part = random_images(count)
     with ExitStack() as stack, ThreadPoolExecutor(slots) as pool:
         epochs = [_prepare_slot(config, part, device, make_graph, stack) for _ in range(slots)]
         list(pool.map(lambda epoch: epoch(), epochs))  # the first ones draw and set up
@@ -126,8 +118,7 @@ def _prepare_slot(
     with on_stream():
         graph = stack.enter_context(StepGraphs(make_graph).training(network.model, split, config))
     assert graph is not None, "fewer images than a batch"
-    for layer in find_dropouts(graph.model).values():
-        layer.seed(config.seed, device)
+    seed_dropouts(graph.model, config, 1)
 
     def epoch(graph: StepGraph = graph) -> None:
         with on_stream():
@@ -135,12 +126,3 @@ def _prepare_slot(
             graph.train_epoch(split, config, 1, lambda _done: None, never, tally)
 
     return epoch
-
-
-def _random_images(config: TrialConfig) -> Subset:
-    """What the images show makes no difference to the time."""
-    noise = np.random.default_rng(0)
-    count = config.train_images
-    images = noise.integers(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
-    labels = noise.integers(0, len(CLASSES), count, dtype=np.uint8)
-    return Subset(LabelledImages(images, labels), np.arange(count))

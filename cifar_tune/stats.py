@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 LEVEL = 0.95
 """Of the intervals, two-sided; a verdict needs half of the rest on its side."""
@@ -219,5 +219,5 @@ _SHARES, _WEIGHTS = _quadrature()
 @functools.cache
 def _chi_square(degrees: int) -> Floats:
     """The quantiles of the chi-square distribution that belong to ``_SHARES``."""
-    found: Floats = stats.chi2.ppf(_SHARES, degrees)
+    found: Floats = np.asarray(2 * special.gammaincinv(degrees / 2, _SHARES), np.float64)
     return found

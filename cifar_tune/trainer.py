@@ -18,9 +18,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
-from cifar_tune.model import find_dropouts, set_training
+from cifar_tune.model import computing_in, seed_dropouts, set_training
 from cifar_tune.records import EpochMetrics, Precision, TrialConfig
-from cifar_tune.seeds import derive_seed
 from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def _fit(
     position, logits = Position(), torch.empty(0)
     if start is not None:
         position = start.position
-        _seed_dropout(model, config, position.epochs + 1)
+        seed_dropouts(model, config, position.epochs + 1)
         tally.restore(restore(start, model, optimizer, schedule), position.steps)
         for metrics in position.history:
             if not on_epoch(metrics):
@@ -143,7 +142,7 @@ def _fit(
     for epoch in range(position.epochs + 1, config.epochs + 1):
         begun = time.perf_counter() - position.seconds
         if not position.steps:
-            _seed_dropout(model, config, epoch)
+            seed_dropouts(model, config, epoch)
         try:
             trained = run_epoch(train, config, epoch, on_step, should_stop, tally)
             evaluated = evaluate(model, validation, config, epoch, on_step, should_stop)
@@ -169,13 +168,6 @@ def _fit(
     return Fitted(history, logits)
 
 
-def _seed_dropout(model: nn.Module, config: TrialConfig, epoch: int) -> None:
-    """Let the masks follow from seed and epoch alone, like the order of the images."""
-    device = next(model.parameters()).device
-    for layer in find_dropouts(model).values():
-        layer.seed(derive_seed(config.seed, "dropout", epoch), device)
-
-
 def make_optimizer(model: nn.Module, config: TrialConfig) -> Adam:
     """Adam with PyTorch's defaults over the parameters that are not frozen."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -190,9 +182,7 @@ def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
         images: float32 [B, 3, S, S], or what a frozen part made of them.
         precision: that is computed in.
     """
-    with torch.autocast(
-        images.device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False
-    ):
+    with computing_in(precision, images.device):
         logits: Tensor = model(images)
     return logits.float() if precision == "bf16" else logits
 

@@ -184,10 +184,13 @@ class Runner:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        command = " ".join(process.cmdline())
+        command, parent = " ".join(process.cmdline()), process.parent()
+        # The process that workers are forked from has the command line that they have.
+        is_forked = parent is not None and parent.cmdline() == process.cmdline()
     except psutil.Error:
         return False
-    return "spawn_main" in command or (command.startswith("ray::") and "IDLE" not in command)
+    is_local = "multiprocessing.forkserver" in command and is_forked
+    return is_local or (command.startswith("ray::") and "IDLE" not in command)
 
 
 def kill_process(process: psutil.Process) -> None:

@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib.util
 import os
 import platform
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import psutil
 import pytest
 import torch
+import worker_trials
 from safetensors.torch import load_file
+from worker_trials import (
+    CPU,
+    PATIENCE,
+    Configs,
+    Reference,
+    apart_from_seconds,
+    crash,
+    die_of_sigkill,
+    exit_thread,
+    fail_by_number,
+    follow,
+    leave_with_code,
+    load_materials,
+    make_reference,
+    make_task,
+    single_thread,
+    train_slowly,
+)
 
 import cifar_tune
-from cifar_tune.data.source import load_search_data
-from cifar_tune.errors import WeightsError
-from cifar_tune.objective import run_trial
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.records import EpochMetrics, TrialConfig
 from cifar_tune.study_schema import Resources
-from cifar_tune.weights.registry import load_weights
 from cifar_tune.workers.inline import InlinePool
 from cifar_tune.workers.local import LocalPool, Seat
 from cifar_tune.workers.messages import (
-    Channel,
     Died,
     EpochEnded,
     Event,
@@ -43,113 +54,10 @@ from cifar_tune.workers.messages import (
     Started,
     Stepped,
     Stopped,
-    Task,
 )
 from cifar_tune.workers.work import Work, work
 
-CPU = torch.device("cpu")
-PATIENCE = 180.0
-"""Seconds that a worker may take to begin and train a tiny trial on a busy machine."""
-STEP_SECONDS = 0.15
-"""How long a step takes that is slowed down, so that there is time to stop within an epoch."""
-ENDS = (Finished, Stopped, Failed, Died)
-
-Configs = Callable[..., TrialConfig]
 MakePool = Callable[[Work], Pool]
-
-
-# --- what the workers are given to do -----------------------------------------------------------
-
-
-# Functions of this module: a worker process finds its work by name.
-
-
-ERRORS = {
-    8: ValueError("shapes differ\nby far"),
-    9: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    10: WeightsError("weights: the disk is full"),
-}
-"""By the number of the trial that meets it."""
-
-
-def fail_by_number(task: Task, *rest: Any) -> None:
-    """Fail as the trial of that number does, if it does."""
-    if task.number not in ERRORS:
-        work(task, *rest)
-        return
-    with mock.patch("cifar_tune.workers.work.run_trial", side_effect=ERRORS[task.number]):
-        work(task, *rest)
-
-
-def exit_thread(*arguments: Any) -> None:
-    """Die in the second epoch, once; the next time all goes well. So do the following."""
-    _train_and_die(_raise_exit, *arguments)
-
-
-def die_of_sigkill(*arguments: Any) -> None:
-    _train_and_die(lambda: os.kill(os.getpid(), signal.SIGKILL), *arguments)
-
-
-def leave_with_code(*arguments: Any) -> None:
-    _train_and_die(lambda: os._exit(3), *arguments)
-
-
-def crash(*arguments: Any) -> None:
-    _train_and_die(lambda: ctypes.string_at(0), *arguments)
-
-
-def _raise_exit() -> None:
-    raise SystemExit
-
-
-def _train_and_die(
-    die: Callable[[], object], task: Task, materials: Materials, device: Any, channel: Channel
-) -> None:
-    marker = _folder(task) / "died"
-
-    def die_once() -> None:
-        if not marker.exists():
-            marker.touch()
-            die()
-
-    with _wrapped(channel, after_epoch=die_once) as wrapped:
-        work(task, materials, device, wrapped)
-
-
-def train_slowly(task: Task, materials: Materials, device: Any, channel: Channel) -> None:
-    """Take a while for each step; says in a file which process this is."""
-    (_folder(task) / "pid").write_text(str(os.getpid()), encoding="utf-8")
-    with _wrapped(channel, before_step=lambda: time.sleep(STEP_SECONDS)) as wrapped:
-        work(task, materials, device, wrapped)
-
-
-def _folder(task: Task) -> Path:
-    assert task.files.checkpoints is not None
-    return task.files.checkpoints.parent
-
-
-@contextmanager
-def _wrapped(
-    channel: Any,
-    before_step: Callable[[], None] = lambda: None,
-    after_epoch: Callable[[], None] = lambda: None,
-) -> Iterator[Channel]:
-    """A channel that does something besides."""
-
-    def decide() -> bool:
-        go_on: bool = channel_decide()
-        after_epoch()
-        return go_on
-
-    def is_stopping() -> bool:
-        before_step()
-        return bool(channel_is_stopping())
-
-    channel_decide, channel_is_stopping = channel.decide, channel.is_stopping
-    with ExitStack() as stack:
-        for name, replacement in (("decide", decide), ("is_stopping", is_stopping)):
-            stack.enter_context(mock.patch.object(channel, name, replacement))
-        yield channel
 
 
 # --- the three kinds ----------------------------------------------------------------------------
@@ -166,10 +74,10 @@ def ray_cluster() -> Iterator[None]:
     options = {"num_cpus": 2, "object_store_memory": 400_000_000, "log_to_driver": False}
     ray.init(address="local", include_dashboard=False, logging_level="ERROR", **options)
     signal.signal(signal.SIGTERM, before)
-    # Its workers cannot import this module, so what is defined in it is sent along.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    # Its workers cannot import that module, so what is defined in it is sent along.
+    ray.cloudpickle.register_pickle_by_value(worker_trials)
     yield
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    ray.cloudpickle.unregister_pickle_by_value(worker_trials)
     ray.shutdown()
 
 
@@ -189,17 +97,18 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in another order are other sums: all kinds use one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with single_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
 def materials() -> Materials:
-    weights = load_weights(["tiny-imagenet-32"], Path("no-data"))
-    return Materials(load_search_data("bundled", Path("no-data")), weights, Path("no-data"))
+    return load_materials()
+
+
+@pytest.fixture(scope="module")
+def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture
@@ -229,72 +138,6 @@ def _make_pool(kind: str, materials: Materials, folder: Path, work: Work) -> Poo
 def config(make_config: Configs) -> TrialConfig:
     """Two epochs from pretrained weights."""
     return make_config(weights="tiny-imagenet-32")
-
-
-def make_task(config: TrialConfig, folder: Path, number: int = 7) -> Task:
-    files = TrialFiles(
-        folder / "weights",
-        folder / "predictions",
-        folder / f"trial-{number}",
-        folder / "learning_curves",
-        folder / "confusion_matrix",
-        folder / "activation_maps",
-    )
-    return Task(number, config, files)
-
-
-def follow(
-    pool: Pool,
-    number: int,
-    go_on: Callable[[EpochMetrics], bool] = lambda _: True,
-    until: Callable[[Event], bool] = lambda _: False,
-) -> list[Event]:
-    """Do the runner's part for one trial; its events up to the last, or until one of them.
-
-    Of steps, only those after which it is not gone on are among them.
-    """
-    events: list[Event] = []
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        event = pool.next_event(1.0)
-        if event is None or event.number != number:
-            continue
-        if not isinstance(event, Stepped) or until(event):
-            events.append(event)
-        if isinstance(event, ENDS) or until(event):
-            return events
-        if isinstance(event, EpochEnded):
-            pool.decide(number, go_on=go_on(event.metrics))
-    raise AssertionError(f"no end within {PATIENCE:g} s: {events}")
-
-
-def apart_from_seconds(result: TrialResult) -> TrialResult:
-    return replace(result, epochs=tuple(replace(one, seconds=0.0) for one in result.epochs))
-
-
-@pytest.fixture(scope="module")
-def reference(
-    materials: Materials, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[TrialConfig], tuple[TrialResult, Path]]:
-    """What a trial gives without any worker, and the folder with what it wrote."""
-    known: dict[str, tuple[TrialResult, Path]] = {}
-
-    def train(config: TrialConfig) -> tuple[TrialResult, Path]:
-        if config.digest not in known:
-            folder = tmp_path_factory.mktemp("reference")
-            files = make_task(config, folder).files
-            weights = materials.weights.get(config.weights)
-            result = run_trial(
-                config, materials.data, weights, CPU, lambda _: True, lambda _: None, files,
-                label="trial 7",
-            )  # fmt: skip
-            known[config.digest] = apart_from_seconds(result), folder
-        return known[config.digest]
-
-    return train
-
-
-Reference = Callable[[TrialConfig], tuple[TrialResult, Path]]
 
 
 # --- a trial that runs to its end ---------------------------------------------------------------
@@ -479,133 +322,6 @@ def test_failures_are_told_apart_and_leave_the_slot_usable(
     refused = Failed(10, "refused", "weights: the disk is full", {"error": "WeightsError"})
     assert train(10) == refused
     assert isinstance(train(11), Finished)
-
-
-# --- several slots in one process ---------------------------------------------------------------
-
-
-def follow_all(
-    pool: Pool,
-    tasks: list[Task],
-    go_on: Callable[[int], bool] = lambda _: True,
-    meanwhile: Callable[[Event], None] = lambda _: None,
-) -> tuple[dict[int, Event], int]:
-    """Do the runner's part for trials, filling each slot that is free.
-
-    Returns:
-        How each ended, and how many ran at once at the most.
-    """
-    waiting, running, ended, most = list(tasks), set[int](), dict[int, Event](), 0
-    deadline = time.monotonic() + PATIENCE
-    while len(ended) < len(tasks):
-        assert time.monotonic() < deadline, f"no end within {PATIENCE:g} s: {ended}"
-        while waiting and len(running) < pool.slots:
-            running.add(waiting[0].number)
-            pool.start(waiting.pop(0))
-        most = max(most, len(running))
-        event = pool.next_event(1.0)
-        if event is None:
-            continue
-        meanwhile(event)
-        if isinstance(event, ENDS):
-            running.remove(event.number)
-            ended[event.number] = event
-        elif isinstance(event, EpochEnded):
-            pool.decide(event.number, go_on=go_on(event.number))
-    return ended, most
-
-
-def make_tasks(configs: list[TrialConfig], folder: Path) -> list[Task]:
-    """Each in a folder of its own."""
-    for number in range(len(configs)):
-        (folder / str(number)).mkdir(parents=True)
-    return [make_task(one, folder / str(number), number) for number, one in enumerate(configs)]
-
-
-@contextmanager
-def one_process(slots: int, materials: Materials, folder: Path, work: Work) -> Iterator[LocalPool]:
-    """A pool of one process with so many slots."""
-    seat = Seat("cpu", 1, slots)
-    with closing(LocalPool(materials, [seat], 1 / slots, folder / "logs", work)) as pool:
-        yield pool
-
-
-@pytest.mark.e2e
-@pytest.mark.parametrize("slots", [2, 3])
-def test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone(
-    slots: int, materials: Materials, make_config: Configs, reference: Reference, tmp_path: Path
-) -> None:
-    settings: list[dict[str, Any]] = [
-        {"epochs": 1},
-        {"seed": 8},
-        {"dropout_rate": 0.6},
-        {"epochs": 1, "seed": 9},
-    ]
-    configs = [make_config(train_images=32, **one) for one in settings]
-    with one_process(slots, materials, tmp_path, work) as pool:
-        assert pool.slots == slots
-        ended, most = follow_all(pool, make_tasks(configs, tmp_path), lambda number: number != 1)
-        assert most == slots
-        for number, config in enumerate(configs):
-            event, (expected, folder) = ended[number], reference(config)
-            assert isinstance(event, Finished)
-            if number == 1:
-                assert event.result.pruned
-                expected = replace(expected, epochs=expected.epochs[:1])
-                assert apart_from_seconds(event.result).epochs == expected.epochs
-            else:
-                assert apart_from_seconds(event.result) == expected
-                for name in ("weights", "predictions"):
-                    ours = (tmp_path / str(number) / name).read_bytes()
-                    assert ours == (folder / name).read_bytes()
-                assert (tmp_path / str(number) / "activation_maps").exists()
-
-        # Word to stop comes to all that train.
-        began: set[int] = set()
-
-        def stop(event: Event) -> None:
-            began.update({event.number} if isinstance(event, Started) else ())
-            if len(began) == slots:
-                pool.stop()
-
-        endless = [make_config(epochs=1000, seed=seed) for seed in range(slots)]
-        ended, _ = follow_all(pool, make_tasks(endless, tmp_path / "endless"), meanwhile=stop)
-        assert ended == {number: Stopped(number) for number in range(slots)}
-
-
-@pytest.mark.e2e
-def test_a_process_that_is_killed_costs_each_of_its_trials_an_epoch_at_most(
-    materials: Materials, make_config: Configs, reference: Reference, tmp_path: Path
-) -> None:
-    configs = [make_config(seed=seed) for seed in range(2)]
-    tasks = make_tasks(configs, tmp_path)
-    with one_process(2, materials, tmp_path, train_slowly) as pool:
-        epochs: set[int] = set()
-
-        def kill(event: Event) -> None:
-            epochs.update({event.number} if isinstance(event, EpochEnded) else ())
-            if len(epochs) == 2:
-                epochs.clear()
-                pids = {(tmp_path / str(number) / "pid").read_text() for number in range(2)}
-                os.kill(int(pids.pop()), signal.SIGKILL)
-                assert not pids  # it was one process
-
-        ended, _ = follow_all(pool, tasks, meanwhile=kill)
-        for event in ended.values():
-            assert isinstance(event, Died)
-            assert "ended by SIGKILL" in event.reason
-        starts: dict[int, int] = {}
-
-        def note(event: Event) -> None:
-            if isinstance(event, Started):
-                starts[event.number] = event.epochs
-
-        ended, _ = follow_all(pool, tasks, meanwhile=note)
-    assert starts == {0: 1, 1: 1}
-    for number, config in enumerate(configs):
-        event = ended[number]
-        assert isinstance(event, Finished)
-        assert apart_from_seconds(event.result) == reference(config)[0]
 
 
 CRASHED = "its worker died: it crashed, was killed, or its node is gone"

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from cifar_tune.annotations.summary import Summary, Wanted, compute_summary
-from cifar_tune.workers.local import deaf_to_ctrl_c
+from cifar_tune.workers.fork_server import deaf_to
 
 NICENESS = 10
 """Beside workers that use all cores, it has a tenth of one: a summary takes half a minute."""
@@ -43,7 +43,7 @@ class Background:
         self._process = _SPAWN.Process(
             target=_main, args=(theirs, wanted), name="cifar-tune summary", daemon=True
         )
-        with deaf_to_ctrl_c():
+        with deaf_to("SIGINT"):
             self._process.start()
         theirs.close()
 

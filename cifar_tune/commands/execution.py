@@ -17,6 +17,8 @@ from cifar_tune.errors import InputError
 from cifar_tune.progress import Bars, PlainLines
 from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
+from cifar_tune.workers.choose import has_local_workers
+from cifar_tune.workers.fork_server import begin_fork_server
 
 if TYPE_CHECKING:
     import torch
@@ -135,8 +137,12 @@ def run_prepared(
     )
 
 
-def prepare(name: str, options: StudyOptions) -> Prepared:
-    """Check all that was asked for, cheapest first; writes nothing."""
+def prepare(name: str, options: StudyOptions, *, begins_workers: bool = True) -> Prepared:
+    """Check all that was asked for, cheapest first; writes nothing.
+
+    Args:
+        begins_workers: whether workers of this machine are going to be needed.
+    """
     loaded = load_study_file(name)
     location = locate_storage(options.storage)
     overrides = read_overrides(options.epochs, options.settings)
@@ -146,6 +152,8 @@ def prepare(name: str, options: StudyOptions) -> Prepared:
         raise InputError(f"--trials {options.trials}: {loaded.name} searches nothing; expected 0")
     if options.profile is not None:  # an error in it is found before PyTorch is imported
         resolve(loaded, options.profile, overrides, options.seeds, options.only)
+    if begins_workers and has_local_workers(options.workers):
+        begin_fork_server()  # it loads PyTorch for them while it is loaded here
 
     from cifar_tune.device import choose_device
     from cifar_tune.precision import read_precision

@@ -107,7 +107,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
     from cifar_tune.bench import measure_costs
     from cifar_tune.plan import make_plan
 
-    ready = prepare(name, options)
+    ready = prepare(name, options, begins_workers=False)
     with explain_errors(ready.location):
         study = stored.find_study(stored.open_to_read(ready.location), ready.spec.study_name)
         stored.check_definition(study, ready.spec, options.seed, digests=None)

@@ -45,8 +45,6 @@ _RECTIFIED = (nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
 """Modules of a ResNet whose output is never negative."""
 _LEAVES = [SeededDropout]
 """Modules that are one operation each, besides those of PyTorch."""
-_DEPTHS = {"relu": 1, "maxpool": 1, "avgpool": len(FREEZE_STAGES)}
-"""Freeze depth of what has no parameters: that of the parts before it."""
 
 
 @dataclass(frozen=True)
@@ -248,8 +246,7 @@ def _grad_cam(network: Network, image: Tensor, label: int) -> FloatArray:
 def describe_freeze(network: Network, layer: Layer) -> LayerFreeze:
     """What a layer has to do with freezing, by the stages of ``cifar_tune.model``."""
     part = layer.node.split(".")[0]
-    stages = {name: depth for depth, names in enumerate(FREEZE_STAGES, 1) for name in names}
-    depth = (stages | _DEPTHS)[part]
+    depth = next(depth for depth, names in enumerate(FREEZE_STAGES, 1) if part in names)
     frozen = frozen_stages(network.model, depth)
     fixed = sum(one.numel() for stage in frozen for one in stage.parameters())
     own = dict(network.model.named_modules()).get(layer.name)

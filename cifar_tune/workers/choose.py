@@ -58,6 +58,24 @@ class WorkerChoice:
         return f"{count} with {threads} each{slots}{where}"
 
 
+def has_local_workers(asked: str | None) -> bool:
+    """Whether a run asks for worker processes of this machine.
+
+    Args:
+        asked: as for ``choose_workers``.
+    """
+    return _wanted(asked).partition(":")[0] not in ("inline", "ray")
+
+
+def _wanted(asked: str | None) -> str:
+    return asked or os.environ.get("CIFAR_TUNE_WORKERS") or "auto"
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def choose_workers(
     asked: str | None, per_gpu: int | None, device: torch.device, slots: int | None = None
 ) -> WorkerChoice:
@@ -73,15 +91,14 @@ def choose_workers(
         InputError: it is none of these, or has no slots.
         DeviceError: trials are to share a GPU where there is none.
     """
-    text = asked or os.environ.get("CIFAR_TUNE_WORKERS") or "auto"
+    text = _wanted(asked)
     if per_gpu is not None and device.type != "cuda":
         raise DeviceError(f"--per-gpu {per_gpu}: expected a CUDA device, this run uses {device}")
     if slots is not None and device.type != "cuda":
         raise DeviceError(f"--slots {slots}: expected a CUDA device, this run uses {device}")
-    if slots is not None and text.partition(":")[0] in ("inline", "ray"):
+    if slots is not None and not has_local_workers(asked):
         raise InputError(f"--slots {slots}: expected worker processes, not --workers {text}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
+    cores = count_cores()
     if text == "inline":
         return WorkerChoice("inline", 1, threads=cores)
     kind, _, address = text.partition(":")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_tune.workers.local_process import Decision, Sources, Stop, live
+from cifar_tune.workers.fork_server import deaf_to, threads_of_libraries, worker_context
+from cifar_tune.workers.local_process import Decision, Life, Sources, Stop, live
 from cifar_tune.workers.messages import (
     Died,
     Event,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 20
 TAIL_BYTES = 8192
-_SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,10 @@ class LocalPool:
         free = (seat for seat, one in enumerate(self._seats) if trials.get(seat, 0) < one.slots)
         seat = min(free, key=lambda seat: trials.get(seat, 0))
         if seat in self._workers and not self._workers[seat].process.is_alive():
-            while seat in self._workers:  # it may have said something before it died
-                self._hear(seat)
+            while seat in self._workers and self._workers[seat].line.poll():
+                self._hear(seat)  # it may have said something before it died
+            if seat in self._workers:  # it lives, but the process that it was forked from does not
+                self._bury(seat)
         worker = self._workers.get(seat)
         if worker is None:
             worker = self._workers[seat] = self._spawn(seat)
@@ -125,15 +125,19 @@ class LocalPool:
         self._workers.clear()
 
     def _spawn(self, seat: int) -> _Worker:
-        ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(
-            target=live,
-            # The work by its name: a worker hears its runner before it imports PyTorch for it.
-            args=(theirs, self._sources, self._seats[seat], self._log(seat), _name(self._work)),
-            name=f"cifar-tune worker {seat}",
-            daemon=True,
-        )
-        with _environment(self._seats[seat]), deaf_to_ctrl_c():
+        context = worker_context()
+        ours, theirs = context.Pipe()
+        with threads_of_libraries(self._seats[seat].threads), deaf_to("SIGINT"):
+            life = Life(
+                self._sources,
+                self._seats[seat],
+                self._log(seat),
+                (self._work.__module__, self._work.__qualname__),
+                dict(os.environ),
+            )
+            process = context.Process(
+                target=live, args=(theirs, life), name=f"cifar-tune worker {seat}", daemon=True
+            )
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -166,42 +170,6 @@ class LocalPool:
 
     def _log(self, seat: int) -> Path:
         return self._logs / f"worker-{seat}.log"
-
-
-@contextmanager
-def _environment(seat: Seat) -> Iterator[None]:
-    """Set what libraries read when they are loaded, for a process that is started here."""
-    wanted = {"OMP_NUM_THREADS": str(seat.threads), "MKL_NUM_THREADS": str(seat.threads)}
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
-
-
-@contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Let a process that is started here not hear Ctrl-C from its first moment on.
-
-    A terminal sends it to all of its processes; only the runner decides what to do.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _name(work: Work) -> tuple[str, str]:
-    return work.__module__, work.__qualname__
 
 
 def _say_exit(code: int | None) -> str:

@@ -192,27 +192,40 @@ def _own_stream(device: torch.device) -> Iterator[None]:
         yield
 
 
-def live(
-    line: Connection, sources: Sources, seat: Seat, log: Path, work_name: tuple[str, str]
-) -> None:
-    """Train what the runner sends, in as many slots as the seat has, until it hangs up.
+@dataclass(frozen=True)
+class Life:
+    """What a worker is told at its start.
 
-    Args:
+    Attributes:
         log: the file that takes what is printed.
-        work_name: module and name of what is done with a task.
+        work_name: module and name of what is done with a task: a worker hears its runner before it
+            imports PyTorch for it.
+        environment: of the runner; the process that a worker is forked from may have another.
     """
+
+    sources: Sources
+    seat: Seat
+    log: Path
+    work_name: tuple[str, str]
+    environment: Mapping[str, str]
+
+
+def live(line: Connection, life: Life) -> None:
+    """Train what the runner sends, in as many slots as the seat has, until it hangs up."""
+    os.environ.clear()
+    os.environ.update(life.environment)
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has not all of them
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with log.open("wb", buffering=0) as file:
+    with life.log.open("wb", buffering=0) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     faulthandler.enable()
 
     heard = _Line(line)
-    module, function = work_name
+    module, function = life.work_name
     work: Work = getattr(importlib.import_module(module), function)
-    process = _Process(heard, sources, seat, work)
-    for _ in range(seat.slots - 1):
+    process = _Process(heard, life.sources, life.seat, work)
+    for _ in range(life.seat.slots - 1):
         threading.Thread(target=process.serve_slot, daemon=True).start()
     process.serve_slot()
