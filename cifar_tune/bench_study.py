@@ -21,6 +21,7 @@ from cifar_tune.bench import PlainLoop
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.search import distributions
+from cifar_tune.seeds import derive_seed
 from cifar_tune.storage_location import locate_storage
 from cifar_tune.study_file import load_study_file, resolve
 
@@ -58,7 +59,7 @@ class StudyResult:
 
 
 def compare_study(
-    name: str, device: torch.device, on_trial: Callable[[str, float, float], None]
+    name: str, device: torch.device, seed: int, on_trial: Callable[[str, float, float], None]
 ) -> StudyResult:
     """Run the quick profile of a study, then plain Optuna with the plain loop until it is as good.
 
@@ -68,28 +69,30 @@ def compare_study(
 
     Args:
         name: of a study file or its path; one without pretrained weights.
+        seed: of both searches.
         on_trial: told whose trial ended, after how many seconds, with which accuracy.
 
     Raises:
         DeviceError: one of the two failed.
     """
-    ours = _run_ours(name, device)
+    ours = _run_ours(name, device, seed)
     for one in ours:
         on_trial("ours", *one)
     target = max(accuracy for _, accuracy in ours)
-    plain = _run_plain(name, target, MOST_TIMES * len(ours), device, on_trial)
+    plain = _run_plain(name, target, MOST_TIMES * len(ours), device, seed, on_trial)
     ours_seconds = next(seconds for seconds, accuracy in ours if accuracy >= target)
     plain_seconds, last_accuracy = plain[-1]
     is_reached = last_accuracy >= target
     return StudyResult(target, plain_seconds, ours_seconds, is_reached, tuple(plain), tuple(ours))
 
 
-def _run_ours(name: str, device: torch.device) -> list[Ended]:
+def _run_ours(name: str, device: torch.device, seed: int) -> list[Ended]:
     """All trials of the study, pruned ones too."""
     with tempfile.TemporaryDirectory(prefix="cifar-tune-bench-") as folder:
         database = Path(folder) / "bench.db"
-        given = ("--profile", PROFILE, "--device", str(device), "--storage", str(database))
-        command = [sys.executable, "-m", "cifar_tune", "study", "run", name, *given, "--json"]
+        given = ["--profile", PROFILE, "--device", str(device), "--seed", str(seed)]
+        given += ["--storage", str(database), "--json"]
+        command = [sys.executable, "-m", "cifar_tune", "study", "run", name, *given]
         begun = time.time()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -115,12 +118,15 @@ def _run_plain(
     target: float,
     trials: int,
     device: torch.device,
+    seed: int,
     on_trial: Callable[[str, float, float], None],
 ) -> list[Ended]:
     """Trials until one reaches the target, at most so many."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_search_plainly, args=(theirs, name, trials, str(device)))
+    process = context.Process(
+        target=_search_plainly, args=(theirs, name, trials, str(device), seed)
+    )
     begun = time.time()
     process.start()
     theirs.close()
@@ -138,14 +144,14 @@ def _run_plain(
     return ended
 
 
-def _search_plainly(line: Any, name: str, trials: int, device_name: str) -> None:
+def _search_plainly(line: Any, name: str, trials: int, device_name: str, seed: int) -> None:
     """Search the same space as a user of Optuna and torchvision would."""
     spec = resolve(load_study_file(name), PROFILE)
     data = load_search_data(spec.protocol.data, Path())
     space = dict(distributions(spec.space))
 
     def train(trial: optuna.Trial) -> float:
-        config = spec.config(trial.params, seed=trial.number)
+        config = spec.config(trial.params, seed=derive_seed(seed, "plain", trial.number))
         split = data.split(config)
         loop = PlainLoop(split.train.copy(), config, None, torch.device(device_name))
         accuracy = 0.0
@@ -161,7 +167,8 @@ def _search_plainly(line: Any, name: str, trials: int, device_name: str) -> None
         return accuracy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
+    sampler = optuna.samplers.TPESampler(seed=seed)  # Optuna's default, with a seed
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     for _ in range(trials):
         accuracy = train(study.ask(space))
         line.send((time.time(), accuracy))

@@ -314,7 +314,11 @@ def calibrate(rounds: int, as_json: bool) -> None:
 
 @app.command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Epochs of each."
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Epochs of each; studies.",
 )
 @click.option(
     "--only",
@@ -329,7 +333,7 @@ def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool)
 
     The plain one is as the course assignment trained: DataLoader, PIL transforms, Adam, fp32. The
     tuned one has loader workers, channels-last memory and torch.compile besides. Last, a whole
-    study against plain Optuna and the plain loop. All of it takes about 25 minutes on two cores.
+    study against plain Optuna and the plain loop. All of it takes about an hour on two cores.
     """
     from cifar_tune.commands import bench as bench_commands
 

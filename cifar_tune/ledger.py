@@ -71,7 +71,7 @@ def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
     """
     make_table(engine, _TABLE)
     values = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         "command": mask_passwords(command),
         **asdict(result),
     }

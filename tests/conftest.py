@@ -256,7 +256,15 @@ def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerVie
 LONG = ("test_faults.py", "test_locks.py", "test_takeover.py", "test_power_loss.py")
 """Modules of faults that take minutes."""
 
-SLOW = ("test_bench.py", "test_frozen_prefix.py", "test_slots.py", "test_step_graph.py")
+SLOW = (
+    "test_bench.py",
+    "test_frozen_prefix.py",
+    "test_precision.py",
+    "test_search_benchmark.py",
+    "test_slots.py",
+    "test_step_graph.py",
+    "test_whole_map.py",
+)
 """Modules whose cases train for seconds each: too slow to be among the unit tests."""
 
 SHORT_CASES = (

@@ -114,7 +114,7 @@ def test_a_whole_study_against_plain_optuna(
         text = re.sub(rf"^{key} = [\d_]+$", f"{key} = {value}", text, count=1, flags=re.M)
     (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
     told = []
-    found = compare_study(str(tmp_path / "tiny.toml"), CPU, lambda *one: told.append(one))
+    found = compare_study(str(tmp_path / "tiny.toml"), CPU, 0, lambda *one: told.append(one))
     assert len(found.ours) == 5, "four named trials and a sampled one"
     assert 1 <= len(found.plain) <= 15
     assert told == [

@@ -40,23 +40,20 @@ def bench(rounds: int, device_name: str | None, only: Sequence[str], *, as_json:
     for case in cases:
         if not only or case.name in only:
             results.append(time_case(case, device, rounds, _tell(console)))
-    study = _compare_study(device, console) if not only or STUDY in only else None
+    studies = []
+    if not only or STUDY in only:
+        studies = [_compare_study(device, seed, console) for seed in range(rounds)]
     if as_json:
         shown = [_case_record(result) for result in results]
         record: dict[str, Any] = {"device": describe_device(device), "cases": shown}
-        print_json({**record, "study": None if study is None else _study_record(study)})
+        print_json({**record, "study": _study_record(studies) if studies else None})
         return
     if results:
         console.print(_make_table(results))
-    if study is not None:
-        given_up = "" if study.is_reached else " without reaching it"
-        console.print(
-            f"Study dropout:quick to a validation accuracy of {100 * study.target:.1f} %: ours "
-            f"{study.ours_seconds:.0f} s; plain Optuna and the plain loop "
-            f"{len(study.plain)} trials "
-            f"in {study.plain_seconds:.0f} s{given_up}; ratio {'' if study.is_reached else '> '}"
-            f"{study.ratio:.1f}."
-        )
+    for study in studies:
+        console.print(_study_line(study))
+    if studies:
+        console.print(f"Studies: ratio {_spread([study.ratio for study in studies])}.")
 
 
 def _tell(console: Console) -> Any:
@@ -66,13 +63,23 @@ def _tell(console: Console) -> Any:
     return told
 
 
-def _compare_study(device: torch.device, console: Console) -> StudyResult:
+def _study_line(study: StudyResult) -> str:
+    given_up = "" if study.is_reached else " without reaching it"
+    return (
+        f"Study dropout:quick to a validation accuracy of {100 * study.target:.1f} %: ours "
+        f"{study.ours_seconds:.0f} s; plain Optuna and the plain loop {len(study.plain)} trials in "
+        f"{study.plain_seconds:.0f} s{given_up}; ratio {'' if study.is_reached else '> '}"
+        f"{study.ratio:.1f}."
+    )
+
+
+def _compare_study(device: torch.device, seed: int, console: Console) -> StudyResult:
     from cifar_tune.bench_study import compare_study
 
     def told(whose: str, seconds: float, accuracy: float) -> None:
         console.print(f"  study         {whose:<6}{seconds:9.1f} s  {100 * accuracy:.1f} %")
 
-    return compare_study("dropout", device, told)
+    return compare_study("dropout", device, seed, told)
 
 
 def _make_table(results: Sequence[CaseResult]) -> Table:
@@ -130,7 +137,13 @@ def _case_record(result: CaseResult) -> dict[str, Any]:
     return record
 
 
-def _study_record(study: StudyResult) -> dict[str, Any]:
+def _study_record(studies: Sequence[StudyResult]) -> dict[str, Any]:
+    ratios = [study.ratio for study in studies]
+    rounds = [_round_record(study) for study in studies]
+    return {"ratio": statistics.median(ratios), "ratios": ratios, "rounds": rounds}
+
+
+def _round_record(study: StudyResult) -> dict[str, Any]:
     return {
         "target_val_accuracy": study.target,
         "plain_seconds": study.plain_seconds,
