@@ -25,7 +25,7 @@ from cifar_tune.whole_map import replace_whole_map_convolutions
 
 LEAST_SPEEDUP = 1.1
 MOST_SHIFT = 0.5
-CHECKED_IMAGES = 128
+CHECKED_IMAGES = 64
 STEPS = 3
 
 
@@ -55,7 +55,7 @@ def read_precision(asked: str | None) -> Precision | None:
 
 
 def check_precision(config: TrialConfig, device: torch.device, threads: int) -> PrecisionCheck:
-    """Train a few steps on bundled images in fp32 and in bf16, for a second or two.
+    """Train a few steps on bundled images in fp32 and in bf16, for a second.
 
     bf16 is chosen where a step is at least 1.1 times as fast and moves the gradient, over all
     weights, at most half as far as another batch of images does: then what the rounding adds is
