@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from cifar_tune.study_faults import nearest
 from cifar_tune.study_file import StudySpec
-from cifar_tune.study_schema import FreezeDepthRange, Range
+from cifar_tune.study_schema import Range, WholeRange
 
 
 def read_params(
@@ -31,7 +31,7 @@ def read_params(
 
 def describe_range(values: Range) -> str:
     """What a hyperparameter may be, in words."""
-    kind = "a whole number" if isinstance(values, FreezeDepthRange) else "a number"
+    kind = "a whole number" if isinstance(values, WholeRange) else "a number"
     return f"{kind} from {values.low:g} to {values.high:g}"
 
 
@@ -52,4 +52,4 @@ def _number(text: str) -> float | None:
 
 
 def _is_broken(values: Range, value: float) -> bool:
-    return isinstance(values, FreezeDepthRange) and value != int(value)
+    return isinstance(values, WholeRange) and value != int(value)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional
-from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, Dataset
 
 from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
@@ -23,12 +22,13 @@ from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import build_model, find_dropouts, seed_dropouts, set_training
 from cifar_tune.network import TrainingNetwork
+from cifar_tune.optimization import make_optimizer, make_schedule, step_schedule
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec
 from cifar_tune.synthetic import config_for_noise, random_images
-from cifar_tune.trainer import evaluate, make_optimizer, train_epoch
+from cifar_tune.trainer import evaluate, train_epoch
 
 MEASURE_SECONDS = 1.0
 MEASURE_STEPS = 10
@@ -135,11 +135,15 @@ def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor
     from torchvision import transforms  # half a second that a plan need not wait for
 
     steps: list[object] = []
+    strength, flips = config.augmentation_strength, config.flip_probability
+    if config.crop_padding:
+        steps.append(transforms.RandomCrop(IMAGE_SIZE, config.crop_padding))
     if config.input_size != IMAGE_SIZE:
         steps.append(transforms.Resize(config.input_size))
-    if config.augmentation_strength:
-        strength = config.augmentation_strength
-        steps.append(transforms.RandomHorizontalFlip(min(FLIP_PROBABILITY * strength, 0.5)))
+    flips = min(FLIP_PROBABILITY * strength, 0.5) if flips is None else flips
+    if flips:
+        steps.append(transforms.RandomHorizontalFlip(flips))
+    if strength:
         steps.append(transforms.RandomRotation(ROTATION_DEGREES * strength))
     steps.append(transforms.ToTensor())
     steps.append(transforms.Normalize(config.normalize_mean, config.normalize_std))
@@ -174,8 +178,8 @@ class PlainLoop:
             model.set_submodule(name, torch.nn.Dropout(layer.p))
         self._model = model.to(device).to(memory_format=self._layout)
         self._network = torch.compile(self._model) if is_tuned else self._model
-        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate)
-        self._schedule = CosineAnnealingLR(self._optimizer, T_max=config.cosine_t_max)
+        self._optimizer = make_optimizer(self._model, config, is_plain=True)
+        self._schedule = make_schedule(self._optimizer, config)
         tuned: dict[str, Any] = {
             "num_workers": os.cpu_count() or 1,
             "persistent_workers": True,
@@ -192,17 +196,22 @@ class PlainLoop:
         set_training(self._model, self._config)
         for images, labels in self._bring(self._loader):
             self._optimizer.zero_grad()
-            loss = functional.cross_entropy(self._network(images), labels)
+            smoothing = self._config.label_smoothing
+            loss = functional.cross_entropy(
+                self._network(images), labels, label_smoothing=smoothing
+            )
             loss.backward()
             self._optimizer.step()
             total += loss.item() * len(labels)
-        self._schedule.step()
+        step_schedule(self._schedule)
         return total / self._count
 
     @torch.no_grad()
     def accuracy(self, part: LabelledImages) -> float:
         """The fraction of these images that is classified rightly, without augmentation."""
-        config = replace(self._config, augmentation_strength=0.0)
+        config = replace(
+            self._config, augmentation_strength=0.0, flip_probability=None, crop_padding=0
+        )
         loader = DataLoader(PlainImages(part, config), config.batch_size)
         self._model.eval()
         right = 0

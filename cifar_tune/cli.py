@@ -18,6 +18,7 @@ from cifar_tune import __version__
 from cifar_tune.cli_best import best, predict
 from cifar_tune.cli_dashboard import dashboard, queue, serve
 from cifar_tune.cli_data import data, weights
+from cifar_tune.cli_share import study_export, study_import
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.options import options
 from cifar_tune.passwords import mask_passwords
@@ -173,6 +174,8 @@ def study_run(name: str, **given: Any) -> None:
 
 
 study.add_command(queue)
+study.add_command(study_export)
+study.add_command(study_import)
 
 
 # --- trials and test images ---------------------------------------------------------------------

@@ -51,12 +51,11 @@ class EpochTensors:
         """Take up the order and the draws of another epoch."""
         self.order.copy_(order)
         if self.draws is not None and draws is not None:
-            self.draws.flip.copy_(draws.flip)
-            self.draws.affine.copy_(draws.affine)
+            self.draws.copy_(draws)
 
     def tensors(self) -> dict[str, Tensor]:
         """All, by name."""
-        draws = {} if self.draws is None else vars(self.draws)
+        draws = {} if self.draws is None else self.draws.tensors()
         single = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return {**single, **self.tally, **draws}
 

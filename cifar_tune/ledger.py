@@ -79,6 +79,18 @@ def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
         connection.execute(insert(_TABLE).values(values))
 
 
+def add_test_reads(engine: Engine, reads: list[TestRead]) -> int:
+    """Add rows of another database, as they stand there; how many of them were not known yet."""
+    known = read_ledger(engine)
+    missing = [one for one in reads if one not in known]
+    if missing:
+        make_table(engine, _TABLE)
+        rows = [{"time": o.time, "command": o.command, **asdict(o.result)} for o in missing]
+        with engine.begin() as connection:
+            connection.execute(insert(_TABLE), rows)
+    return len(missing)
+
+
 def read_ledger(engine: Engine) -> list[TestRead]:
     """All rows, the oldest first."""
     if not inspect(engine).has_table(_TABLE.name):

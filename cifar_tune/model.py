@@ -98,6 +98,10 @@ def build_model(
         pretrained: torchvision's tensors of everything but the head, to start from.
     """
     model = resnet18(weights=None)
+    if config.stem == "cifar":
+        model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
     features = model.fc.in_features
     if pretrained is not None:
         head = {f"fc.{name}": value for name, value in model.fc.state_dict().items()}

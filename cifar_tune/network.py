@@ -12,6 +12,7 @@ from cifar_tune.data.loader import DeviceSplit, place
 from cifar_tune.data.source import Subset
 from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.model import initialise_model
+from cifar_tune.optimization import decay_without_gradient
 from cifar_tune.records import TrialConfig
 from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
 
@@ -38,7 +39,7 @@ class TrainingNetwork:
         self.model = initialise_model(config, classes, pretrained).to(device)
         self._config = config
         self._device = device
-        self._augments = config.augmentation_strength > 0
+        self._augments = config.augments
         replace_whole_map_convolutions(self.model, config.input_size)
         # Of a step that is one graph, what augmented images pass through is a part.
         cuts = takes_features(config) and not (has_graph and self._augments)
@@ -57,11 +58,15 @@ class TrainingNetwork:
         augmented = self._augments and self._config.augment_validation
         return self._place(part, features, augmented=augmented)
 
-    def restore(self) -> nn.Module:
-        """Put back what was left out, in torchvision's shapes, with what was trained meanwhile."""
+    def restore(self, epochs: int) -> nn.Module:
+        """Put back what was left out, in torchvision's shapes, with what was trained meanwhile.
+
+        Args:
+            epochs: that were trained.
+        """
         if self._prefix is not None:
             self._prefix.put_back()
-        restore_convolutions(self.model)
+        restore_convolutions(self.model, decay_without_gradient(self._config, epochs))
         return self.model
 
     def _place(self, part: Subset, features: Path | None, *, augmented: bool) -> DeviceSplit:

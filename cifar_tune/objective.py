@@ -105,7 +105,7 @@ def run_trial(
         validation = network.place_validation(split.validation, files.features)
         rest = (config, wait_for_word, on_step, checkpoints, give_way, state, step_graphs)
         fitted = fit(network.model, train_split, validation, *rest)
-        return network.restore(), fitted
+        return network.restore(len(fitted.epochs)), fitted
 
     with _NETWORKS.shared():
         model, fitted = _from_newest(checkpoints, train)

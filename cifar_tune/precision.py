@@ -19,8 +19,9 @@ from cifar_tune.data.source import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import initialise_model, seed_dropouts, set_training
+from cifar_tune.optimization import make_optimizer
 from cifar_tune.records import Precision, TrialConfig
-from cifar_tune.trainer import make_optimizer, train_step
+from cifar_tune.trainer import train_step
 from cifar_tune.whole_map import replace_whole_map_convolutions
 
 LEAST_SPEEDUP = 1.1

@@ -5,12 +5,29 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-HYPERPARAMETERS = ("dropout_rate", "learning_rate", "augmentation_strength", "freeze_depth")
-"""What a study may search over."""
+REQUIRED_HYPERPARAMETERS = (
+    "dropout_rate",
+    "learning_rate",
+    "augmentation_strength",
+    "freeze_depth",
+    "cosine_t_max",
+)
+"""Those of the assignment: every study says what they are, or searches over them."""
+HYPERPARAMETERS = (
+    *REQUIRED_HYPERPARAMETERS,
+    "flip_probability",
+    "crop_padding",
+    "warmup_epochs",
+    "weight_decay",
+    "momentum",
+    "label_smoothing",
+)
+"""What a study may search over; those that are not required are the assignment's by default."""
 
 QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
 """What reports state of a trial, and claims compare."""
@@ -19,6 +36,8 @@ Precision = Literal["fp32", "bf16"]
 Split = Literal["fixed", "plain", "stratified"]
 Head = Literal["linear", "dropout", "mlp"]
 FrozenBatchNorm = Literal["batch", "running"]
+Stem = Literal["imagenet", "cifar"]
+OptimizerName = Literal["adam", "sgd"]
 TrainOn = Literal["train", "train+val"]
 
 
@@ -49,7 +68,7 @@ class TrialConfig:
         epochs: passes over the training images.
         cosine_t_max: ``T_max`` of the cosine schedule, in epochs.
         dropout_rate: probability p of the head's dropout.
-        learning_rate: Adam's, at the start of the schedule.
+        learning_rate: of the optimiser, at the start of the cosine schedule.
         augmentation_strength: 0 is none, 1 the recipe of ``cifar_tune.data.augment``.
         freeze_depth: 0 freezes nothing, 1 the stem, 2 to 5 also layer1 to layer4.
         seed: of initialisation, order, augmentation and dropout.
@@ -57,6 +76,21 @@ class TrialConfig:
             on those says nothing, and only the test images can tell what the trial is worth.
         precision: of convolutions and matrix products, and of what they hand on: ``fp32`` or, with
             weights, gradients and optimiser in single precision, ``bf16``.
+        stem: ``imagenet``: torchvision's, which makes a 32-px image an 8-px map; ``cifar``: a 3x3
+            convolution with stride 1 and no pooling, as for CIFAR-10 in He et al. (2016),
+            "Deep Residual Learning for Image Recognition", section 4.2.
+        optimizer: ``adam`` or, with Nesterov's momentum, ``sgd``.
+        flip_probability: of mirroring a training image; None as the strength of the augmentation
+            has it.
+        crop_padding: pixels of black around a training image, from which a part of its size is
+            cut at random, before it is resized; 0 for none.
+        warmup_epochs: in which the learning rate grows linearly to its full value, before the
+            cosine schedule begins.
+        weight_decay: of all parameters that train. Adam's is decoupled (Loshchilov and Hutter
+            2019, "Decoupled Weight Decay Regularization"), that of ``sgd`` a part of the gradient.
+        momentum: of ``sgd``; Adam has none of that name.
+        label_smoothing: the share of a training label that is spread evenly over all classes
+            (Szegedy et al. 2016, "Rethinking the Inception Architecture").
     """
 
     data: str
@@ -80,6 +114,19 @@ class TrialConfig:
     seed: int
     train_on: TrainOn = "train"
     precision: Precision = "fp32"
+    stem: Stem = "imagenet"
+    optimizer: OptimizerName = "adam"
+    flip_probability: float | None = None
+    crop_padding: int = 0
+    warmup_epochs: int = 0
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    label_smoothing: float = 0.0
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are changed from epoch to epoch."""
+        return bool(self.augmentation_strength or self.flip_probability or self.crop_padding)
 
     @property
     def images_trained_on(self) -> int:
@@ -98,13 +145,24 @@ class TrialConfig:
         return digest_of(self.as_stored())
 
     def as_stored(self) -> dict[str, Any]:
-        """The fields as JSON has them. ``train_on`` and ``precision`` are left out where they are
-        what they were before there was a choice, so that digests stay what they were."""
-        fields = dataclasses.asdict(self)
-        for name in ("train_on", "precision"):
-            if fields[name] == TrialConfig.__dataclass_fields__[name].default:
-                del fields[name]
-        return fields
+        """The fields as JSON has them. Those that have a default are left out where they are what
+        they were before there was a choice, so that digests stay what they were."""
+        return without_defaults(dataclasses.asdict(self))
+
+
+def without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a configuration, or of the protocol of a study, without those that are what
+    ``TrialConfig`` has them by default; of a protocol, None stands for that too."""
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(TrialConfig)
+        if field.default is not dataclasses.MISSING
+    }
+    return {
+        key: value
+        for key, value in fields.items()
+        if key not in defaults or value not in (None, defaults[key])
+    }
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from cifar_tune.gp_sampler import GPOfAllTrials
 from cifar_tune.study_schema import (
     GP,
     TPE,
-    FreezeDepthRange,
     MedianPruner,
     PercentilePruner,
     Pruner,
     Sampler,
     Space,
+    WholeRange,
 )
 
 
@@ -25,8 +25,8 @@ def distributions(space: Space) -> Mapping[str, BaseDistribution]:
     """Optuna's distribution of each searched hyperparameter."""
     found: dict[str, BaseDistribution] = {}
     for name, values in space.ranges().items():
-        if isinstance(values, FreezeDepthRange):
-            found[name] = IntDistribution(int(values.low), int(values.high))
+        if isinstance(values, WholeRange):
+            found[name] = IntDistribution(values.low, values.high, log=values.log)
         else:
             found[name] = FloatDistribution(values.low, values.high, log=values.log)
     return found

@@ -1,9 +1,11 @@
 """The training step as one graph: replayed for each batch, and kept from trial to trial.
 
-A step gathers its images, augments and normalises them, goes forward and back, and lets Adam move
-the weights; loss and right answers go into a tally. All that a step reads is on the device before
-the epoch begins: the order of the images, the draws of their augmentation, the dropout masks, and
-the learning rate. A counter there picks the batch. So the host has but one call to make a step.
+A step gathers its images, augments and normalises them, goes forward and back, and lets the
+optimiser move the weights; loss and right answers go into a tally. What changes while a trial
+trains is on the device before the epoch begins: the order of the images, the draws of their
+augmentation, the dropout masks, and the learning rate. A counter there picks the batch. So the host
+has but one call to make a step. The numbers that stay (weight decay, momentum, label smoothing) are
+captured with it.
 
 A graph works on tensors of its own. A trial's weights and hyperparameters are copied into them, and
 its weights back at the end, so trials of the same form share a graph.
@@ -22,20 +24,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Optimizer
 
 from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
 from cifar_tune.epoch_tensors import EpochTensors, Masks
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.graph import CudaGraph, Graph
 from cifar_tune.model import find_dropouts, set_training
+from cifar_tune.optimization import make_optimizer, zero_moments
 from cifar_tune.records import TrialConfig
 from cifar_tune.trainer import (
     OnStep,
     ShouldStop,
     Tally,
     Totals,
-    make_optimizer,
     train_step,
 )
 
@@ -66,31 +68,33 @@ class StepGraph:
             Masks.make(layer, len(split), self._epoch.order.device)
             for layer in find_dropouts(self.model).values()
         ]
-        self._adam = make_optimizer(self.model, config)
-        for group in self._adam.param_groups:
+        self._captured = make_optimizer(self.model, config)
+        for group in self._captured.param_groups:
             group["lr"] = self._epoch.learning_rate
-            self._adam.state |= {one: _first_moments(one) for one in group["params"]}
-        self.optimizer = self._adam
+            for one in group["params"]:
+                self._captured.state[one] = zero_moments(one, self._captured)
+        self.optimizer = self._captured
         set_training(self.model, config)
         for _ in range(WARM_UP_STEPS):
             self._epoch.counter.zero_()
             graph.warm_up(self._step)
-        for group in self._adam.param_groups:
-            group["capturable"] = True  # which it warns of where it is not captured
+        for group in self._captured.param_groups:
+            if "capturable" in group:
+                group["capturable"] = True  # which it warns of where it is not captured
         self._epoch.counter.zero_()
         graph.capture(self._step, self._statics)
 
     def load(self, model: nn.Module, config: TrialConfig) -> None:
         """Take up a trial at its beginning: nothing is left of what was done before."""
         self.model.load_state_dict(model.state_dict())
-        for moments in self._adam.state.values():
+        for moments in self._captured.state.values():
             for value in moments.values():
                 value.zero_()
         own, given = find_dropouts(self.model), find_dropouts(model)
         for name, layer in own.items():
             layer.p = given[name].p
         self.optimizer = make_optimizer(self.model, config)
-        self.optimizer.state = self._adam.state
+        self.optimizer.state = self._captured.state
         self._config = config
 
     def train_epoch(
@@ -141,7 +145,7 @@ class StepGraph:
         """What is captured: the batch that the counter points at."""
         epoch = self._epoch
         rows = epoch.counter * self._config.batch_size + epoch.offsets
-        loss, right = self._train(rows, self._adam)
+        loss, right = self._train(rows, self._captured)
         place = epoch.counter.view(1)
         epoch.tally["losses"].index_copy_(0, place, loss.view(1))
         epoch.tally["right"].index_copy_(0, place, right.view(1))
@@ -152,20 +156,21 @@ class StepGraph:
         rows = slice(self._full * self._config.batch_size, None)
         tally.add(*self._train(rows, self.optimizer))
 
-    def _train(self, rows: slice | Tensor, optimizer: Adam) -> tuple[Tensor, Tensor]:
+    def _train(self, rows: slice | Tensor, optimizer: Optimizer) -> tuple[Tensor, Tensor]:
         for masks in self._masks:
             masks.show(rows)
         draws = self._epoch.draws
         taken = None if draws is None else draws.take(rows)
         batch = make_batch(self._split, self._config, self._epoch.order[rows], taken)
-        return train_step(self.model, optimizer, *batch, self._config.precision)
+        config = self._config
+        return train_step(self.model, optimizer, *batch, config.precision, config.label_smoothing)
 
     def _statics(self) -> dict[str, Tensor]:
         """All that the captured step reads and that stays from step to step."""
         statics = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
-            moments = self._adam.state.get(parameter, {})
-            statics |= {f"adam.{name}.{key}": value for key, value in moments.items()}
+            moments = self._captured.state.get(parameter, {})
+            statics |= {f"moments.{name}.{key}": value for key, value in moments.items()}
         statics |= {f"split.{name}": value for name, value in _tensors(self._split).items()}
         for number, masks in enumerate(self._masks):
             statics |= {f"masks.{number}.kept": masks.kept, f"masks.{number}.scale": masks.scale}
@@ -176,15 +181,6 @@ def _say(done: int, on_step: OnStep, should_stop: ShouldStop) -> None:
     on_step(done)
     if should_stop():
         raise TrainingStopped
-
-
-def _first_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
-    """Adam's state before the first step."""
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter),
-        "exp_avg_sq": torch.zeros_like(parameter),
-    }
 
 
 # --- from trial to trial ------------------------------------------------------------------------
@@ -287,7 +283,8 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
         seed=0,
         dropout_rate=0.0,
         learning_rate=1.0,
-        augmentation_strength=float(config.augmentation_strength > 0),
+        augmentation_strength=float(config.augments),
+        flip_probability=None,
         normalize_mean=(0.0, 0.0, 0.0),
         normalize_std=(1.0, 1.0, 1.0),
         data="",
@@ -297,6 +294,7 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
         augment_validation=False,
         epochs=1,
         cosine_t_max=1,
+        warmup_epochs=0,
     )
     modules = tuple((name, type(module).__name__) for name, module in model.named_modules())
     parameters = tuple(

@@ -24,7 +24,7 @@ from cifar_tune.database_server import (
 )
 from cifar_tune.errors import StorageError, StudyMismatchError
 from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
-from cifar_tune.records import Precision, StoredStudy
+from cifar_tune.records import Precision, StoredStudy, without_defaults
 from cifar_tune.storage_location import (
     LOCK_SECONDS,
     StorageLocation,
@@ -247,7 +247,7 @@ def _definition(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:
         "profile": spec.profile_name,
         "overrides": dict(spec.overrides),
         "seed": seed,
-        "protocol": spec.protocol.model_dump(),
+        "protocol": without_defaults(spec.protocol.model_dump()),
         "space": {name: values.model_dump() for name, values in ranges.items()},
         "named": {
             named.name: {"params": named.params, "settings": named.settings.given()}

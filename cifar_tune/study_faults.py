@@ -9,8 +9,16 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cifar_tune.records import HYPERPARAMETERS
-from cifar_tune.study_schema import NamedTrial, Profile, Protocol, Range, Settings, Space
+from cifar_tune.records import HYPERPARAMETERS, REQUIRED_HYPERPARAMETERS
+from cifar_tune.study_schema import (
+    WHOLE_HYPERPARAMETERS,
+    NamedTrial,
+    Profile,
+    Protocol,
+    Range,
+    Settings,
+    Space,
+)
 
 _TAGS = {"tpe", "gp", "random", "percentile", "median", "none"}
 
@@ -206,7 +214,7 @@ def _named_faults(
             elif key in ranges and not ranges[key].contains(value):
                 low, high = ranges[key].low, ranges[key].high
                 yield f"{where}.params.{key} = {value:g}: expected {low:g} to {high:g}, as in space"
-            elif key == "freeze_depth" and value != int(value):
+            elif key in WHOLE_HYPERPARAMETERS and value != int(value):
                 yield f"{where}.params.{key} = {value:g}: expected a whole number"
         for key in named.settings.given():
             if key in searched:
@@ -276,5 +284,8 @@ def protocol_faults(
         elif key == "dropout_rate" and protocol.get("head") == "linear":
             if key in searched or protocol.get(key):
                 yield f'{prefix}head = "linear": has no dropout; expected "dropout" or "mlp"'
-        elif key not in searched and key not in given:
+        elif key == "momentum" and protocol.get("optimizer") != "sgd":
+            if key in searched or key in given:
+                yield f'{prefix}momentum: is of optimizer = "sgd" alone; Adam has none'
+        elif key in REQUIRED_HYPERPARAMETERS and key not in searched and key not in given:
             yield f"{prefix}{key}: is missing; expected it here or in space"

@@ -14,7 +14,7 @@ from typing import Any
 
 from cifar_tune import paths
 from cifar_tune.errors import StudyFileError
-from cifar_tune.records import Precision, TrainOn, TrialConfig
+from cifar_tune.records import Precision, TrainOn, TrialConfig, without_defaults
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_faults import (
     cross_faults,
@@ -25,6 +25,7 @@ from cifar_tune.study_faults import (
     schema_faults,
 )
 from cifar_tune.study_schema import (
+    WHOLE_HYPERPARAMETERS,
     Budget,
     Claim,
     NamedTrial,
@@ -94,11 +95,13 @@ class StudySpec:
             params: the searched values.
             settings: what a named trial sets for itself.
         """
-        fields = {**self.protocol.model_dump(), **(settings or {}), **params, "seed": seed}
+        fields = self.protocol.model_dump(exclude_none=True)
+        fields |= {**(settings or {}), **params, "seed": seed}
         fields |= {"train_on": self.train_on, "precision": self.precision or "fp32"}
         for field in ("normalize_mean", "normalize_std"):
             fields[field] = tuple(fields[field])
-        fields["freeze_depth"] = int(fields["freeze_depth"])
+        for field in WHOLE_HYPERPARAMETERS & fields.keys():
+            fields[field] = int(fields[field])
         return TrialConfig(**fields)
 
     def named_config(self, named: NamedTrial, seed: int) -> TrialConfig:
@@ -195,8 +198,9 @@ def resolve(
         )
     profile = file.profiles[profile_name]
     protocol = _override(loaded, profile_name, overrides or {})
-    before, after = profile.protocol.model_dump(), protocol.model_dump()
-    changed = {key: value for key, value in after.items() if value != before[key]}
+    before, after = (without_defaults(one.model_dump()) for one in (profile.protocol, protocol))
+    keys = [key for key in Protocol.model_fields if before.get(key) != after.get(key)]
+    changed = {key: getattr(protocol, key) for key in keys}
     suffix = ":" + ",".join(f"{key}={changed[key]}" for key in sorted(changed)) if changed else ""
     return StudySpec(
         study_name=f"{loaded.name}:{profile_name}{suffix}",

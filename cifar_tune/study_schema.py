@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cifar_tune.records import HYPERPARAMETERS, QUANTITIES, FrozenBatchNorm, Head, Split
+from cifar_tune.records import (
+    HYPERPARAMETERS,
+    QUANTITIES,
+    FrozenBatchNorm,
+    Head,
+    OptimizerName,
+    Split,
+    Stem,
+)
 
 FULL_SET_IMAGES = 50_000
 BUNDLED_IMAGES = {"train_images": 5_000, "validation_images": 1_000}
@@ -20,6 +28,13 @@ LearningRate = Annotated[float, Field(gt=0, le=10)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 AugmentationStrength = Annotated[float, Field(ge=0, le=4)]
 FreezeDepth = Annotated[int, Field(ge=0, le=5)]
+CosineTMax = Annotated[int, Field(ge=1)]
+FlipProbability = Annotated[float, Field(ge=0, le=1)]
+CropPadding = Annotated[int, Field(ge=0, le=16)]
+WarmupEpochs = Annotated[int, Field(ge=0)]
+WeightDecay = Annotated[float, Field(ge=0, le=10)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Strict(BaseModel):
@@ -47,7 +62,7 @@ class Range(_Strict):
 
 
 class LearningRateRange(Range):
-    """Of Adam's learning rate."""
+    """Of the learning rate."""
 
     low: LearningRate
     high: LearningRate
@@ -67,12 +82,69 @@ class AugmentationStrengthRange(Range):
     high: AugmentationStrength
 
 
-class FreezeDepthRange(Range):
-    """Of the freeze depth, in whole numbers."""
+class WholeRange(Range):
+    """Of what is a whole number."""
+
+    low: int
+    high: int
+
+
+class FreezeDepthRange(WholeRange):
+    """Of the freeze depth."""
 
     low: FreezeDepth
     high: FreezeDepth
     log: Literal[False] = False
+
+
+class CosineTMaxRange(WholeRange):
+    """Of the length of the cosine schedule in epochs."""
+
+    low: CosineTMax
+    high: CosineTMax
+    log: bool = False
+
+
+class FlipProbabilityRange(Range):
+    """Of the probability that an image is mirrored."""
+
+    low: FlipProbability
+    high: FlipProbability
+
+
+class CropPaddingRange(WholeRange):
+    """Of the padding that a random crop has, in pixels."""
+
+    low: CropPadding
+    high: CropPadding
+
+
+class WarmupEpochsRange(WholeRange):
+    """Of the epochs of warm-up."""
+
+    low: WarmupEpochs
+    high: WarmupEpochs
+
+
+class WeightDecayRange(Range):
+    """Of the weight decay."""
+
+    low: WeightDecay
+    high: WeightDecay
+
+
+class MomentumRange(Range):
+    """Of the momentum of ``optimizer = "sgd"``."""
+
+    low: Momentum
+    high: Momentum
+
+
+class LabelSmoothingRange(Range):
+    """Of the label smoothing."""
+
+    low: LabelSmoothing
+    high: LabelSmoothing
 
 
 class Space(_Strict):
@@ -82,11 +154,22 @@ class Space(_Strict):
     learning_rate: LearningRateRange | None = None
     augmentation_strength: AugmentationStrengthRange | None = None
     freeze_depth: FreezeDepthRange | None = None
+    cosine_t_max: CosineTMaxRange | None = None
+    flip_probability: FlipProbabilityRange | None = None
+    crop_padding: CropPaddingRange | None = None
+    warmup_epochs: WarmupEpochsRange | None = None
+    weight_decay: WeightDecayRange | None = None
+    momentum: MomentumRange | None = None
+    label_smoothing: LabelSmoothingRange | None = None
 
     def ranges(self) -> dict[str, Range]:
         """The ranges that are given, by hyperparameter, in the order of ``HYPERPARAMETERS``."""
         found = {name: getattr(self, name) for name in HYPERPARAMETERS}
         return {name: value for name, value in found.items() if value is not None}
+
+
+WHOLE_HYPERPARAMETERS = frozenset(("freeze_depth", "cosine_t_max", "crop_padding", "warmup_epochs"))
+"""Those that are whole numbers."""
 
 
 class Settings(_Strict):
@@ -103,6 +186,15 @@ class Settings(_Strict):
     learning_rate: LearningRate | None = None
     augmentation_strength: AugmentationStrength | None = None
     freeze_depth: FreezeDepth | None = None
+    cosine_t_max: CosineTMax | None = None
+    stem: Stem | None = None
+    optimizer: OptimizerName | None = None
+    flip_probability: FlipProbability | None = None
+    crop_padding: CropPadding | None = None
+    warmup_epochs: WarmupEpochs | None = None
+    weight_decay: WeightDecay | None = None
+    momentum: Momentum | None = None
+    label_smoothing: LabelSmoothing | None = None
 
     def given(self) -> dict[str, Any]:
         """The settings that are given."""
@@ -125,7 +217,8 @@ class NamedTrial(_Strict):
 class Protocol(_Strict):
     """What all trials of a study have in common; the fields are those of ``TrialConfig``.
 
-    A hyperparameter is given here where the study does not search over it.
+    A hyperparameter is given here where the study does not search over it. Those from ``stem`` on
+    may be left out: then they are what the assignment had.
     """
 
     data: Name
@@ -141,11 +234,19 @@ class Protocol(_Strict):
     frozen_batch_norm: FrozenBatchNorm
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
     epochs: Annotated[int, Field(ge=1, le=100_000)]
-    cosine_t_max: Annotated[int, Field(ge=1)]
+    cosine_t_max: CosineTMax | None = None
     dropout_rate: DropoutRate | None = None
     learning_rate: LearningRate | None = None
     augmentation_strength: AugmentationStrength | None = None
     freeze_depth: FreezeDepth | None = None
+    stem: Stem | None = None
+    optimizer: OptimizerName | None = None
+    flip_probability: FlipProbability | None = None
+    crop_padding: CropPadding | None = None
+    warmup_epochs: WarmupEpochs | None = None
+    weight_decay: WeightDecay | None = None
+    momentum: Momentum | None = None
+    label_smoothing: LabelSmoothing | None = None
 
     @model_validator(mode="after")
     def _has_its_images(self) -> Protocol:
@@ -180,6 +281,11 @@ class Protocol(_Strict):
             raise _fault(
                 f"input_size = {self.input_size}",
                 '32 with weights = "tiny-imagenet-32": they were made for 32-px images only',
+            )
+        if self.stem == "cifar" and self.weights != "none":
+            raise _fault(
+                f'stem = "cifar" with weights = "{self.weights}"',
+                'weights = "none": pretrained ones have torchvision\'s stem',
             )
         return self
 

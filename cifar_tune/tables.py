@@ -25,6 +25,12 @@ _SHORT = {
     "augmentation_strength": "augment",
     "freeze_depth": "freeze",
     "frozen_batch_norm": "batch norm",
+    "cosine_t_max": "T_max",
+    "flip_probability": "flip",
+    "crop_padding": "crop",
+    "warmup_epochs": "warm-up",
+    "weight_decay": "decay",
+    "label_smoothing": "smoothing",
 }
 _STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim import Optimizer
 
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.model import computing_in, seed_dropouts, set_training
+from cifar_tune.optimization import make_optimizer, make_schedule, step_schedule
 from cifar_tune.records import EpochMetrics, Precision, TrialConfig
 from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
 
@@ -75,7 +74,7 @@ def fit(
     start: TrainingState | None = None,
     graphs: StepGraphs | None = None,
 ) -> Fitted:
-    """Train as the assignment did: cross-entropy, Adam, cosine learning rate stepped each epoch.
+    """Train: cross-entropy, and optimiser and schedule of ``cifar_tune.optimization``.
 
     Args:
         model: on the device of the splits.
@@ -107,7 +106,7 @@ def fit(
 
 def _fit(
     model: nn.Module,
-    optimizer: Adam,
+    optimizer: Optimizer,
     run_epoch: Callable[..., Totals],
     train: DeviceSplit,
     validation: DeviceSplit,
@@ -123,7 +122,7 @@ def _fit(
     Args:
         run_epoch: as ``train_epoch`` is called, without model and optimiser.
     """
-    schedule = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
+    schedule = make_schedule(optimizer, config)
     tally = Tally(model, train, config)
     position, logits = Position(), torch.empty(0)
     if start is not None:
@@ -150,11 +149,7 @@ def _fit(
             elapsed = time.perf_counter() - begun
             save(Position(epoch - 1, tally.batches, elapsed, history), tally.tensors())
             raise
-        with warnings.catch_warnings():
-            # Of a training that was cut short after an epoch's last step, the optimiser has done no
-            # step in this process.
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-            schedule.step()
+        step_schedule(schedule)
         seconds = round(time.perf_counter() - begun, 3)
         metrics = EpochMetrics(
             epoch, trained.loss, trained.accuracy, evaluated.loss, evaluated.accuracy, seconds
@@ -166,13 +161,6 @@ def _fit(
         if not on_epoch(metrics):
             break
     return Fitted(history, logits)
-
-
-def make_optimizer(model: nn.Module, config: TrialConfig) -> Adam:
-    """Adam with PyTorch's defaults over the parameters that are not frozen."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel instead of one a tensor
-    return Adam(parameters, lr=config.learning_rate, fused=fused)
 
 
 def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
@@ -193,19 +181,21 @@ def train_step(
     images: Tensor,
     labels: Tensor,
     precision: Precision = "fp32",
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """One step of gradient descent on a batch.
 
     Args:
         images: as for ``forward``.
         labels: int64 [B].
+        label_smoothing: the share of a label that is spread over all classes.
 
     Returns:
         The mean loss before the step and the number classified rightly, both on the device.
     """
     optimizer.zero_grad(set_to_none=True)
     logits = forward(model, images, precision)
-    loss = functional.cross_entropy(logits, labels)
+    loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     loss.backward()
     optimizer.step()
     return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
@@ -233,7 +223,9 @@ def train_epoch(
     set_training(model, config)
     tally = Tally(model, split, config) if tally is None else tally
     for images, labels in training_batches(split, config, epoch, tally.batches):
-        loss, correct = train_step(model, optimizer, images, labels, config.precision)
+        loss, correct = train_step(
+            model, optimizer, images, labels, config.precision, config.label_smoothing
+        )
         tally.add(loss, correct)
         on_step(tally.batches)
         if should_stop():

@@ -1,8 +1,8 @@
 """The state of a training, from which it goes on bit for bit, and the files that keep it.
 
-The state is: weights and batch norm's averages, Adam's moments, the schedule, the generator that
-draws dropout masks, how far the training has come, and what it gave until there. Order and
-augmentation of the images are not in it: they follow from the trial's seed and the epoch.
+The state is: weights and batch norm's averages, the optimiser's moments, the schedule, the
+generator that draws dropout masks, how far the training has come, and what it gave until there.
+Order and augmentation of the images are not in it: they follow from the trial's seed and the epoch.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cifar_tune.checkpoint import write_tensors
 from cifar_tune.errors import StorageError
 from cifar_tune.model import find_dropouts
+from cifar_tune.optimization import moments_of
 from cifar_tune.records import EpochMetrics
 
-FORMAT = 3
+FORMAT = 4
 KEPT = 2
 """Checkpoints of a trial that are kept: should the newest be damaged, the one before serves."""
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.safetensors")
 
 
@@ -67,7 +67,7 @@ class TrainingState:
 
 def capture(
     model: nn.Module,
-    optimizer: Adam,
+    optimizer: Optimizer,
     schedule: LRScheduler,
     position: Position,
     extra: Mapping[str, Tensor],
@@ -79,8 +79,8 @@ def capture(
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, parameter in _trained(model):
-        moments = optimizer.state[parameter]
-        tensors |= {f"adam.{name}.{key}": moments[key] for key in _MOMENTS}
+        kept = optimizer.state[parameter]
+        tensors |= {f"moments.{name}.{key}": kept[key] for key in moments_of(optimizer)}
     tensors |= {f"generator.{name}": state for name, state in _generator_states(model).items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     numbers = {**schedule.state_dict(), "lr": [group["lr"] for group in optimizer.param_groups]}
@@ -88,7 +88,7 @@ def capture(
 
 
 def restore(
-    state: TrainingState, model: nn.Module, optimizer: Adam, schedule: LRScheduler
+    state: TrainingState, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler
 ) -> dict[str, Tensor]:
     """Put a training into a state.
 
@@ -99,7 +99,7 @@ def restore(
         UnusableCheckpointError: the state does not fit the model.
     """
     device = next(model.parameters()).device
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "adam": {}, "generator": {}, "extra": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "moments": {}, "generator": {}, "extra": {}}
     for name, value in state.tensors.items():
         kind, _, rest = name.partition(".")
         parts[kind][rest] = value
@@ -108,9 +108,12 @@ def restore(
         for name, parameter in _trained(model):
             _put(
                 optimizer.state[parameter],
-                {key: _like(parameter, parts["adam"].pop(f"{name}.{key}")) for key in _MOMENTS},
+                {
+                    key: _like(parameter, parts["moments"].pop(f"{name}.{key}"))
+                    for key in moments_of(optimizer)
+                },
             )
-        _expect_equal("moments that are left over", set(parts["adam"]), set())
+        _expect_equal("moments that are left over", set(parts["moments"]), set())
         numbers = dict(state.schedule)
         for group, rate in zip(optimizer.param_groups, numbers.pop("lr"), strict=True):
             group["lr"] = rate

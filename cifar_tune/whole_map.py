@@ -2,7 +2,8 @@
 
 At 32 px the maps of ``layer3`` are 2x2 and those of ``layer4`` are one pixel, less than the kernels
 reach. Of layer4's kernels only the taps that meet the map count, a 2x2 and three 1x1 of 3x3. The
-others meet padding alone, get no gradient, and Adam without weight decay leaves them as they are.
+others meet padding alone and get no gradient: an optimiser leaves them as they are, or shrinks them
+all alike where it has a weight decay.
 So 6.95 of 11.18 million parameters need not be computed with, nor kept by the optimiser. On a 2x2
 map all taps count, each for some pixels; put in their places they make one matrix from map to map,
 with less than half the multiplications that a convolution's padding costs.
@@ -80,9 +81,11 @@ class WholeMapConv(nn.Module):
         matrix: Tensor = _PlaceTaps.apply(self.weight, self.down, self.across)
         return nn.functional.linear(met, matrix).view(shape).permute(0, 3, 1, 2)
 
-    def restore(self) -> nn.Conv2d:
-        """The convolution, with the taps as they were trained."""
+    def restore(self, decay: float) -> nn.Conv2d:
+        """The convolution, with the taps as they were trained; those that are not here decayed."""
         (convolution,) = self.full
+        if self.weight.requires_grad:
+            convolution.weight.detach().mul_(decay)
         live = convolution.weight.detach()[:, :, self.down.taps, self.across.taps]
         live.copy_(self.weight.detach().permute(0, 3, 1, 2))
         return convolution.to(self.weight.device)
@@ -139,11 +142,15 @@ def replace_whole_map_convolutions(model: nn.Module, input_size: int) -> None:
         model.set_submodule(name, WholeMapConv(convolution, down, across))
 
 
-def restore_convolutions(model: nn.Module) -> None:
-    """Undo ``replace_whole_map_convolutions``, with what was trained meanwhile."""
+def restore_convolutions(model: nn.Module, decay: float = 1.0) -> None:
+    """Undo ``replace_whole_map_convolutions``, with what was trained meanwhile.
+
+    Args:
+        decay: what weight decay has made of a weight of 1 that never had a gradient.
+    """
     replaced = {name: one for name, one in model.named_modules() if isinstance(one, WholeMapConv)}
     for name, one in replaced.items():
-        model.set_submodule(name, one.restore())
+        model.set_submodule(name, one.restore(decay))
 
 
 def _find(model: nn.Module, input_size: int) -> dict[str, tuple[Axis, Axis]]:

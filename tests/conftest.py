@@ -263,6 +263,7 @@ SLOW = (
     "test_search_benchmark.py",
     "test_slots.py",
     "test_step_graph.py",
+    "test_study_export.py",
     "test_whole_map.py",
 )
 """Modules whose cases train for seconds each: too slow to be among the unit tests."""

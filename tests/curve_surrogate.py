@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 from curve_regressions import GaussianProcess, Regression
-from curves import Array, Curves, find_near, scale
+from curves import SEARCHED, Array, Curves, find_near, scale
 from scipy.stats import qmc
 
-from cifar_tune.records import HYPERPARAMETERS
 from cifar_tune.study_file import StudySpec
 
 
@@ -40,9 +39,7 @@ class Surrogate:
         self.regression: Regression = regression or process
         self._curves = curves
         self.space = curves.space if study is None else study.space
-        self._fixed = (
-            {} if study is None else study.protocol.model_dump(include=set(HYPERPARAMETERS))
-        )
+        self._fixed = {} if study is None else study.protocol.model_dump(include=set(SEARCHED))
         residuals = curves.accuracies - process.predict(curves.points)
         # What a regression leaves over of its own trials is less than the noise it was fitted with.
         share = np.sqrt(((residuals / process.noise) ** 2).mean(axis=0))
@@ -87,7 +84,7 @@ class Surrogate:
         return float(means.max())
 
     def _with_whole_depths(self, points: Array) -> Array:
-        column = list(HYPERPARAMETERS).index("freeze_depth")
+        column = list(SEARCHED).index("freeze_depth")
         depths = self._curves.space.freeze_depth
         if depths is not None:
             steps = depths.high - depths.low

@@ -20,6 +20,9 @@ NEAR = 10
 
 Array = NDArray[np.float64]
 
+SEARCHED = ("dropout_rate", "learning_rate", "augmentation_strength", "freeze_depth")
+"""The hyperparameters whose curves are recorded, in the order of their columns."""
+
 
 @dataclass(frozen=True)
 class Curves:

@@ -16,8 +16,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from curves import SEARCHED
+
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.records import HYPERPARAMETERS
 from cifar_tune.reports.gather import gather
 from cifar_tune.reports.records import Evidence, TrialRecord
 from cifar_tune.storage_location import locate_storage
@@ -51,7 +52,7 @@ def _describe_trial(trial: TrialRecord) -> dict[str, Any]:
     return {
         "model": trial.model,
         "seed": trial.seed,
-        "params": {name: trial.config[name] for name in HYPERPARAMETERS},
+        "params": {name: trial.config[name] for name in SEARCHED},
         "val_accuracy": [epoch.val_accuracy for epoch in trial.history],
         "seconds": [round(epoch.seconds, 2) for epoch in trial.history],
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,28 +13,35 @@ from torchvision.transforms import functional
 
 from cifar_tune.data.augment import Draws, draw, rotation_matrices, transform
 from cifar_tune.data.source import SearchData
+from cifar_tune.records import TrialConfig
 
+MakeConfig = Callable[..., TrialConfig]
 COUNT = 40
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pytest.mark.parametrize("size", [32, 48, 224])
-@pytest.mark.parametrize("degrees", [0.0, 30.0, 120.0])
-def test_equals_torchvision_bit_for_bit(bundled: SearchData, size: int, degrees: float) -> None:
+@pytest.mark.parametrize(("degrees", "padding"), [(0.0, 0), (30.0, 0), (120.0, 4), (0.0, 16)])
+def test_equals_torchvision_bit_for_bit(
+    bundled: SearchData, size: int, degrees: float, padding: int
+) -> None:
     assert bundled.validation is not None
     images = bundled.validation.images[:COUNT]
     generator = torch.Generator().manual_seed(size)
     turns = (torch.rand(COUNT, generator=generator, dtype=torch.float64) * 2 - 1) * degrees
     flips = torch.rand(COUNT, generator=generator) < 0.5
+    shifts = torch.randint(-padding, padding + 1, (COUNT, 2), generator=generator)
     ours = transform(
         torch.tensor(images),
-        Draws(flips, rotation_matrices(turns, size)),
+        Draws(flips, rotation_matrices(turns, size), shifts if padding else None),
         size,
         torch.tensor(MEAN),
         torch.tensor(STD),
     )
     for index, image in enumerate(images):
-        picture = functional.resize(Image.fromarray(image.transpose(1, 2, 0)), size)
+        left, top = (shifts[index] + padding).tolist()
+        picture = functional.pad(Image.fromarray(image.transpose(1, 2, 0)), [padding])
+        picture = functional.resize(functional.crop(picture, top, left, 32, 32), size)
         if flips[index]:
             picture = functional.hflip(picture)
         picture = functional.rotate(picture, float(turns[index]))
@@ -39,9 +49,11 @@ def test_equals_torchvision_bit_for_bit(bundled: SearchData, size: int, degrees:
         assert torch.equal(ours[index], theirs)
 
 
-def test_strength_zero_is_resize_and_normalise_only(bundled: SearchData) -> None:
+def test_strength_zero_is_resize_and_normalise_only(
+    bundled: SearchData, make_config: MakeConfig
+) -> None:
     images = bundled.train.images[:COUNT]
-    assert draw(COUNT, 0.0, 32, torch.Generator()) is None
+    assert draw(COUNT, make_config(augmentation_strength=0.0), torch.Generator()) is None
     ours = transform(torch.tensor(images), None, 32, torch.tensor(MEAN), torch.tensor(STD))
     for index, image in enumerate(images):
         pixels = functional.to_tensor(image.transpose(1, 2, 0))
@@ -49,8 +61,11 @@ def test_strength_zero_is_resize_and_normalise_only(bundled: SearchData) -> None
 
 
 @pytest.mark.parametrize(("strength", "flipped"), [(0.5, 0.2), (1.0, 0.4), (2.0, 0.5)])
-def test_each_image_has_a_draw_of_its_own(strength: float, flipped: float) -> None:
-    draws = draw(20_000, strength, 32, torch.Generator().manual_seed(0))
+def test_each_image_has_a_draw_of_its_own(
+    make_config: MakeConfig, strength: float, flipped: float
+) -> None:
+    config = make_config(augmentation_strength=strength)
+    draws = draw(20_000, config, torch.Generator().manual_seed(0))
     assert draws is not None
     assert draws.flip.float().mean().item() == pytest.approx(flipped, abs=0.02)
     degrees = torch.rad2deg(torch.atan2(draws.affine[:, 3].double(), draws.affine[:, 0].double()))
@@ -58,3 +73,21 @@ def test_each_image_has_a_draw_of_its_own(strength: float, flipped: float) -> No
     assert degrees.mean().item() == pytest.approx(0, abs=0.5 * strength)
     assert degrees.std().item() == pytest.approx(60 * strength / np.sqrt(12), rel=0.03)
     assert len(degrees.unique()) > 15_000
+    assert draws.shift is None
+
+    others = draw(20_000, replace(config, crop_padding=3), torch.Generator().manual_seed(0))
+    assert others is not None
+    assert torch.equal(others.flip, draws.flip), "with crops the other draws are what they were"
+    assert torch.equal(others.affine, draws.affine)
+    assert others.shift is not None
+    shifts, counts = others.shift.unique(return_counts=True)
+    assert shifts.tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert counts.double().std() < 0.05 * counts.double().mean()
+
+
+def test_flips_without_rotations(make_config: MakeConfig) -> None:
+    config = replace(make_config(augmentation_strength=0.0), flip_probability=0.25)
+    draws = draw(20_000, config, torch.Generator().manual_seed(0))
+    assert draws is not None
+    assert draws.flip.float().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert torch.equal(draws.affine, rotation_matrices(torch.zeros(20_000).double(), 32))

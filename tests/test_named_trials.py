@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+import math
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torchvision.models import resnet18
 from cifar_tune.data.loader import place, training_batches, validation_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
+from cifar_tune.optimization import decay_without_gradient
 from cifar_tune.records import TrialConfig
 from cifar_tune.seeds import derive_seed
 from cifar_tune.study_file import StudySpec, load_study_file, resolve
@@ -102,10 +104,11 @@ def test_every_setting_is_the_reports(name: str) -> None:
     config = shipped("assignment")[name]
     assert {key: getattr(config, key) for key in TABLE[name]} == TABLE[name]
     # Nothing that decides a trial is left out of the table, except the seed, which the report
-    # does not have, and what no study file names: the images of `best rerun`, the precision.
-    unnamed = {"seed", "train_on", "precision"}
-    assert set(TABLE[name]) == set(TrialConfig.__dataclass_fields__) - unnamed
-    assert (config.train_on, config.precision) == ("train", "fp32")
+    # does not have, and what is the report's where nothing else is said.
+    defaults = {one.name: one.default for one in fields(TrialConfig) if one.default is not MISSING}
+    assert set(TABLE[name]) | {"seed"} | defaults.keys() == {one.name for one in fields(config)}
+    assert {key: getattr(config, key) for key in defaults} == defaults
+    assert not defaults.keys() & config.as_stored().keys(), "so that digests stay what they were"
 
 
 def test_studies_of_the_assignment_have_no_other_named_trials() -> None:
@@ -140,6 +143,10 @@ def plain_model(config: TrialConfig) -> nn.Module:
     """As the assignment built it, from the seed that the trial's own is built from."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = resnet18()
+    if config.stem == "cifar":
+        model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
     if config.weights != "none":
         model.load_state_dict(pretrained(), strict=False)
     if config.head == "linear":
@@ -164,9 +171,16 @@ def train_plainly(
     model: nn.Module, config: TrialConfig, batches: list[list[tuple[Tensor, Tensor]]]
 ) -> list[Step]:
     """The assignment's loop over the given batches of each epoch."""
-    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
-    optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
+    optimizer = plain_optimizer([one for one in model.parameters() if one.requires_grad], config)
+    warmup, length = config.warmup_epochs, config.cosine_t_max
+
+    def factor(epoch: int) -> float:
+        if epoch < warmup:
+            return (epoch + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / length))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    smoothing = config.label_smoothing
     steps = []
     for epoch, epoch_batches in enumerate(batches, start=1):
         torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
@@ -176,13 +190,23 @@ def train_plainly(
                 child.eval()
         for images, labels in epoch_batches:
             optimizer.zero_grad()
-            loss = functional.cross_entropy(model(images.double().contiguous()), labels)
+            logits = model(images.double().contiguous())
+            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             loss.backward()
             optimizer.step()
             state = {name: value.clone() for name, value in model.state_dict().items()}
             steps.append(Step(loss.item(), state))
         schedule.step()
     return steps
+
+
+def plain_optimizer(trained: list[nn.Parameter], config: TrialConfig) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        momentum = {"momentum": config.momentum, "nesterov": config.momentum > 0}
+        return torch.optim.SGD(trained, lr=rate, weight_decay=decay, **momentum)
+    kind = torch.optim.AdamW if decay else torch.optim.Adam
+    return kind(trained, lr=rate, weight_decay=decay)
 
 
 def small(config: TrialConfig) -> TrialConfig:
@@ -205,9 +229,34 @@ def small(config: TrialConfig) -> TrialConfig:
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", [*TABLE, *(f"freeze-depth/{depth}" for depth in (1, 3, 4))])
 def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, name: str) -> None:
+    check_against_a_plain_loop(bundled, small(shipped("assignment")[name]))
+
+
+SGD = {"optimizer": "sgd", "learning_rate": 0.05}
+DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "cosine_t_max": 2}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("transfer/scratch", DECAYED),
+        ("transfer/scratch", SGD | DECAYED),
+        ("transfer/scratch", SGD | {"momentum": 0.0, "warmup_epochs": 2}),
+        ("transfer/model-a", SGD | DECAYED),
+        ("transfer/scratch", {"stem": "cifar", "flip_probability": 0.5, "crop_padding": 4}),
+    ],
+    ids=str,
+)
+def test_other_hyperparameters_train_as_a_plain_torchvision_loop(
+    bundled: SearchData, name: str, settings: dict[str, Any]
+) -> None:
+    check_against_a_plain_loop(bundled, replace(small(shipped("assignment")[name]), **settings))
+
+
+def check_against_a_plain_loop(bundled: SearchData, config: TrialConfig) -> None:
     """In double precision, so that nothing but a different computation can make a difference: in
     single precision Adam turns the rounding of a gradient near zero into a step."""
-    config = small(shipped("assignment")[name])
     split = bundled.split(config)
     train, validation = (place(part, config, CPU) for part in (split.train, split.validation))
     epochs = range(1, config.epochs + 1)
@@ -218,14 +267,16 @@ def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, nam
     torch.manual_seed(derive_seed(config.seed, "weights"))
     ours = build_model(config, 10, pretrained() if config.weights != "none" else None).double()
     replace_whole_map_convolutions(ours, config.input_size)
-    assert any(isinstance(one, WholeMapConv) for one in ours.modules()) == (config.input_size == 32)
+    is_small = config.input_size == 32 and config.stem == "imagenet"
+    assert any(isinstance(one, WholeMapConv) for one in ours.modules()) == is_small
     ours.register_forward_pre_hook(lambda _model, inputs: (inputs[0].double(),))
     checked: list[int] = []
 
     def compare(done: int) -> None:
         if done <= config.steps:  # the rest of an epoch's steps validate
             whole = copy.deepcopy(ours)
-            restore_convolutions(whole)
+            assert config.steps == 1 or not config.weight_decay, "decay is known for whole epochs"
+            restore_convolutions(whole, decay_without_gradient(config, len(checked) + 1))
             found = whole.state_dict()
             for key, value in expected[len(checked)].weights.items():
                 torch.testing.assert_close(

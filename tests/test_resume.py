@@ -38,8 +38,10 @@ def recipes() -> Iterator[tuple[str, TrialConfig]]:
     """
     seen: set[tuple[object, ...]] = set()
     for name in find_study_files():
-        spec = resolve(load_study_file(name), "quick", TINY)
-        ranges = spec.space.ranges()
+        loaded = load_study_file(name)
+        ranges = loaded.content.space.ranges()
+        tiny = {key: value for key, value in TINY.items() if key not in ranges}
+        spec = resolve(loaded, "quick", tiny)
         corners = {
             end: spec.config({key: getattr(one, end) for key, one in ranges.items()}, seed=1)
             for end in ("low", "high")
@@ -47,7 +49,7 @@ def recipes() -> Iterator[tuple[str, TrialConfig]]:
         named = {one.name: spec.named_config(one, seed=1) for one in spec.named}
         for label, config in {**named, **corners}.items():
             kind = (config.freeze_depth, config.frozen_batch_norm, config.head, config.weights)
-            kind += (config.augmentation_strength > 0, config.dropout_rate > 0)
+            kind += (config.augments, config.dropout_rate > 0, config.weight_decay > 0)
             if kind not in seen and (spec.trials or label in named):
                 seen.add(kind)
                 yield (label if label in named else f"{name}/{label}"), config
@@ -145,6 +147,13 @@ def test_pieces_with_augmented_validation(
 ) -> None:
     config = replace(make_config(**TINY), augment_validation=True, dropout_rate=0.6)
     check_pieces(replace(config, augmentation_strength=2.0), bundled, tmp_path)
+
+
+@pytest.mark.e2e
+def test_pieces_with_sgd(make_config: MakeConfig, bundled: SearchData, tmp_path: Path) -> None:
+    numbers = {"learning_rate": 0.02, "weight_decay": 0.01, "warmup_epochs": 1}
+    config = replace(make_config(**TINY), optimizer="sgd", crop_padding=4, **numbers)
+    check_pieces(config, bundled, tmp_path)
 
 
 def test_the_recipes_cover_what_a_state_must_hold() -> None:

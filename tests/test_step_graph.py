@@ -92,6 +92,8 @@ FORMS = {
     "layer1 frozen, batch": {"freeze_depth": 2, "frozen_batch_norm": "batch"},
     "layer1 frozen, running": {"freeze_depth": 2, "frozen_batch_norm": "running"},
     "other heads": {"head": "mlp"},
+    "decoupled decay": {"weight_decay": 0.1, "label_smoothing": 0.1, "flip_probability": 0.3},
+    "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "crop_padding": 4, "warmup_epochs": 1},
 }
 
 

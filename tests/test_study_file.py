@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Cli
@@ -54,8 +55,19 @@ def test_override_makes_a_study_of_its_own() -> None:
     assert changed.config(changed.named[0].params, seed=0).batch_size == 64
 
 
-def test_override_that_changes_nothing_is_none() -> None:
-    assert resolve(load_study_file("dropout"), "quick", {"epochs": 3}).study_name == "dropout:quick"
+@pytest.mark.parametrize("override", [{"epochs": 3}, {"weight_decay": 0.0}, {"stem": "imagenet"}])
+def test_override_that_changes_nothing_is_none(override: dict[str, Any]) -> None:
+    assert resolve(load_study_file("dropout"), "quick", override).study_name == "dropout:quick"
+
+
+def test_hyperparameters_that_the_assignment_does_not_have() -> None:
+    loaded = load_study_file("dropout")
+    plain = resolve(loaded, "quick")
+    decayed = resolve(loaded, "quick", {"weight_decay": 0.1, "crop_padding": 4})
+    assert decayed.study_name == "dropout:quick:crop_padding=4,weight_decay=0.1"
+    first, second = (spec.named_config(spec.named[0], seed=0) for spec in (plain, decayed))
+    assert (second.weight_decay, second.crop_padding) == (0.1, 4)
+    assert second.as_stored() == first.as_stored() | {"weight_decay": 0.1, "crop_padding": 4}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +88,10 @@ def test_override_values_are_toml_or_text(text: str, value: object) -> None:
         (["--set", "batch_size=4999"], "no last batch of one image"),
         (["--set", "learning_rate=1"], "is searched by this study"),
         (["--set", "head=linear"], "has no dropout"),
+        (["--set", "momentum=0.5"], 'momentum: is of optimizer = "sgd" alone'),
+        (["--set", "optimizer=adagrad"], "optimizer = 'adagrad': expected 'adam' or 'sgd'"),
+        (["--set", "crop_padding=1.5"], "crop_padding = 1.5: expected a whole number"),
+        (["--set", "stem=cifar", "--set", "weights=imagenet"], 'weights = "none": pretrained ones'),
         (["--set", "train_images=6000"], "at most 5000"),
         (["--epochs", "0"], "epochs = 0: expected a number of at least 1"),
         (["--profile", "slow"], "expected one of the profiles"),
@@ -263,7 +279,7 @@ def test_unreadable_files(cli: Cli, tmp_path: Path, content: bytes | None) -> No
 def test_unknown_study_names_the_known(cli: Cli) -> None:
     answer = cli("study", "run", "droput")
     assert answer.code == 2
-    assert "unknown study 'droput'; known studies: augmentation, dropout, final" in answer.err
+    assert "unknown study 'droput'; known studies: augmentation, beyond-finetune, " in answer.err
     assert "did you mean dropout?" in answer.err
 
 

@@ -13,8 +13,9 @@ from torch import nn
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
+from cifar_tune.optimization import make_optimizer
 from cifar_tune.records import TrialConfig
-from cifar_tune.trainer import make_optimizer, train_step
+from cifar_tune.trainer import train_step
 from cifar_tune.whole_map import (
     WholeMapConv,
     look_along,

@@ -9,7 +9,7 @@ from typing import Any
 
 from cifar_tune.annotations.markdown import code_block, plain, table
 from cifar_tune.derived_studies import Purpose, purpose_of
-from cifar_tune.records import QUANTITIES, TrialSummary
+from cifar_tune.records import HYPERPARAMETERS, QUANTITIES, TrialSummary
 from cifar_tune.reports.invocations import name_options, storage_options, train_command
 from cifar_tune.reports.published import known_figures, protocol_differences
 from cifar_tune.reports.words import count, say, say_differences, say_setting, say_value
@@ -20,11 +20,10 @@ from cifar_tune.study_schema import PublishedFigures
 
 _SHOWN = (
     "weights",
+    "stem",
     "head",
-    "dropout_rate",
-    "learning_rate",
-    "augmentation_strength",
-    "freeze_depth",
+    *HYPERPARAMETERS,
+    "optimizer",
     "frozen_batch_norm",
     "train_images",
     "validation_images",

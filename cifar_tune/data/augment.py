@@ -18,6 +18,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from cifar_tune.records import TrialConfig
+
 FLIP_PROBABILITY = 0.40
 ROTATION_DEGREES = 30.0
 
@@ -34,35 +36,54 @@ class Draws:
         affine: int32 [N, 6], the inverse rotation in 16-bit fixed point. The pixel at column x
             and row y comes from column ``(a2 + a0·x + a1·y) >> 16`` and row
             ``(a5 + a3·x + a4·y) >> 16``.
+        shift: int64 [N, 2], columns and rows by which a random crop has moved the image before it
+            is resized, to the left and up; None without crops.
     """
 
     flip: Tensor
     affine: Tensor
+    shift: Tensor | None = None
 
     def take(self, rows: slice | Tensor) -> Draws:
         """The draws of some of the images; a tensor int64 names them one by one."""
-        return Draws(self.flip[rows], self.affine[rows])
+        return Draws(**{name: one[rows] for name, one in self.tensors().items()})
 
     def to(self, device: torch.device) -> Draws:
         """The same draws on a device."""
-        return Draws(self.flip.to(device), self.affine.to(device))
+        return Draws(**{name: one.to(device) for name, one in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        return {name: one for name, one in vars(self).items() if one is not None}
+
+    def copy_(self, other: Draws) -> None:
+        """Take up other draws of as many images, in the tensors that are there."""
+        given = other.tensors()
+        for name, mine in self.tensors().items():
+            mine.copy_(given[name])
 
 
-def draw(count: int, strength: float, size: int, generator: torch.Generator) -> Draws | None:
-    """Draw flips and rotations, each image its own.
+def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws | None:
+    """Draw flips, rotations and crops, each image its own; None where there is no augmentation.
+
+    With the strength 1 they are the report's recipe. The flip probability grows with the strength
+    up to one half, where it is strongest, unless it is given; the rotation up to ±120° at 4.
 
     Args:
         count: number of images N.
-        strength: 0 gives None, no augmentation; 1 the report's recipe. The flip probability
-            grows with it up to one half, where it is strongest, the rotation up to ±120° at 4.
-        size: height and width in pixels of the image that is rotated.
         generator: a CPU generator, so that every device gets the same draws.
     """
-    if strength == 0:
+    if not config.augments:
         return None
-    flip = torch.rand(count, generator=generator) < min(FLIP_PROBABILITY * strength, 0.5)
+    strength, flips = config.augmentation_strength, config.flip_probability
+    flips = min(FLIP_PROBABILITY * strength, 0.5) if flips is None else flips
+    flip = torch.rand(count, generator=generator) < flips
     turn = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
-    return Draws(flip, rotation_matrices(turn * (ROTATION_DEGREES * strength), size))
+    affine = rotation_matrices(turn * (ROTATION_DEGREES * strength), config.input_size)
+    if not config.crop_padding:
+        return Draws(flip, affine)
+    most = config.crop_padding
+    return Draws(flip, affine, torch.randint(-most, most + 1, (count, 2), generator=generator))
 
 
 def rotation_matrices(degrees: Tensor, size: int) -> Tensor:
@@ -104,7 +125,7 @@ def transform(images: Tensor, draws: Draws | None, size: int, mean: Tensor, std:
     Returns:
         float32 [N, 3, size, size] in channels-last memory order.
     """
-    pixels = images
+    pixels = images if draws is None or draws.shift is None else _shift(images, draws.shift)
     if size != images.shape[-1]:
         across = _resize_last(pixels.to(torch.int32), size)
         pixels = _resize_last(across.transpose(2, 3), size).transpose(2, 3)
@@ -112,6 +133,18 @@ def transform(images: Tensor, draws: Draws | None, size: int, mean: Tensor, std:
         pixels = _flip_and_rotate(pixels, draws)
     scaled = (pixels.to(torch.float32) / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
     return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def _shift(pixels: Tensor, shift: Tensor) -> Tensor:
+    """Move each image to the left and up; what comes in from outside is black."""
+    size = pixels.shape[-1]
+    steps = torch.arange(size, device=pixels.device)
+    column = (steps + shift[:, :1]).view(-1, 1, size)
+    row = (steps + shift[:, 1:]).view(-1, size, 1)
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    index = row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
+    flat = index.flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
+    return pixels.flatten(2).gather(2, flat).view_as(pixels) * inside.unsqueeze(1)
 
 
 def _flip_and_rotate(pixels: Tensor, draws: Draws) -> Tensor:

@@ -82,7 +82,7 @@ def draw_epoch(split: DeviceSplit, config: TrialConfig, epoch: int) -> tuple[Ten
     device = split.rows.device
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
     order = split.rows[torch.randperm(len(split), generator=generator).to(device)]
-    draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
+    draws = draw(len(split), config, generator)
     return order, draws.to(device) if draws is not None else None
 
 
@@ -115,7 +115,7 @@ def validation_batches(
     draws = None
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
-        draws = draw(len(split), config.augmentation_strength, config.input_size, generator)
+        draws = draw(len(split), config, generator)
     yield from _batches(split, config, split.rows, draws, skip=0)
 
 

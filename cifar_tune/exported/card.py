@@ -191,8 +191,9 @@ def _protocol(described: Described) -> str:
     config = described.config
     rows = "\n".join(f"| `{key}` | {value} |" for key, value in config.as_stored().items())
     software = ", ".join(f"{name} {version}" for name, version in described.software.items())
+    optimizer = {"adam": "Adam", "sgd": "SGD"}[config.optimizer]
     return (
-        f"Adam with a cosine learning rate, stepped each epoch, on {described.device} with "
+        f"{optimizer} with a cosine learning rate, stepped each epoch, on {described.device} with "
         f"{software}.\n\n| setting | value |\n|---|---|\n{rows}\n\nMade by `{described.command}`.\n"
     )
 

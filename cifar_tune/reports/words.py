@@ -26,6 +26,9 @@ WORDS = {
     "augment_validation": "validation images augmented",
     "weights": "pretrained weights",
     "cosine_t_max": "T_max of the cosine schedule",
+    "optimizer": "optimiser",
+    "crop_padding": "padding of random crops (px)",
+    "warmup_epochs": "epochs of warm-up",
 }
 """Quantities and hyperparameters as a reader says them."""
 

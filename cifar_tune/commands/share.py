@@ -1,0 +1,44 @@
+"""The commands ``study export`` and ``study import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cifar_tune.commands.shared import find_by_name, print_json
+from cifar_tune.storage_location import locate_storage
+
+
+def export_study(
+    name: str,
+    profile: str | None,
+    epochs: int | None,
+    settings: tuple[str, ...],
+    storage: str | None,
+    out: Path,
+) -> None:
+    """Write a stored study, with those that were derived from it, to a file."""
+    from cifar_tune import study_export
+
+    spec, location = find_by_name(name, profile, epochs, settings, storage)
+    content = study_export.export_study(location, spec.study_name)
+    study_export.write_export(content, out)
+    counts = ", ".join(
+        f"{one['study_name']} with {len(one['trials'])} trials" for one in content["studies"]
+    )
+    print(f"{out}: {counts}; {len(content['test_reads'])} reads of the test images")  # noqa: T201
+
+
+def import_study(path: Path, storage: str | None, *, as_json: bool) -> None:
+    """Add what a file has of a study, and the database does not."""
+    from cifar_tune import study_export
+
+    location = locate_storage(storage)
+    found = study_export.import_study(study_export.read_export(path), location)
+    if as_json:
+        print_json(
+            {"storage": str(location), "trials": found.trials, "test_reads": found.test_reads}
+        )
+        return
+    for study_name, trials in found.trials.items():
+        print(f"{study_name}: {trials} trials added to {location}")  # noqa: T201
+    print(f"{found.test_reads} reads of the test images added to the ledger")  # noqa: T201

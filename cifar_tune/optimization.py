@@ -1,0 +1,83 @@
+"""The optimiser of a trial and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+from cifar_tune.records import TrialConfig
+
+
+def make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool = False) -> Optimizer:
+    """The optimiser over the parameters that are not frozen, with PyTorch's defaults but for what
+    the configuration says.
+
+    Args:
+        is_plain: in the way that PyTorch chooses, instead of one kernel for all tensors.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = None if is_plain else trained[0].device.type in ("cpu", "cuda")
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        nesterov = config.momentum > 0  # it is of momentum alone
+        return SGD(trained, rate, config.momentum, 0, decay, nesterov, fused=fused)
+    if decay:
+        return AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
+    return Adam(trained, lr=rate, fused=fused)
+
+
+def make_schedule(optimizer: Optimizer, config: TrialConfig) -> LRScheduler:
+    """Cosine annealing stepped each epoch, as the assignment had it, after a linear warm-up."""
+    warmup = config.warmup_epochs
+    if not warmup:
+        return CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
+    first = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    later = CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
+    return SequentialLR(optimizer, [first, later], milestones=[warmup])
+
+
+def step_schedule(schedule: LRScheduler) -> None:
+    """Go on to the next epoch's learning rate."""
+    with warnings.catch_warnings():
+        # Of a training that was cut short after an epoch's last step, the optimiser has done no
+        # step in this process; and of two schedules in sequence PyTorch's own is called with an
+        # epoch, which it calls deprecated.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        warnings.filterwarnings("ignore", "The epoch parameter in")
+        schedule.step()
+
+
+def moments_of(optimizer: Optimizer) -> tuple[str, ...]:
+    """Names of what it keeps of each parameter."""
+    if not isinstance(optimizer, SGD):
+        return ("exp_avg", "exp_avg_sq", "step")
+    return ("momentum_buffer",) if optimizer.defaults["momentum"] else ()
+
+
+def zero_moments(parameter: Tensor, optimizer: Optimizer) -> dict[str, Tensor]:
+    """What the optimiser keeps of a parameter, before its first step."""
+    steps = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return {
+        name: steps if name == "step" else torch.zeros_like(parameter)
+        for name in moments_of(optimizer)
+    }
+
+
+def decay_without_gradient(config: TrialConfig, epochs: int) -> float:
+    """What so many epochs make of a weight of 1 that never gets a gradient."""
+    if not config.weight_decay:
+        return 1.0
+    model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.ones_(model.weight)
+    optimizer = make_optimizer(model, config)
+    schedule = make_schedule(optimizer, config)
+    for _ in range(epochs):
+        for _ in range(config.steps):
+            model.weight.grad = torch.zeros_like(model.weight)
+            optimizer.step()
+        step_schedule(schedule)
+    return model.weight.item()
