@@ -23,6 +23,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
@@ -45,6 +46,7 @@ _TABLE = Table(
     Column("accuracy", Float, nullable=False),
     Column("loss", Float, nullable=False),
     Column("command", Text, nullable=False),
+    Column("flip_accuracy", Float),  # which tables of before do not have
 )
 
 _REFUSAL = "the ledger of test reads is only ever added to"
@@ -69,7 +71,7 @@ def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
     Args:
         command: the command line that asked for it; stored without passwords.
     """
-    make_table(engine, _TABLE)
+    _make_ledger(engine)
     values = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         "command": mask_passwords(command),
@@ -79,12 +81,21 @@ def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
         connection.execute(insert(_TABLE).values(values))
 
 
+def _make_ledger(engine: Engine) -> None:
+    """Make the table where it is not there, and what it lacks where an earlier version made it."""
+    make_table(engine, _TABLE)
+    known = {one["name"] for one in inspect(engine).get_columns(_TABLE.name)}
+    if "flip_accuracy" not in known:
+        with engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {_TABLE.name} ADD COLUMN flip_accuracy FLOAT"))
+
+
 def add_test_reads(engine: Engine, reads: list[TestRead]) -> int:
     """Add rows of another database, as they stand there; how many of them were not known yet."""
     known = read_ledger(engine)
     missing = [one for one in reads if one not in known]
     if missing:
-        make_table(engine, _TABLE)
+        _make_ledger(engine)
         rows = [{"time": o.time, "command": o.command, **asdict(o.result)} for o in missing]
         with engine.begin() as connection:
             connection.execute(insert(_TABLE), rows)
@@ -95,13 +106,16 @@ def read_ledger(engine: Engine) -> list[TestRead]:
     """All rows, the oldest first."""
     if not inspect(engine).has_table(_TABLE.name):
         return []
+    there = {one["name"] for one in inspect(engine).get_columns(_TABLE.name)}
+    columns = [column for column in _TABLE.c if column.name in there]
+    fields = [name for name in TestResult.__dataclass_fields__ if name in there]
     with engine.connect() as connection:
-        rows = connection.execute(select(_TABLE).order_by(_TABLE.c.id)).mappings()
+        rows = connection.execute(select(*columns).order_by(_TABLE.c.id)).mappings()
         return [
             TestRead(
                 row["time"],
                 row["command"],
-                TestResult(**{key: row[key] for key in TestResult.__dataclass_fields__}),
+                TestResult(**{name: row[name] for name in fields}),
             )
             for row in rows
         ]

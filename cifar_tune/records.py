@@ -250,6 +250,9 @@ class TestResult:
         images: how many they are.
         accuracy: fraction of them classified rightly.
         loss: mean cross-entropy in nats.
+        flip_accuracy: the same fraction where the logits of each image and of its mirror image are
+            averaged (test-time flip); None of reads before there was such a figure. It is told
+            apart: no comparison uses it.
     """
 
     study_name: str
@@ -261,6 +264,7 @@ class TestResult:
     images: int
     accuracy: float
     loss: float
+    flip_accuracy: float | None = None
 
 
 @dataclass(frozen=True)

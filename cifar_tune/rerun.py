@@ -69,10 +69,14 @@ def test_trial(
     load_model(model, paths.kept_weights_file(location.beside, study_name, trial.number), sha256)
     unchanged = dataclasses.replace(config, augment_validation=False)
     whole = Subset(test, np.arange(len(test)))
-    found = evaluate(
-        model.to(device), place(whole, unchanged, device), unchanged, 0, lambda _done: None
+    mirrored = Subset(LabelledImages(test.images[..., ::-1].copy(), test.labels), whole.rows)
+    model.to(device)
+    found, flipped = (
+        evaluate(model, place(part, unchanged, device), unchanged, 0, lambda _done: None)
+        for part in (whole, mirrored)
     )
     logits = found.logits.float().cpu().numpy()
+    averaged = (logits + flipped.logits.float().cpu().numpy()) / 2
     made = make_predictions(classes, whole.rows, test.images, test.labels, logits)
     result = TestResult(
         study_name=study_name,
@@ -84,6 +88,7 @@ def test_trial(
         images=len(test),
         accuracy=found.accuracy,
         loss=found.loss,
+        flip_accuracy=float((averaged.argmax(axis=1) == test.labels).mean()),
     )
     with explain_errors(location):
         record_test_read(stored.open_to_write(location).engine, result, command)

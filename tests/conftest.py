@@ -263,7 +263,6 @@ SLOW = (
     "test_search_benchmark.py",
     "test_slots.py",
     "test_step_graph.py",
-    "test_study_export.py",
     "test_whole_map.py",
 )
 """Modules whose cases train for seconds each: too slow to be among the unit tests."""
@@ -284,6 +283,7 @@ LONG_CASES = (
     "test_a_process_stopped_by_a_signal_leaves_cleanly",
     "test_runner_refuses_a_second_one_and_is_taken_over_when_it_is_killed",
     "test_ray_gives_what_other_workers_give",
+    "test_a_node_that_dies_costs_an_epoch_at_most",
     "test_a_worker_that_dies_costs_an_epoch_at_most[local-leave_with_code]",
     "test_a_worker_that_dies_costs_an_epoch_at_most[local-crash]",
     "test_a_worker_that_dies_costs_an_epoch_at_most[ray-crash]",

@@ -110,7 +110,12 @@ def test_a_whole_study_against_plain_optuna(
     monkeypatch.chdir(tmp_path)
     shipped = Path(__file__).parents[1] / "studies" / "dropout.toml"
     text = shipped.read_text(encoding="utf-8")
-    for key, value in (("train_images", 64), ("validation_images", 50), ("trials", 1)):
+    for key, value in (
+        ("train_images", 64),
+        ("validation_images", 50),
+        ("trials", 1),
+        ("epochs", 2),
+    ):
         text = re.sub(rf"^{key} = [\d_]+$", f"{key} = {value}", text, count=1, flags=re.M)
     (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
     told = []

@@ -296,6 +296,6 @@ def test_workers_end_with_their_runner_and_the_next_one_goes_on(
 def test_a_study_that_is_killed_at_random_moments(tmp_path: Path) -> None:
     """``python tests/kill_study.py --kills 50`` is the same for longer."""
     said: list[str] = []
-    is_good = kill_study(tmp_path, kills=3, workers="2", seed=3, storage=None, say=said.append)
+    is_good = kill_study(tmp_path, kills=2, workers="2", seed=3, storage=None, say=said.append)
     assert is_good, "\n".join(said)
     assert "lost 0, duplicated 0, differing 0, other faults 0" in "\n".join(said)

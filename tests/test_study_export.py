@@ -8,72 +8,73 @@ from typing import Any
 
 import pytest
 from conftest import TINY, Answer, Cli
+from made_up import MadeUp
 
 from cifar_tune.records import digest_of
 
-RUN = ("dropout", "--profile", "quick", "--epochs", "2", *TINY)
 FILE = "dropout.json"
+HERE = "storage/cifar-tune.db"
+TRIALS = 7
 
 
 @pytest.fixture
 def exported(cli: Cli) -> dict[str, Any]:
-    """A study with named, pruned and complete trials and a test read, exported."""
-    assert cli("study", "run", *RUN, "--trials", "3").code == 0
-    assert cli("trial", "test", "dropout", "dropout/p=0.1/seed=1", "--epochs", "2", *TINY).code == 0
-    answer = cli("study", "export", "dropout", "--epochs", "2", *TINY, "--out", FILE)
+    """A study with named trials that were read on the test images, and sampled and pruned ones."""
+    made = MadeUp(Path(HERE).absolute(), "dropout", "quick")
+    made.add_named()
+    made.add_sampled(3)
+    answer = cli("study", "export", "dropout", "--out", FILE)
     assert answer.code == 0, answer.err
-    assert "7 trials" in answer.out
+    assert f"dropout:quick with {TRIALS} trials; 4 reads of the test images" in answer.out
     content: dict[str, Any] = json.loads(Path(FILE).read_text(encoding="utf-8"))
     return content
 
 
-def test_what_is_imported_is_what_was_exported(cli: Cli, exported: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("exported")
+def test_what_is_imported_is_what_was_exported(cli: Cli) -> None:
     answer = cli("study", "import", FILE, "--storage", "other/studies.db", "--json")
     assert answer.code == 0, answer.err
-    ((name, trials),) = answer.record["trials"].items()
-    assert (trials, answer.record["test_reads"]) == (7, 1)
-    assert name == exported["studies"][0]["study_name"]
+    assert answer.record["trials"] == {"dropout:quick": TRIALS}
+    assert answer.record["test_reads"] == 4
 
-    options = ("--epochs", "2", *TINY, "--storage", "other/studies.db")
-    again = cli("study", "export", "dropout", *options, "--out", "again.json")
+    there = ("--storage", "other/studies.db")
+    again = cli("study", "export", "dropout", *there, "--out", "again.json")
     assert again.code == 0, again.err
     assert Path("again.json").read_bytes() == Path(FILE).read_bytes()
-    trial = ("dropout", "dropout/p=0.2/seed=1", "--epochs", "2", *TINY, "--json")
-    here, there = (
-        cli("trial", "show", *trial, "--storage", storage).record
-        for storage in ("storage/cifar-tune.db", "other/studies.db")
-    )
-    assert {key for key in here if here[key] != there[key]} <= {"storage", "weights_file"}
-    reads = [cli("test-reads", "--storage", one, "--json").record for one in
-             ("storage/cifar-tune.db", "other/studies.db")]  # fmt: skip
-    assert reads[0]["test_reads"] == reads[1]["test_reads"]
-    page = cli("report", "dropout", *options, "--out", "page.html")
+    for command in (("test-reads",), ("study", "show", "dropout"), ("best", "show", "dropout")):
+        mine, theirs = (cli(*command, *where, "--json").record for where in ((), there))
+        assert {key for key in mine if mine[key] != theirs[key]} <= {"storage"}, command
+    page = cli("report", "dropout", *there, "--out", "page.html")
     assert page.code == 0, page.err
 
 
-def test_importing_twice_changes_nothing(cli: Cli, exported: dict[str, Any]) -> None:
-    assert len(exported["studies"]) == 1
+@pytest.mark.usefixtures("exported")
+def test_importing_twice_changes_nothing(cli: Cli) -> None:
     assert cli("study", "import", FILE, "--storage", "other.db").code == 0
-    again = cli("study", "import", FILE, "--storage", "other.db", "--json").record
-    assert (list(again["trials"].values()), again["test_reads"]) == ([0], 0)
-    home = cli("study", "import", FILE, "--json").record
-    assert (list(home["trials"].values()), home["test_reads"]) == ([0], 0)
+    for where in (("--storage", "other.db"), ()):
+        again = cli("study", "import", FILE, *where, "--json").record
+        assert (again["trials"], again["test_reads"]) == ({"dropout:quick": 0}, 0)
 
 
 def test_an_import_that_was_cut_off_is_completed(cli: Cli, exported: dict[str, Any]) -> None:
     exported["studies"][0]["trials"] = exported["studies"][0]["trials"][:4]
+    exported["test_reads"] = exported["test_reads"][:1]
     write_signed(exported, "part.json")
     assert cli("study", "import", "part.json", "--storage", "other.db").code == 0
     rest = cli("study", "import", FILE, "--storage", "other.db", "--json").record
-    assert list(rest["trials"].values()) == [3]
+    assert (rest["trials"], rest["test_reads"]) == ({"dropout:quick": TRIALS - 4}, 3)
 
 
-def test_an_imported_study_goes_on(cli: Cli, exported: dict[str, Any]) -> None:
-    assert exported["studies"][0]["trials"][0]["attributes"]["name"] == "dropout/p=0.1/seed=1"
+@pytest.mark.e2e
+def test_an_imported_study_goes_on(cli: Cli) -> None:
+    run = ("study", "run", "dropout", "--epochs", "1", *TINY)
+    assert cli(*run, "--only", "dropout/p=0.1").code == 0
+    assert cli("study", "export", "dropout", "--epochs", "1", *TINY, "--out", FILE).code == 0
     assert cli("study", "import", FILE, "--storage", "other.db").code == 0
-    answer = cli("study", "run", *RUN, "--trials", "1", "--storage", "other.db", "--json")
+    answer = cli(*run, "--only", "dropout/p=0.1", "--seeds", "2", "--storage", "other.db", "--json")
     assert answer.code == 0, answer.err
-    assert len(answer.record["trials"]) == 8
+    names = [trial["name"] for trial in answer.record["trials"]]
+    assert names == ["dropout/p=0.1/seed=1", "dropout/p=0.1/seed=2"]
 
 
 def write_signed(content: dict[str, Any], path: str) -> None:

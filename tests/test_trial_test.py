@@ -6,6 +6,7 @@ import ast
 import shutil
 import sqlite3
 from collections import namedtuple
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,11 @@ def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
     images = (torch.from_numpy(test.images).float() / 255 - mean) / std
     with torch.no_grad():
         logits = model.eval()(images)
-    right = (logits.argmax(1).numpy() == test.labels).mean()
-    assert record["accuracy"] == pytest.approx(right, abs=2e-3)  # a tie may fall the other way
+        flipped = (logits + model(images.flip(3))) / 2
+    for key, said in (("accuracy", logits), ("flip_accuracy", flipped)):
+        right = (said.argmax(1).numpy() == test.labels).mean()
+        assert record[key] == pytest.approx(right, abs=2e-3)  # a tie may fall the other way
+    assert not torch.equal(logits.argmax(1), flipped.argmax(1))
 
     reads = cli("test-reads", "--json").record["test_reads"]
     assert [read["accuracy"] for read in reads] == [record["accuracy"]]
@@ -71,6 +75,22 @@ def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
     for name in optuna.get_all_study_names(database):
         optuna.delete_study(study_name=name, storage=database)
     assert "The test images were read 2 times" in cli("test-reads").out
+
+
+def test_a_ledger_of_before_there_were_flips(cli: Cli, study: str) -> None:
+    assert cli("study", "run", study, *RUN).code == 0
+    cli("trial", "test", study, "0")
+    with closing(sqlite3.connect("storage/cifar-tune.db")) as database:
+        database.execute("ALTER TABLE cifar_tune_test_read DROP COLUMN flip_accuracy")
+        database.commit()
+    (read,) = cli("test-reads", "--json").record["test_reads"]
+    assert read["flip_accuracy"] is None
+    assert cli("report", study, "--out", "page.html").code == 0
+    assert cli("trial", "test", study, "0").code == 0
+    before, after = cli("test-reads", "--json").record["test_reads"]
+    assert before == read
+    assert 0 < after["flip_accuracy"] < 1
+    assert after["accuracy"] == before["accuracy"]
 
 
 def test_figure_is_not_shown_where_it_cannot_be_written_down(
@@ -152,7 +172,9 @@ def test_no_module_of_the_search_can_reach_the_test_images() -> None:
             allowed = {f"reports/{one}.py" for one in readers}
             # Notes state figures that were read; the runner is handed their writer from outside.
             notes = "annotations/annotator.py"
-            assert name in {"commands/trial.py", "rerun.py", notes, *allowed}
+            # An export takes along what was read.
+            others = {"commands/trial.py", "rerun.py", "study_export.py"}
+            assert name in {notes, *others, *allowed}
 
 
 WALLED = ("search", "objective", "trainer", "runner", "dispatch", "workers.work", "workers.local")

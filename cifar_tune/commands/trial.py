@@ -63,7 +63,8 @@ def _print_result(result: TestResult, location: StorageLocation) -> None:
     make_console().print(
         f"{result.study_name}, trial {result.trial} {result.name or '(sampled)'}: test accuracy "
         f"{result.accuracy:.4f} on {result.images:,} images (binomial standard error "
-        f"{error:.4f}), loss {result.loss:.4f}; written to the ledger in {location}",
+        f"{error:.4f}), loss {result.loss:.4f}, with mirrored images averaged in "
+        f"{result.flip_accuracy:.4f}; written to the ledger in {location}",
         soft_wrap=True,
     )
 

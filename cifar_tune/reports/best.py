@@ -345,6 +345,7 @@ def _read_rerun(evidence: Evidence, candidate: Candidate, purpose: Purpose) -> R
                 "seed": trial.seed,
                 "val_accuracy": None if trains_on_all else trial.values.get("val_accuracy"),
                 "test_accuracy": trial.values.get("test_accuracy"),
+                "test_flip_accuracy": trial.values.get("test_flip_accuracy"),
                 "seconds": round(trial.values["seconds"], 3),
             }
             for trial in trials

@@ -77,6 +77,8 @@ def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> 
     ]
     if of_it:
         values["test_accuracy"] = of_it[0].accuracy
+        if of_it[0].flip_accuracy is not None:
+            values["test_flip_accuracy"] = of_it[0].flip_accuracy
     config = attributes.get("config", {})
     return TrialRecord(
         number=trial.number,

@@ -14,6 +14,7 @@ WORDS = {
     "train_accuracy": "training accuracy",
     "val_accuracy": "validation accuracy",
     "test_accuracy": "test accuracy",
+    "test_flip_accuracy": "test accuracy with mirrored images averaged in",
     "seconds": "training time",
     "dropout_rate": "dropout rate",
     "learning_rate": "learning rate",

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
-_LOADED = ["cifar_tune.workers.work", "cifar_tune.workers.local_process"]
 _HAS_FORK_SERVER = sys.platform == "linux"
 
 
@@ -29,7 +28,7 @@ def begin_fork_server() -> None:
     """
     if not _HAS_FORK_SERVER:
         return
-    forkserver.set_forkserver_preload(_LOADED)
+    forkserver.set_forkserver_preload(["cifar_tune.workers.forked"])
     # It is to outlive a signal to all processes of a terminal, for the workers to save their state.
     with threads_of_libraries(1), deaf_to("SIGINT", "SIGTERM", "SIGHUP"):
         forkserver.ensure_running()
