@@ -321,7 +321,7 @@ def calibrate(rounds: int, as_json: bool) -> None:
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Epochs of each; studies.",
+    help="Epochs of each case, and whole studies.",
 )
 @click.option(
     "--only",

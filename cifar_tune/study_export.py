@@ -86,14 +86,16 @@ def read_export(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+    keys = {"format", "cifar_tune", "studies", "test_reads", "sha256"}
+    has_format = isinstance(content, dict) and isinstance(content.get("format"), int)
+    if not has_format or (content["format"] <= FORMAT and content.keys() != keys):
         raise InputError(f"{path}: is no export of a study; `cifar-tune study export` makes one")
     if content["format"] > FORMAT:
         raise InputError(
             f"{path}: format {content['format']} is of a newer cifar-tune; this one reads up to "
             f"{FORMAT}: pip install --upgrade cifar-tune"
         )
-    given = content.pop("sha256", None)
+    given = content.pop("sha256")
     found = digest_of(content)
     if given != found:
         raise InputError(f"{path}: was altered: sha256 is {given}, expected {found}")

@@ -99,6 +99,8 @@ def test_what_is_not_imported(cli: Cli, exported: dict[str, Any]) -> None:
     assert "text.json: is not JSON" in refused(cli("study", "import", "text.json", *into))
     Path("other.json").write_text('{"a": 1}', encoding="utf-8")
     assert "is no export of a study" in refused(cli("study", "import", "other.json", *into))
+    write_signed({"format": 1, "cifar_tune": "0"}, "empty.json")
+    assert "is no export of a study" in refused(cli("study", "import", "empty.json", *into))
     write_signed({**exported, "format": 99}, "newer.json")
     assert "format 99 is of a newer" in refused(cli("study", "import", "newer.json", *into))
     assert "cannot be read" in refused(cli("study", "import", "none.json", *into))
