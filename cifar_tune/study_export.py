@@ -81,7 +81,7 @@ def read_export(path: Path) -> dict[str, Any]:
         InputError: it cannot be read, is of a newer version, or was altered.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
