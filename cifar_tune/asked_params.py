@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from cifar_tune.study_faults import nearest
 from cifar_tune.study_file import StudySpec
-from cifar_tune.study_schema import Range, WholeRange
+from cifar_tune.study_space import Range, WholeRange
 
 
 def read_params(

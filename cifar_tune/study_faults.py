@@ -10,15 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cifar_tune.records import HYPERPARAMETERS, REQUIRED_HYPERPARAMETERS
-from cifar_tune.study_schema import (
-    WHOLE_HYPERPARAMETERS,
-    NamedTrial,
-    Profile,
-    Protocol,
-    Range,
-    Settings,
-    Space,
-)
+from cifar_tune.study_schema import NamedTrial, Profile, Protocol, Settings
+from cifar_tune.study_space import WHOLE_HYPERPARAMETERS, Range, Space
 
 _TAGS = {"tpe", "gp", "random", "percentile", "median", "none"}
 

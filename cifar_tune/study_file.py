@@ -25,7 +25,6 @@ from cifar_tune.study_faults import (
     schema_faults,
 )
 from cifar_tune.study_schema import (
-    WHOLE_HYPERPARAMETERS,
     Budget,
     Claim,
     NamedTrial,
@@ -33,9 +32,9 @@ from cifar_tune.study_schema import (
     Pruner,
     Resources,
     Sampler,
-    Space,
     StudyFile,
 )
+from cifar_tune.study_space import WHOLE_HYPERPARAMETERS, Space
 
 
 @dataclass(frozen=True)

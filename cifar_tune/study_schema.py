@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from cifar_tune.records import (
-    HYPERPARAMETERS,
-    QUANTITIES,
-    FrozenBatchNorm,
-    Head,
-    OptimizerName,
-    Split,
-    Stem,
-)
+from cifar_tune.records import QUANTITIES, FrozenBatchNorm, Head, Split
+from cifar_tune.study_space import Hyperparameters, Space, Strict, fault
 
 FULL_SET_IMAGES = 50_000
 BUNDLED_IMAGES = {"train_images": 5_000, "validation_images": 1_000}
@@ -24,184 +16,29 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 TrialName = Annotated[str, Field(pattern=r"^[a-z0-9-]+/[A-Za-z0-9_.=+-]+$")]
 Channel = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(gt=0, le=1)]
-LearningRate = Annotated[float, Field(gt=0, le=10)]
-DropoutRate = Annotated[float, Field(ge=0, lt=1)]
-AugmentationStrength = Annotated[float, Field(ge=0, le=4)]
-FreezeDepth = Annotated[int, Field(ge=0, le=5)]
-CosineTMax = Annotated[int, Field(ge=1)]
-FlipProbability = Annotated[float, Field(ge=0, le=1)]
-CropPadding = Annotated[int, Field(ge=0, le=16)]
-WarmupEpochs = Annotated[int, Field(ge=0)]
-WeightDecay = Annotated[float, Field(ge=0, le=10)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+class _NetworkSettings(Strict):
+    """Of settings, what is no hyperparameter; it comes first where keys are listed."""
+
+    weights: Name | None = None
+    head: Head | None = None
+    frozen_batch_norm: FrozenBatchNorm | None = None
 
 
-class Range(_Strict):
-    """The values that a search may give a hyperparameter: from ``low`` to ``high``, both in."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Range:
-        if self.low >= self.high:
-            raise _fault(f"low = {self.low:g}, high = {self.high:g}", "low < high")
-        if self.log and self.low <= 0:
-            raise _fault(f"low = {self.low:g} with log = true", "low > 0")
-        return self
-
-    def contains(self, value: float) -> bool:
-        """Whether ``value`` lies in the range."""
-        return self.low <= value <= self.high
-
-
-class LearningRateRange(Range):
-    """Of the learning rate."""
-
-    low: LearningRate
-    high: LearningRate
-
-
-class DropoutRateRange(Range):
-    """Of the probability of the head's dropout."""
-
-    low: DropoutRate
-    high: DropoutRate
-
-
-class AugmentationStrengthRange(Range):
-    """Of the augmentation strength."""
-
-    low: AugmentationStrength
-    high: AugmentationStrength
-
-
-class WholeRange(Range):
-    """Of what is a whole number."""
-
-    low: int
-    high: int
-
-
-class FreezeDepthRange(WholeRange):
-    """Of the freeze depth."""
-
-    low: FreezeDepth
-    high: FreezeDepth
-    log: Literal[False] = False
-
-
-class CosineTMaxRange(WholeRange):
-    """Of the length of the cosine schedule in epochs."""
-
-    low: CosineTMax
-    high: CosineTMax
-    log: bool = False
-
-
-class FlipProbabilityRange(Range):
-    """Of the probability that an image is mirrored."""
-
-    low: FlipProbability
-    high: FlipProbability
-
-
-class CropPaddingRange(WholeRange):
-    """Of the padding that a random crop has, in pixels."""
-
-    low: CropPadding
-    high: CropPadding
-
-
-class WarmupEpochsRange(WholeRange):
-    """Of the epochs of warm-up."""
-
-    low: WarmupEpochs
-    high: WarmupEpochs
-
-
-class WeightDecayRange(Range):
-    """Of the weight decay."""
-
-    low: WeightDecay
-    high: WeightDecay
-
-
-class MomentumRange(Range):
-    """Of the momentum of ``optimizer = "sgd"``."""
-
-    low: Momentum
-    high: Momentum
-
-
-class LabelSmoothingRange(Range):
-    """Of the label smoothing."""
-
-    low: LabelSmoothing
-    high: LabelSmoothing
-
-
-class Space(_Strict):
-    """The search space: a range for each hyperparameter that is searched."""
-
-    dropout_rate: DropoutRateRange | None = None
-    learning_rate: LearningRateRange | None = None
-    augmentation_strength: AugmentationStrengthRange | None = None
-    freeze_depth: FreezeDepthRange | None = None
-    cosine_t_max: CosineTMaxRange | None = None
-    flip_probability: FlipProbabilityRange | None = None
-    crop_padding: CropPaddingRange | None = None
-    warmup_epochs: WarmupEpochsRange | None = None
-    weight_decay: WeightDecayRange | None = None
-    momentum: MomentumRange | None = None
-    label_smoothing: LabelSmoothingRange | None = None
-
-    def ranges(self) -> dict[str, Range]:
-        """The ranges that are given, by hyperparameter, in the order of ``HYPERPARAMETERS``."""
-        found = {name: getattr(self, name) for name in HYPERPARAMETERS}
-        return {name: value for name, value in found.items() if value is not None}
-
-
-WHOLE_HYPERPARAMETERS = frozenset(("freeze_depth", "cosine_t_max", "crop_padding", "warmup_epochs"))
-"""Those that are whole numbers."""
-
-
-class Settings(_Strict):
+class Settings(Hyperparameters, _NetworkSettings):
     """What a named trial may set for itself where the study does not search over it.
 
     What decides how trials are measured (images, splits, epochs, input) is the same for all trials
     of a study.
     """
 
-    weights: Name | None = None
-    head: Head | None = None
-    frozen_batch_norm: FrozenBatchNorm | None = None
-    dropout_rate: DropoutRate | None = None
-    learning_rate: LearningRate | None = None
-    augmentation_strength: AugmentationStrength | None = None
-    freeze_depth: FreezeDepth | None = None
-    cosine_t_max: CosineTMax | None = None
-    stem: Stem | None = None
-    optimizer: OptimizerName | None = None
-    flip_probability: FlipProbability | None = None
-    crop_padding: CropPadding | None = None
-    warmup_epochs: WarmupEpochs | None = None
-    weight_decay: WeightDecay | None = None
-    momentum: Momentum | None = None
-    label_smoothing: LabelSmoothing | None = None
-
     def given(self) -> dict[str, Any]:
         """The settings that are given."""
         return self.model_dump(exclude_none=True)
 
 
-class NamedTrial(_Strict):
+class NamedTrial(Strict):
     """A configuration that is trained under a name, once for each replicate.
 
     Attributes:
@@ -210,16 +47,12 @@ class NamedTrial(_Strict):
     """
 
     name: TrialName
-    params: dict[str, float] = {}
+    params: dict[str, float] = Field(default_factory=dict)
     settings: Settings = Settings()
 
 
-class Protocol(_Strict):
-    """What all trials of a study have in common; the fields are those of ``TrialConfig``.
-
-    A hyperparameter is given here where the study does not search over it. Those from ``stem`` on
-    may be left out: then they are what the assignment had.
-    """
+class _Conditions(Strict):
+    """Of a protocol, what is no hyperparameter; its fields come first where a protocol is shown."""
 
     data: Name
     split: Split
@@ -234,19 +67,14 @@ class Protocol(_Strict):
     frozen_batch_norm: FrozenBatchNorm
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
     epochs: Annotated[int, Field(ge=1, le=100_000)]
-    cosine_t_max: CosineTMax | None = None
-    dropout_rate: DropoutRate | None = None
-    learning_rate: LearningRate | None = None
-    augmentation_strength: AugmentationStrength | None = None
-    freeze_depth: FreezeDepth | None = None
-    stem: Stem | None = None
-    optimizer: OptimizerName | None = None
-    flip_probability: FlipProbability | None = None
-    crop_padding: CropPadding | None = None
-    warmup_epochs: WarmupEpochs | None = None
-    weight_decay: WeightDecay | None = None
-    momentum: Momentum | None = None
-    label_smoothing: LabelSmoothing | None = None
+
+
+class Protocol(Hyperparameters, _Conditions):
+    """What all trials of a study have in common; the fields are those of ``TrialConfig``.
+
+    A hyperparameter is given here where the study does not search over it. Those from ``stem`` on
+    may be left out: then they are what the assignment had.
+    """
 
     @model_validator(mode="after")
     def _has_its_images(self) -> Protocol:
@@ -254,22 +82,22 @@ class Protocol(_Strict):
         fixed = self.split == "fixed"
         if (self.data == "bundled" and not fixed) or (self.data == "cifar10" and fixed):
             expected = '"fixed"' if self.data == "bundled" else '"plain" or "stratified"'
-            raise _fault(f'split = "{self.split}"', f'{expected} with data = "{self.data}"')
+            raise fault(f'split = "{self.split}"', f'{expected} with data = "{self.data}"')
         if self.data == "bundled":
             for field, most in BUNDLED_IMAGES.items():
                 if getattr(self, field) > most:
-                    raise _fault(
+                    raise fault(
                         f"{field} = {getattr(self, field)}", f'at most {most} with data = "bundled"'
                     )
         elif (
             self.data == "cifar10" and self.train_images + self.validation_images > FULL_SET_IMAGES
         ):
-            raise _fault(
+            raise fault(
                 f"train_images + validation_images = {self.train_images + self.validation_images}",
                 f"at most {FULL_SET_IMAGES}, the training set of CIFAR-10",
             )
         if self.train_images % self.batch_size == 1:
-            raise _fault(
+            raise fault(
                 f"batch_size = {self.batch_size} with train_images = {self.train_images}",
                 "sizes that leave no last batch of one image: batch norm needs two",
             )
@@ -278,19 +106,19 @@ class Protocol(_Strict):
     @model_validator(mode="after")
     def _has_weights_for_its_input(self) -> Protocol:
         if self.weights == "tiny-imagenet-32" and self.input_size != 32:
-            raise _fault(
+            raise fault(
                 f"input_size = {self.input_size}",
                 '32 with weights = "tiny-imagenet-32": they were made for 32-px images only',
             )
         if self.stem == "cifar" and self.weights != "none":
-            raise _fault(
+            raise fault(
                 f'stem = "cifar" with weights = "{self.weights}"',
                 'weights = "none": pretrained ones have torchvision\'s stem',
             )
         return self
 
 
-class TPE(_Strict):
+class TPE(Strict):
     """The tree-structured Parzen estimator (Bergstra et al. 2011), as Optuna has it."""
 
     name: Literal["tpe"]
@@ -298,7 +126,7 @@ class TPE(_Strict):
     multivariate: bool
 
 
-class GP(_Strict):
+class GP(Strict):
     """A Gaussian process and its expected improvement, as Optuna has them, learning from pruned
     trials too.
 
@@ -310,13 +138,13 @@ class GP(_Strict):
     startup_trials: Annotated[int, Field(ge=2)]
 
 
-class Random(_Strict):
+class Random(Strict):
     """Independent uniform draws."""
 
     name: Literal["random"]
 
 
-class PercentilePruner(_Strict):
+class PercentilePruner(Strict):
     """Stop a trial whose best epoch so far is not among the top ``percentile`` % at that epoch."""
 
     name: Literal["percentile"]
@@ -325,7 +153,7 @@ class PercentilePruner(_Strict):
     warmup_epochs: Annotated[int, Field(ge=0)]
 
 
-class MedianPruner(_Strict):
+class MedianPruner(Strict):
     """Stop a trial whose best epoch so far is below the median of the others at that epoch."""
 
     name: Literal["median"]
@@ -333,7 +161,7 @@ class MedianPruner(_Strict):
     warmup_epochs: Annotated[int, Field(ge=0)]
 
 
-class NoPruner(_Strict):
+class NoPruner(Strict):
     """Train every trial to its last epoch."""
 
     name: Literal["none"]
@@ -343,7 +171,7 @@ Sampler = Annotated[TPE | GP | Random, Field(discriminator="name")]
 Pruner = Annotated[MedianPruner | PercentilePruner | NoPruner, Field(discriminator="name")]
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """The most that a study may use, over all of its runs; named trials come first.
 
     Attributes:
@@ -356,7 +184,7 @@ class Budget(_Strict):
     device_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
-class Resources(_Strict):
+class Resources(Strict):
     """What a trial asks of a Ray cluster.
 
     Attributes:
@@ -368,7 +196,7 @@ class Resources(_Strict):
     gpus: Annotated[float, Field(ge=0)] = 0.0
 
 
-class Profile(_Strict):
+class Profile(Strict):
     """One protocol, with how much of it is run and how it is searched.
 
     Attributes:
@@ -401,7 +229,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Effect = Annotated[float, Field(gt=0, lt=1)]
 
 
-class SmallestEffects(_Strict):
+class SmallestEffects(Strict):
     """By how much a model must be better for it to count.
 
     Attributes:
@@ -417,7 +245,7 @@ class SmallestEffects(_Strict):
     @model_validator(mode="after")
     def _has_one(self) -> SmallestEffects:
         if not self.given():
-            raise _fault("nothing", f"at least one of {', '.join(QUANTITIES)}")
+            raise fault("nothing", f"at least one of {', '.join(QUANTITIES)}")
         return self
 
     def given(self) -> dict[str, float]:
@@ -425,7 +253,7 @@ class SmallestEffects(_Strict):
         return self.model_dump(exclude_none=True)
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """A statement that reports judge: a named trial is better than each of some others.
 
     Attributes:
@@ -444,7 +272,7 @@ class Claim(_Strict):
     better_in: SmallestEffects
 
 
-class PublishedFigures(_Strict):
+class PublishedFigures(Strict):
     """What a publication states of a named trial: accuracies as fractions, training in seconds.
 
     Attributes:
@@ -459,7 +287,7 @@ class PublishedFigures(_Strict):
     note: str = ""
 
 
-class Published(_Strict):
+class Published(Strict):
     """Figures that a study regenerates.
 
     Attributes:
@@ -472,22 +300,17 @@ class Published(_Strict):
     source: str
     profile: Name
     device: str
-    remarks: list[str] = []
+    remarks: list[str] = Field(default_factory=list)
     figures: list[PublishedFigures]
 
 
-class StudyFile(_Strict):
+class StudyFile(Strict):
     """The content of a study file."""
 
     title: str
     description: str
     space: Space
-    named: list[NamedTrial] = []
+    named: list[NamedTrial] = Field(default_factory=list)
     published: Published | None = None
-    claims: list[Claim] = []
+    claims: list[Claim] = Field(default_factory=list)
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
-
-
-def _fault(found: str, expected: str) -> PydanticCustomError:
-    context = {"found": found, "expected": expected}
-    return PydanticCustomError("fault", "{found}: expected {expected}", context)

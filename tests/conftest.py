@@ -20,6 +20,7 @@ import pytest
 from copies import Full, stand_in
 from dashboard_client import Live, copy_database, serving
 from scripted import EPOCHS, Notes, Run, ScriptedPool
+from worker_trials import Reference, load_materials, make_reference, single_thread
 
 from cifar_tune import bench, objective
 from cifar_tune.cli import main
@@ -246,6 +247,25 @@ def compute(trained: tuple[StorageLocation, str]) -> Compute:
         return compute_activations(*trained, trial, images, layers, Path("no-data"))
 
     return run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests that compare what workers of several kinds compute."""
+    with single_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def materials() -> Materials:
+    """The bundled images and weights, as workers have them."""
+    return load_materials()
+
+
+@pytest.fixture(scope="module")
+def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """What trials give without any worker."""
+    return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
 
 
 def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerView:

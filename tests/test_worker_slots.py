@@ -18,10 +18,7 @@ from worker_trials import (
     Configs,
     Reference,
     apart_from_seconds,
-    load_materials,
-    make_reference,
     make_task,
-    single_thread,
     train_slowly,
 )
 
@@ -40,21 +37,7 @@ from cifar_tune.workers.messages import (
 )
 from cifar_tune.workers.work import Work, work
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with single_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def materials() -> Materials:
-    return load_materials()
-
-
-@pytest.fixture(scope="module")
-def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def follow_all(

@@ -31,10 +31,7 @@ from worker_trials import (
     fail_by_number,
     follow,
     leave_with_code,
-    load_materials,
-    make_reference,
     make_task,
-    single_thread,
     train_slowly,
 )
 
@@ -58,6 +55,8 @@ from cifar_tune.workers.messages import (
 from cifar_tune.workers.work import Work, work
 
 MakePool = Callable[[Work], Pool]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- the three kinds ----------------------------------------------------------------------------
@@ -93,22 +92,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     if name == "ray":
         request.getfixturevalue("ray_cluster")
     return name
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with single_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def materials() -> Materials:
-    return load_materials()
-
-
-@pytest.fixture(scope="module")
-def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture
