@@ -109,7 +109,6 @@ class CosineTMaxRange(WholeRange):
 
     low: CosineTMax
     high: CosineTMax
-    log: bool = False
 
 
 class FlipProbabilityRange(Range):
