@@ -23,8 +23,8 @@ from cifar_tune.options import options
 def study_export(name: str, **given: Any) -> None:
     """Write a stored study to a file: definition, trials, metrics, versions, digests, test reads.
 
-    NAME is the name of a study file or its path. Confirmations and re-runs go with it; weights and
-    pictures do not.
+    NAME is the name of a study file or its path. Confirmations, re-runs and what trials say of each
+    image go with it; weights and pictures do not.
     """
     from cifar_tune.commands import share
 
@@ -32,13 +32,15 @@ def study_export(name: str, **given: Any) -> None:
 
 
 @click.command("import", epilog="Example: cifar-tune study import dropout.json")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument(
+    "files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True
+)
 @options("storage", "json")
-def study_import(path: Path, storage: str | None, as_json: bool) -> None:
-    """Add an exported study to the storage; once more changes nothing.
+def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) -> None:
+    """Add exported studies to the storage; once more changes nothing.
 
-    FILE is what `cifar-tune study export` wrote. One that was altered is refused.
+    Each FILE is what `cifar-tune study export` wrote. One that was altered is refused.
     """
     from cifar_tune.commands import share
 
-    share.import_study(path, storage, as_json=as_json)
+    share.import_studies(files, storage, as_json=as_json)

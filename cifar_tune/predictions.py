@@ -23,36 +23,49 @@ MOST_WRONG = 24
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """A trial's answers on ``N`` images of a split.
+class Answers:
+    """Which class a trial took each of ``N`` images of a split for.
+
+    It is all that is known of a trial that was imported.
 
     Attributes:
         classes: names in the order of the labels.
         rows: int64 [N], of the images in the part of the image set that they come from; in no two
             places the same.
         labels: int64 [N].
-        logits: float32 [N, number of classes].
-        most_wrong: int64 [M], places in the split, the highest loss first.
-        images: uint8 [M, 3, H, H], the images of ``most_wrong``.
+        said: int64 [N], the label that was given.
     """
 
     classes: tuple[str, ...]
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.float32]
-    most_wrong: npt.NDArray[np.int64]
-    images: npt.NDArray[np.uint8]
+    said: npt.NDArray[np.int64]
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """Bool [N], which images were classified rightly."""
-        right: npt.NDArray[np.bool_] = self.logits.argmax(axis=1) == self.labels
+        right: npt.NDArray[np.bool_] = self.said == self.labels
         return right
 
     @property
     def accuracy(self) -> float:
         """Fraction of the images classified rightly."""
         return int(self.correct.sum()) / len(self.labels)
+
+
+@dataclass(frozen=True)
+class Predictions(Answers):
+    """Answers, with what they were made from.
+
+    Attributes:
+        logits: float32 [N, number of classes].
+        most_wrong: int64 [M], places in the split, the highest loss first.
+        images: uint8 [M, 3, H, H], the images of ``most_wrong``.
+    """
+
+    logits: npt.NDArray[np.float32]
+    most_wrong: npt.NDArray[np.int64]
+    images: npt.NDArray[np.uint8]
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -75,18 +88,23 @@ def make_predictions(
     loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
     most_wrong = np.argsort(-loss, kind="stable")[:MOST_WRONG]
     images = pool_images[rows[most_wrong]]
-    return Predictions(classes, rows.astype(np.int64), labels, logits, most_wrong, images)
+    said = logits.argmax(axis=1)
+    return Predictions(classes, rows.astype(np.int64), labels, said, logits, most_wrong, images)
 
 
-def save_predictions(predictions: Predictions, path: Path) -> None:
-    """Write predictions to a file that appears whole or not at all.
+def save_predictions(answers: Answers, path: Path) -> None:
+    """Write answers, or predictions, to a file that appears whole or not at all.
 
     Raises:
         StorageError: it cannot be written.
     """
-    arrays = {key: np.ascontiguousarray(value) for key, value in vars(predictions).items()
-              if key != "classes"}  # fmt: skip
-    metadata = {"classes": json.dumps(predictions.classes)}
+    left_out = {"classes", "said"} if isinstance(answers, Predictions) else {"classes"}
+    arrays = {
+        key: np.ascontiguousarray(value)
+        for key, value in vars(answers).items()
+        if key not in left_out
+    }
+    metadata = {"classes": json.dumps(answers.classes)}
     size = sum(array.nbytes for array in arrays.values())
     with replacing(path, size, StorageError) as temporary:
         try:
@@ -95,8 +113,8 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
             raise StorageError(f"{path}: cannot be written: {error}") from error
 
 
-def load_predictions(path: Path) -> Predictions | None:
-    """Read predictions; None where there is no such file.
+def load_predictions(path: Path) -> Answers | None:
+    """Read predictions, or answers where no more was kept; None where there is no such file.
 
     Raises:
         StorageError: it cannot be read.
@@ -105,7 +123,9 @@ def load_predictions(path: Path) -> Predictions | None:
         with safe_open(path, framework="numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             classes = tuple(json.loads(file.metadata()["classes"]))
-        return Predictions(classes=classes, **arrays)
+        if "said" in arrays:
+            return Answers(classes=classes, **arrays)
+        return Predictions(classes=classes, said=arrays["logits"].argmax(axis=1), **arrays)
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

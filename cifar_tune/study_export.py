@@ -1,8 +1,8 @@
 """A study as one JSON file: all that the database has of it, to be imported on another machine.
 
 The file has the study's definition, each trial with configuration, metrics, versions and digests,
-the studies that were derived from it, and the rows of the ledger of test reads that belong to them.
-Weights, what a trial says of each image, and pictures stay where they are.
+the studies that were derived from it, what their trials say of each image, and the rows of the
+ledger of test reads that belong to them. Weights and pictures stay where they are.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from cifar_tune import storage as stored
 from cifar_tune.atomic_file import replacing
 from cifar_tune.derived_studies import family
 from cifar_tune.errors import InputError, StorageError
+from cifar_tune.exported_answers import describe_answers, keep_answers, read_answers
 from cifar_tune.lease import hold_lease
 from cifar_tune.ledger import add_test_reads, read_ledger
 from cifar_tune.records import TestRead, TestResult, digest_of
 from cifar_tune.storage_location import StorageLocation, explain_errors
 
-FORMAT = 1
+FORMAT = 2
+"""Of the file; the first one had no answers."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,12 @@ def export_study(location: StorageLocation, study_name: str) -> dict[str, Any]:
         studies = [study for name in names if (study := stored.find_study(storage, name))]
         if storage is None or not studies:
             raise InputError(f"study {study_name}: is not stored in {location}")
+        described = [_describe_study(study) for study in studies]
         content = {
             "format": FORMAT,
             "cifar_tune": __version__,
-            "studies": [_describe_study(study) for study in studies],
+            "studies": described,
+            "answers": describe_answers(location, described),
             "test_reads": [
                 asdict(one) for one in read_ledger(storage.engine) if one.result.study_name in names
             ],
@@ -86,8 +90,10 @@ def read_export(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path}: is not JSON: {error}") from error
-    keys = {"format", "cifar_tune", "studies", "test_reads", "sha256"}
     has_format = isinstance(content, dict) and isinstance(content.get("format"), int)
+    keys = {"format", "cifar_tune", "studies", "test_reads", "sha256"}
+    if has_format and content["format"] > 1:
+        keys.add("answers")
     if not has_format or (content["format"] <= FORMAT and content.keys() != keys):
         raise InputError(f"{path}: is no export of a study; `cifar-tune study export` makes one")
     if content["format"] > FORMAT:
@@ -111,21 +117,39 @@ def import_study(content: Mapping[str, Any], location: StorageLocation) -> Impor
         content: as ``read_export`` gives it.
 
     Raises:
-        InputError: a study of that name is stored with other content.
+        InputError: a study of that name is stored with other content, or what a trial says of
+            each image does not fit its accuracy.
         StudyBusyError: a process runs it.
         StorageError: the database cannot be opened or written.
     """
+    answers = read_answers(content["answers"], _recorded(content)) if "answers" in content else {}
     with explain_errors(location):
         reading = stored.open_to_read(location)
         for wanted in content["studies"]:
             _check_fits(stored.find_study(reading, wanted["study_name"]), wanted, location)
         storage = stored.open_to_write(location)
+        # Answers first: a trial that is stored has them.
+        keep_answers(location, answers)
         trials = {one["study_name"]: _add_study(storage, one) for one in content["studies"]}
         reads = [
             TestRead(one["time"], one["command"], TestResult(**one["result"]))
             for one in content["test_reads"]
         ]
         return Imported(trials, add_test_reads(storage.engine, reads))
+
+
+def _recorded(content: Mapping[str, Any]) -> dict[tuple[str, int, str], float]:
+    """The accuracies that an export has by study, number of the trial and split."""
+    found = {
+        (study["study_name"], trial["number"], "validation"): trial["value"]
+        for study in content["studies"]
+        for trial in study["trials"]
+    }
+    for one in content["test_reads"]:
+        read = one["result"]
+        # As reports do, the first read counts.
+        found.setdefault((read["study_name"], read["trial"], "test"), read["accuracy"])
+    return found
 
 
 def _describe_study(study: optuna.Study) -> dict[str, Any]:

@@ -44,6 +44,11 @@ def test_what_is_imported_is_what_was_exported(cli: Cli) -> None:
     for command in (("test-reads",), ("study", "show", "dropout"), ("best", "show", "dropout")):
         mine, theirs = (cli(*command, *where, "--json").record for where in ((), there))
         assert {key for key in mine if mine[key] != theirs[key]} <= {"storage"}, command
+    here, imported = (cli("report", "dropout", *where, "--json").record for where in ((), there))
+    # Logits and pictures stay where they are; all else of a report is there.
+    assert here["confusion"].pop("most_wrong") != imported["confusion"].pop("most_wrong")
+    assert [key for key in here if here[key] != imported[key]] == []
+    assert {one["measured"]["test_accuracy"]["basis"] for one in imported["models"]} == {"images"}
     page = cli("report", "dropout", *there, "--out", "page.html")
     assert page.code == 0, page.err
 
@@ -59,10 +64,24 @@ def test_importing_twice_changes_nothing(cli: Cli) -> None:
 def test_an_import_that_was_cut_off_is_completed(cli: Cli, exported: dict[str, Any]) -> None:
     exported["studies"][0]["trials"] = exported["studies"][0]["trials"][:4]
     exported["test_reads"] = exported["test_reads"][:1]
+    exported["answers"]["trials"] = exported["answers"]["trials"][:2]  # of the first trial
     write_signed(exported, "part.json")
     assert cli("study", "import", "part.json", "--storage", "other.db").code == 0
     rest = cli("study", "import", FILE, "--storage", "other.db", "--json").record
     assert (rest["trials"], rest["test_reads"]) == ({"dropout:quick": TRIALS - 4}, 3)
+
+
+@pytest.mark.usefixtures("exported")
+def test_several_files_at_once(cli: Cli) -> None:
+    made = MadeUp(Path(HERE).absolute(), "final", "quick")
+    made.add_named()
+    assert cli("study", "export", "final", "--out", "final.json").code == 0
+    into = ("--storage", "new.db")
+    told = refused(cli("study", "import", FILE, "none.json", "final.json", *into))
+    assert "none.json: cannot be read" in told
+    both = cli("study", "import", FILE, "final.json", *into, "--json").record
+    assert both["trials"] == {"dropout:quick": TRIALS, "final:quick": 3}
+    assert both["test_reads"] == 7
 
 
 @pytest.mark.e2e
@@ -105,9 +124,37 @@ def test_what_is_not_imported(cli: Cli, exported: dict[str, Any]) -> None:
     assert "format 99 is of a newer" in refused(cli("study", "import", "newer.json", *into))
     assert "cannot be read" in refused(cli("study", "import", "none.json", *into))
 
-    exported["studies"][0]["trials"][2]["value"] = 0.99
+    exported["studies"][0]["trials"][2]["attributes"]["seed"] = 99
     write_signed(exported, "others.json")
     assert "with another content: trial 2" in refused(cli("study", "import", "others.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"said": "AAAA"}, "cannot be read"),
+        ({"images": "0"}, "cannot be read"),
+        ({"trial": 1}, "have the accuracy"),
+    ],
+    ids=str,
+)
+def test_answers_that_do_not_belong_are_refused(
+    cli: Cli, exported: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    exported["answers"]["trials"][0] |= change
+    write_signed(exported, "wrong.json")
+    into = ("--storage", "new.db")
+    told = refused(cli("study", "import", "wrong.json", *into))
+    assert f"of dropout:quick on validation images: {said}" in told
+
+
+def test_an_export_of_before_has_no_answers(cli: Cli, exported: dict[str, Any]) -> None:
+    del exported["answers"]
+    write_signed({**exported, "format": 1}, "before.json")
+    into = ("--storage", "other.db")
+    assert cli("study", "import", "before.json", *into).code == 0
+    report = cli("report", "dropout", *into, "--json").record
+    assert {one["measured"]["test_accuracy"]["basis"] for one in report["models"]} == {"binomial"}
 
 
 def test_what_is_not_exported(cli: Cli) -> None:

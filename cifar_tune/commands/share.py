@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cifar_tune.commands.shared import find_by_name, print_json
@@ -28,17 +29,18 @@ def export_study(
     print(f"{out}: {counts}; {len(content['test_reads'])} reads of the test images")  # noqa: T201
 
 
-def import_study(path: Path, storage: str | None, *, as_json: bool) -> None:
-    """Add what a file has of a study, and the database does not."""
+def import_studies(files: Sequence[Path], storage: str | None, *, as_json: bool) -> None:
+    """Add what files have of studies, and the database does not."""
     from cifar_tune import study_export
 
     location = locate_storage(storage)
-    found = study_export.import_study(study_export.read_export(path), location)
+    contents = [study_export.read_export(path) for path in files]  # all, before any is added
+    found = [study_export.import_study(content, location) for content in contents]
+    trials = {name: added for one in found for name, added in one.trials.items()}
+    test_reads = sum(one.test_reads for one in found)
     if as_json:
-        print_json(
-            {"storage": str(location), "trials": found.trials, "test_reads": found.test_reads}
-        )
+        print_json({"storage": str(location), "trials": trials, "test_reads": test_reads})
         return
-    for study_name, trials in found.trials.items():
-        print(f"{study_name}: {trials} trials added to {location}")  # noqa: T201
-    print(f"{found.test_reads} reads of the test images added to the ledger")  # noqa: T201
+    for study_name, added in trials.items():
+        print(f"{study_name}: {added} trials added to {location}")  # noqa: T201
+    print(f"{test_reads} reads of the test images added to the ledger")  # noqa: T201

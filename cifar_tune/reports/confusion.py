@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifar_tune.predictions import Predictions
+from cifar_tune.predictions import Answers, Predictions
 from cifar_tune.reports.measure import measured_fraction
 from cifar_tune.reports.records import (
     ConfusionRecord,
@@ -32,13 +32,11 @@ def compute_confusion(
     return None
 
 
-def _confusion(
-    model: str, split: str, numbers: list[int], found: list[Predictions]
-) -> ConfusionRecord:
+def _confusion(model: str, split: str, numbers: list[int], found: list[Answers]) -> ConfusionRecord:
     classes = found[0].classes
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     for one in found:
-        np.add.at(counts, (one.labels, one.logits.argmax(axis=1)), 1)
+        np.add.at(counts, (one.labels, one.said), 1)
     return ConfusionRecord(
         model=model,
         split=split,
@@ -51,7 +49,7 @@ def _confusion(
     )
 
 
-def _class_accuracy(label: int, numbers: list[int], found: list[Predictions]) -> Measured | None:
+def _class_accuracy(label: int, numbers: list[int], found: list[Answers]) -> Measured | None:
     readings = []
     for one in found:
         is_of_it = one.labels == label
@@ -61,8 +59,10 @@ def _class_accuracy(label: int, numbers: list[int], found: list[Predictions]) ->
     return measured_fraction(estimate_from_images(readings), "images", tuple(numbers))
 
 
-def _most_wrong(found: Predictions) -> tuple[WrongImage, ...]:
-    probabilities, said = found.probabilities, found.logits.argmax(axis=1)
+def _most_wrong(found: Answers) -> tuple[WrongImage, ...]:
+    if not isinstance(found, Predictions):
+        return ()  # of an imported trial no image is kept
+    probabilities, said = found.probabilities, found.said
     return tuple(
         WrongImage(
             row=int(found.rows[place]),

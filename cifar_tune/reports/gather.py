@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune import paths, storage
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.ledger import read_ledger
-from cifar_tune.predictions import Predictions, load_predictions
+from cifar_tune.predictions import Answers, load_predictions
 from cifar_tune.records import EpochMetrics, TestRead
 from cifar_tune.reports.invocations import train_command
 from cifar_tune.reports.records import Evidence, TrialRecord
@@ -49,8 +49,8 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         definition=dict(study.user_attrs),
         trials=trials,
         test_reads=tuple(reads),
-        validation=_read_predictions(location, study_name, trials, "validation"),
-        test=_read_predictions(location, study_name, trials, "test"),
+        validation=_read_answers(location, study_name, trials, "validation"),
+        test=_read_answers(location, study_name, trials, "test"),
         importances=importances,
         software=tuple(dict.fromkeys(filter(None, map(_software, stored)))),
     )
@@ -107,9 +107,9 @@ def _software(trial: FrozenTrial) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _read_predictions(
+def _read_answers(
     location: StorageLocation, study_name: str, trials: tuple[TrialRecord, ...], split: str
-) -> dict[int, Predictions]:
+) -> dict[int, Answers]:
     """By trial number; checked against the recorded accuracy, so that no other file passes."""
     quantity = {"validation": "val_accuracy", "test": "test_accuracy"}[split]
     found = {}
@@ -118,15 +118,15 @@ def _read_predictions(
         if trial.state != "complete" or not trial.name or recorded is None:
             continue
         path = paths.predictions_file(location.beside, study_name, trial.number, split)
-        predictions = load_predictions(path)
-        if predictions is None:
+        answers = load_predictions(path)
+        if answers is None:
             continue
-        if abs(predictions.accuracy - recorded) > 1e-9:
+        if abs(answers.accuracy - recorded) > 1e-9:
             raise StorageError(
                 f"{path}: does not belong to trial {trial.number}: its accuracy is "
-                f"{predictions.accuracy:.4f}, {recorded:.4f} is recorded"
+                f"{answers.accuracy:.4f}, {recorded:.4f} is recorded"
             )
-        found[trial.number] = predictions
+        found[trial.number] = answers
     return found
 
 

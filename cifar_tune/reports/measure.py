@@ -6,7 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from cifar_tune.predictions import Predictions
+import numpy as np
+
+from cifar_tune.predictions import Answers
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
 from cifar_tune.reports.words import say
 from cifar_tune.stats import (
@@ -67,7 +69,7 @@ def _estimate(
         return estimate_from_outcomes([math.log(seconds) for seconds in outcomes]), "none"
     if quantity == "train_accuracy":
         return estimate_from_outcomes(outcomes), "none"
-    kept = _predictions(evidence, quantity)
+    kept = _answers(evidence, quantity)
     if all(trial.number in kept for trial in trials):
         return estimate_from_images([_reading(kept[trial.number]) for trial in trials]), "images"
     images = _images(evidence, trials, quantity)
@@ -140,7 +142,7 @@ def _difference(
     differences = [one - other for one, other in values]
     if quantity == "train_accuracy":
         return estimate_from_outcomes(differences), "none"
-    kept = _predictions(evidence, quantity)
+    kept = _answers(evidence, quantity)
     readings = [
         _paired_reading(kept[one.number], kept[other.number])
         for one, other in pairs
@@ -156,18 +158,22 @@ def _difference(
     return estimate_from_outcomes(differences, shared, images), "binomial"
 
 
-def _predictions(evidence: Evidence, quantity: str) -> dict[int, Predictions]:
+def _answers(evidence: Evidence, quantity: str) -> dict[int, Answers]:
     return evidence.test if quantity == "test_accuracy" else evidence.validation
 
 
-def _reading(predictions: Predictions) -> Reading:
-    return Reading(predictions.rows, predictions.correct.astype(float))
+def _reading(answers: Answers) -> Reading:
+    return Reading(answers.rows, answers.correct.astype(float))
 
 
-def _paired_reading(one: Predictions, other: Predictions) -> Reading:
-    if len(one.rows) != len(other.rows) or not bool((one.rows == other.rows).all()):
+def _paired_reading(one: Answers, other: Answers) -> Reading:
+    # One of the two may be imported, with its images in another order.
+    here, there = np.argsort(one.rows), np.argsort(other.rows)
+    rows = one.rows[here]
+    if not np.array_equal(rows, other.rows[there]):
         raise ValueError("replicates of one seed were measured on different images")
-    return Reading(one.rows, one.correct.astype(float) - other.correct.astype(float))
+    difference = one.correct[here].astype(float) - other.correct[there].astype(float)
+    return Reading(rows, difference)
 
 
 def _images(evidence: Evidence, trials: Sequence[TrialRecord], quantity: str) -> int:

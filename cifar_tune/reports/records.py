@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cifar_tune.predictions import Predictions
+from cifar_tune.predictions import Answers
 from cifar_tune.records import EpochMetrics, TestRead
 from cifar_tune.verdicts import Advice, Verdict
 
@@ -84,8 +84,8 @@ class Evidence:
     definition: dict[str, Any]
     trials: tuple[TrialRecord, ...]
     test_reads: tuple[TestRead, ...]
-    validation: dict[int, Predictions]
-    test: dict[int, Predictions]
+    validation: dict[int, Answers]
+    test: dict[int, Answers]
     importances: dict[str, float]
     software: tuple[str, ...]
 
