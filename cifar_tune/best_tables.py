@@ -13,6 +13,7 @@ from cifar_tune.tables import format_accuracy, format_duration, format_params
 
 if TYPE_CHECKING:
     from cifar_tune.likely_best import Candidate
+    from cifar_tune.reports.ablation import Ablation
     from cifar_tune.reports.best import BestRecord, Rerun, TestUse
     from cifar_tune.reports.records import Measured
     from cifar_tune.runner import StudyOutcome
@@ -78,6 +79,28 @@ def print_rerun(console: Console, rerun: Rerun, use: TestUse) -> None:
     console.print()
     console.print(f"Test accuracy of {_said_of(rerun)}", style="bold")
     _print_test_use(console, use)
+
+
+def print_ablation(console: Console, ablation: Ablation) -> None:
+    """Print what becomes of a configuration without each of its hyperparameters."""
+    table = _table("put back", "seeds", "val acc", "95 % interval", "lost without it")
+    for one in ablation.parts:
+        measured, loss = one.val_accuracy, one.loss
+        table.add_row(
+            format_params(one.values),
+            "0" if measured is None else str(measured.seeds),
+            format_accuracy(None if measured is None else measured.mean),
+            _interval(measured),
+            "-" if loss is None else _behind(loss.mean, loss.low, loss.high),
+        )
+    console.print()
+    console.print(
+        f"{describe(ablation.candidate)}: mean validation accuracy "
+        f"{_with_interval(ablation.val_accuracy)}.",
+        style="bold",
+    )
+    console.print(table)
+    console.print("Points of accuracy, in pairs of one seed, with 95 % intervals.")
 
 
 def print_unfinished(console: Console, outcome: StudyOutcome) -> None:

@@ -22,16 +22,18 @@ _top = click.option(
 )
 
 
+_train_on = click.option(
+    "--train-on",
+    type=click.Choice(["train", "train+val"]),
+    default="train",
+    show_default=True,
+    help="The training images, or the validation images too.",
+)
+
+
 def _chosen(command: Command) -> Command:
-    """Attach the options that say which configuration is meant, and what it is trained on."""
+    """Attach the options that say which configuration is meant."""
     for attach in (
-        click.option(
-            "--train-on",
-            type=click.Choice(["train", "train+val"]),
-            default="train",
-            show_default=True,
-            help="The training images, or the validation images too.",
-        ),
         click.option("--name", "trial_name", metavar="NAMED", help="Not the best: this one."),
         click.option(
             "--trial", type=click.IntRange(min=0), metavar="NUMBER", help="Not the best: this one."
@@ -84,6 +86,7 @@ def best_confirm(name: str, seeds: int, top: int | None, **given: Any) -> None:
     "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh ones."
 )
 @_chosen
+@_train_on
 @options("profile", "epochs", "set", *_TRAINING, "storage", "json")
 def best_rerun(
     name: str,
@@ -104,6 +107,48 @@ def best_rerun(
     sys.exit(best_commands.rerun_best(name, seeds, trial, trial_name, train_on, options_))
 
 
+@best.command("ablate", epilog="Example: cifar-tune best ablate beyond-scratch --only crop_padding")
+@click.argument("name")
+@click.option(
+    "--against",
+    metavar="NAMED",
+    help="Put back the values of this named trial; by default those of the file's first.",
+)
+@click.option(
+    "--only",
+    "groups",
+    multiple=True,
+    metavar="KEY[,KEY]",
+    help="Put back this hyperparameter alone, or several together; by default each that differs "
+    "by itself. May be repeated.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh ones, each."
+)
+@_chosen
+@options("profile", "epochs", "set", *_TRAINING, "storage", "json")
+def best_ablate(
+    name: str,
+    against: str | None,
+    groups: tuple[str, ...],
+    seeds: int,
+    trial: int | None,
+    trial_name: str | None,
+    **given: Any,
+) -> None:
+    """Train the best configuration without each of its hyperparameters: which made the difference?
+
+    NAME is the name of a study file or its path. Each is put back to what a named trial has, the
+    others stay. The runs stand beside those of `best rerun`, on the same seeds, and are compared on
+    the validation images; the search never sees them.
+    """
+    from cifar_tune.commands import ablate
+    from cifar_tune.commands.best import BestOptions
+
+    options_ = BestOptions(**given)
+    sys.exit(ablate.ablate_best(name, against, groups, seeds, trial, trial_name, options_))
+
+
 @best.command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
 @click.argument("name")
 @click.option(
@@ -114,6 +159,7 @@ def best_rerun(
     help="Where to write it: a folder that is new or empty.",
 )
 @_chosen
+@_train_on
 @click.option("--onnx", is_flag=True, help="Write model.onnx too; needs cifar-tune[onnx].")
 @click.option("--overwrite", is_flag=True, help="Replace a model that was exported there.")
 @options("profile", "epochs", "set", "data-dir", "storage", "json")

@@ -7,7 +7,7 @@ recorded in the same way. The sampler of the study that they belong to never see
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from cifar_tune.records import TrainOn
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Purpose = Literal["confirm", "rerun", "rerun-all"]
 """``confirm``: to choose among configurations; ``rerun``: to know what one is worth on the test
 images; ``rerun-all``: likewise, trained on the validation images too."""
+ABLATED = "-without-"
+"""Stands in the name of a configuration before what was put back in it."""
 PURPOSES: tuple[Purpose, ...] = ("confirm", "rerun", "rerun-all")
 
 
@@ -76,6 +78,20 @@ def derive_spec(
 def fresh_seed(study_seed: int, purpose: Purpose) -> int:
     """The seed of a derived study: none of its trials has a seed of the study it belongs to."""
     return derive_seed(study_seed, "derived study", purpose)
+
+
+def put_back(
+    candidate: Candidate, reference: Mapping[str, float], keys: Sequence[str]
+) -> Candidate:
+    """The configuration with a reference's values of some hyperparameters, under a name of its
+    own."""
+    return dataclasses.replace(
+        candidate,
+        label=f"{candidate.label}{ABLATED}{'+'.join(keys)}",
+        params={**candidate.params, **{key: reference[key] for key in keys}},
+        numbers=(),
+        outcomes=(),
+    )
 
 
 def _as_named(candidate: Candidate) -> NamedTrial:

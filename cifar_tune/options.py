@@ -42,7 +42,8 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         "--only",
         multiple=True,
         metavar="NAME",
-        help="Run only this named trial, and sample none. May be repeated.",
+        help="Of the named trials run only this one; sample none unless --trials says so. May be "
+        "repeated.",
     ),
     "epochs": click.option(
         "--epochs",

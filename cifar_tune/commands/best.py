@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cifar_tune import best_tables, paths
+from cifar_tune.commands.best_json import best_json, header_json, rerun_json, test_use_json
 from cifar_tune.commands.execution import Prepared, execute
 from cifar_tune.commands.shared import (
     command_line,
@@ -23,7 +23,7 @@ from cifar_tune.study_file import StudySpec
 if TYPE_CHECKING:
     from cifar_tune.derived_studies import Purpose
     from cifar_tune.likely_best import Candidate
-    from cifar_tune.reports.best import BestRecord, Rerun
+    from cifar_tune.reports.best import BestRecord
     from cifar_tune.runner import StudyOutcome
 
 
@@ -59,7 +59,7 @@ def show_best(name: str, top: int | None, options: BestOptions) -> None:
     """Print which configuration is the best, and how much of its lead is luck."""
     found = find(name, options, top)
     if options.as_json:
-        print_json(_as_json(found))
+        print_json(best_json(found))
         return
     best_tables.print_best(make_console(), found.record, name)
 
@@ -68,11 +68,11 @@ def confirm_best(name: str, seeds: int, top: int | None, options: BestOptions) -
     """Run a short list on fresh seeds and print what they say; the exit code."""
     found = find(name, options, top)
     shortlist = [one.candidate for one in found.record.ranking.shortlist]
-    outcome = _run(found, "confirm", shortlist, seeds, options)
-    code = _code(outcome)
+    outcome = run_derived(found, "confirm", shortlist, seeds, options)
+    code = exit_code(outcome)
     after = find(name, options, top)
     if options.as_json:
-        print_json(_as_json(after))
+        print_json(best_json(after))
     elif code == 0:
         best_tables.print_confirmation(make_console(), after.record, name)
     else:
@@ -100,8 +100,8 @@ def rerun_best(
     console = make_console(to_stderr=options.as_json)
     console.print(f"Configuration: {best_tables.describe(choice.candidate)}; {choice.why}.")
     purpose = rerun_purpose(train_on)
-    outcome = _run(found, purpose, [choice.candidate], seeds, options)
-    code = _code(outcome)
+    outcome = run_derived(found, purpose, [choice.candidate], seeds, options)
+    code = exit_code(outcome)
     if code == 0:
         # Only when all seeds are done: a figure that is seen early invites to stop there.
         wanted = {f"{choice.candidate.label}/seed={k}" for k in range(1, seeds + 1)}
@@ -109,8 +109,8 @@ def rerun_best(
     after = find(name, options, None)
     rerun = after.record.rerun_of(choice.candidate, train_on)
     if options.as_json:
-        shown = None if rerun is None else _rerun(rerun)
-        print_json({**_header(after), "rerun": shown, "test_use": _test_use(after.record)})
+        shown = None if rerun is None else rerun_json(rerun)
+        print_json({**header_json(after), "rerun": shown, "test_use": test_use_json(after.record)})
     elif code == 0 and rerun is not None:
         best_tables.print_rerun(console, rerun, after.record.test_use)
     else:
@@ -154,7 +154,7 @@ def find(name: str, options: BestOptions, top: int | None) -> Found:
     return Found(name, spec, location, compute_best(location, spec, top))
 
 
-def _run(
+def run_derived(
     found: Found,
     purpose: Purpose,
     candidates: list[Candidate],
@@ -185,99 +185,8 @@ def _run(
     return execute(ready, console, seed, RunLimits(None, seconds))
 
 
-def _code(outcome: StudyOutcome) -> int:
+def exit_code(outcome: StudyOutcome) -> int:
+    """Of a command that ran a derived study."""
     if outcome.interrupted:
         return 130
     return 1 if outcome.failed or outcome.left.trials else 0
-
-
-# --- JSON ---------------------------------------------------------------------------------------
-
-
-def _header(found: Found) -> dict[str, Any]:
-    return {
-        "study": found.spec.file_name,
-        "study_name": found.spec.study_name,
-        "profile": found.spec.profile_name,
-        "storage": str(found.location),
-    }
-
-
-def _as_json(found: Found) -> dict[str, Any]:
-    record = found.record
-    ranking = record.ranking
-    return {
-        **_header(found),
-        "validation_images": record.images,
-        "observed_best": ranking.observed_best.candidate.label,
-        "likely_best": ranking.standings[0].candidate.label,
-        "lead": ranking.lead,
-        "expected_lead": ranking.expected_lead,
-        "seed_sd": ranking.seed_sd,
-        "shortlist": [
-            {
-                **_candidate(one.candidate),
-                "val_accuracy": one.candidate.mean,
-                "low": one.low,
-                "high": one.high,
-                "expected": one.expected,
-                "luck": one.luck,
-                "probability_of_best": one.probability,
-            }
-            for one in ranking.shortlist
-        ],
-        "confirmation": _confirmation(record),
-        "reruns": [_rerun(one) for one in record.reruns],
-        "test_use": _test_use(record),
-    }
-
-
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "name": candidate.label,
-        "trials": list(candidate.numbers),
-        "params": candidate.params,
-        "settings": candidate.settings,
-    }
-
-
-def _confirmation(record: BestRecord) -> dict[str, Any] | None:
-    found = record.confirmation
-    if found is None:
-        return None
-    return {
-        "study_name": found.study_name,
-        "seeds": found.seeds,
-        "best": None if found.best is None else found.best.candidate.label,
-        "candidates": [
-            {
-                **_candidate(one.candidate),
-                "observed": one.observed,
-                "shrinkage": one.shrinkage,
-                "val_accuracy": _measured(one.val_accuracy),
-                "behind_best": None if one.behind is None else dataclasses.asdict(one.behind),
-            }
-            for one in found.candidates
-        ],
-    }
-
-
-def _measured(measured: Any) -> dict[str, Any] | None:
-    return None if measured is None else dataclasses.asdict(measured)
-
-
-def _rerun(rerun: Rerun) -> dict[str, Any]:
-    return {
-        "study_name": rerun.study_name,
-        **_candidate(rerun.candidate),
-        "train_on": rerun.train_on,
-        "test_accuracy": _measured(rerun.test_accuracy),
-        "val_accuracy": _measured(rerun.val_accuracy),
-        "seconds": _measured(rerun.seconds),
-        "replicates": list(rerun.replicates),
-    }
-
-
-def _test_use(record: BestRecord) -> dict[str, Any]:
-    use = record.test_use
-    return {**dataclasses.asdict(use), "flagged": use.is_flagged}

@@ -146,8 +146,6 @@ def prepare(name: str, options: StudyOptions, *, begins_workers: bool = True) ->
     loaded = load_study_file(name)
     location = locate_storage(options.storage)
     overrides = read_overrides(options.epochs, options.settings)
-    if options.trials and options.only:
-        raise InputError("--only and --trials: expected one of the two; --only samples nothing")
     if options.trials and not loaded.content.space.ranges():
         raise InputError(f"--trials {options.trials}: {loaded.name} searches nothing; expected 0")
     if options.profile is not None:  # an error in it is found before PyTorch is imported

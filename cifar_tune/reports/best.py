@@ -4,7 +4,7 @@ test images, and how often those have been read."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from cifar_tune.errors import InputError
 from cifar_tune.ledger import read_ledger
 from cifar_tune.likely_best import Candidate, Ranking, rank
 from cifar_tune.records import TrialSummary
+from cifar_tune.reports.ablation import Ablation, read_ablations
 from cifar_tune.reports.gather import gather
 from cifar_tune.reports.measure import compare, measure, replicates
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
@@ -126,10 +127,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class FreshRuns:
-    """What was run beside a study: its short list, and configurations for the test images."""
+    """What was run beside a study: its short list, configurations for the test images, and those
+    without some of their hyperparameters."""
 
     confirmation: Confirmation | None
     reruns: tuple[Rerun, ...]
+    ablations: tuple[Ablation, ...]
     test_use: TestUse
 
     def rerun_of(self, candidate: Candidate, train_on: str) -> Rerun | None:
@@ -280,10 +283,13 @@ def read_fresh_runs(
         derived = family(study_name)[1:]
         # To open a database takes longer than to look which studies it has.
         if all(stored.find_study(storage, name) is None for name in derived):
-            return FreshRuns(None, (), use)
+            return FreshRuns(None, (), (), use)
+    again = {purpose: _gather(location, study_name, purpose) for purpose in PURPOSES[1:]}
+    rerun = again["rerun"]
     return FreshRuns(
         confirmation=_read_confirmation(location, study_name, candidates),
-        reruns=tuple(_read_reruns(location, study_name, candidates)),
+        reruns=tuple(_read_reruns(again, candidates)),
+        ablations=() if rerun is None else tuple(read_ablations(rerun, candidates)),
         test_use=use,
     )
 
@@ -317,12 +323,11 @@ def _read_confirmation(
 
 
 def _read_reruns(
-    location: StorageLocation, study_name: str, candidates: Sequence[Candidate]
+    again: Mapping[Purpose, Evidence | None], candidates: Sequence[Candidate]
 ) -> Iterable[Rerun]:
     """What configurations gave that were trained again for the test images."""
     known = {one.label: one for one in candidates}
-    for purpose in PURPOSES[1:]:
-        evidence = _gather(location, study_name, purpose)
+    for purpose, evidence in again.items():
         for label in evidence.definition["named"] if evidence is not None else ():
             if label in known and evidence is not None:
                 yield _read_rerun(evidence, known[label], purpose)

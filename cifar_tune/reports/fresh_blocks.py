@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterator
 
 from cifar_tune.reports import blocks
+from cifar_tune.reports.ablation import Ablation
 from cifar_tune.reports.best import Confirmation, Rerun
 from cifar_tune.reports.blocks import Block, Cell, Prose, Row, Table
 from cifar_tune.reports.records import Measured, ReportRecord
-from cifar_tune.reports.words import say_effect, say_spread, say_value
+from cifar_tune.reports.words import say, say_effect, say_spread, say_value
 from cifar_tune.tables import format_params
 
 
@@ -25,6 +26,8 @@ def fresh_blocks(record: ReportRecord, command: str) -> Iterator[Block]:
     if fresh.reruns:
         yield _reruns(fresh.reruns)
         yield blocks.Command("Train the best again", f"cifar-tune best rerun {base}")
+    for number, one in enumerate(fresh.ablations):
+        yield _ablation(one, f"ablation-table-{number}" if number else "ablation-table")
     yield Prose(fresh.test_use.sentence())
     yield blocks.Command("Make this report again", command)
 
@@ -84,6 +87,44 @@ def _reruns(reruns: tuple[Rerun, ...]) -> Table:
         tuple(rows),
         note="Mean over seeds, with its 95 % interval and the standard deviation. What was trained "
         "on the validation images too has no validation accuracy.",
+    )
+
+
+def _ablation(ablation: Ablation, id_: str) -> Table:
+    rows = []
+    for one in ablation.parts:
+        loss = one.loss
+        interval = ""
+        if loss is not None and loss.low is not None and loss.high is not None:
+            ends = (say_effect(loss.quantity, end) for end in (loss.low, loss.high))
+            interval = " to ".join(ends)
+        rows.append(
+            Row(
+                (
+                    Cell(
+                        ", ".join(map(say, one.values)), note=f"back to {format_params(one.values)}"
+                    ),
+                    Cell(str(loss.seeds if loss is not None else 0), is_number=True),
+                    _figure("val_accuracy", one.val_accuracy),
+                    Cell(
+                        "none" if loss is None else say_effect(loss.quantity, loss.mean),
+                        note=interval,
+                        tone="missing" if loss is None else "plain",
+                        is_number=True,
+                    ),
+                )
+            )
+        )
+    whole = ablation.val_accuracy
+    told = "none" if whole is None else say_value("val_accuracy", whole.mean)
+    return Table(
+        id_,
+        f"{ablation.candidate.label} ({told}) without each of its hyperparameters",
+        ("put back", "seeds", "validation", "worth"),
+        tuple(rows),
+        note="Worth: by how much the configuration is better with its own value than with the one "
+        "that was put back; mean over pairs of one seed and the same images, with its 95 % "
+        "interval, not corrected for the number of comparisons.",
     )
 
 
