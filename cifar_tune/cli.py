@@ -252,7 +252,8 @@ def test_reads(storage: str | None, as_json: bool) -> None:
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to write the HTML file; by default beside the database, in reports/.",
+    help="Where to write the file; by default beside the database, in reports/, and a document "
+    "beside its template.",
 )
 @click.option(
     "--figures",
@@ -286,7 +287,8 @@ def report(name: str, **given: Any) -> None:
 
     NAME is the name of a study file or its path, or activations: feature maps of a trained trial.
     Claims that the study file makes are judged. With --json or --csv, the numbers are printed
-    instead.
+    instead. Or NAME is a document of your own, a Jinja2 template such as results.md.j2, in which
+    stored studies fill in numbers, tables and figures.
     """
     from cifar_tune.commands import report as report_commands
 

@@ -279,7 +279,7 @@ def test_unreadable_files(cli: Cli, tmp_path: Path, content: bytes | None) -> No
 def test_unknown_study_names_the_known(cli: Cli) -> None:
     answer = cli("study", "run", "droput")
     assert answer.code == 2
-    assert "unknown study 'droput'; known studies: augmentation, beyond-finetune, " in answer.err
+    assert "unknown study 'droput'; known studies: augmentation, beyond-final, " in answer.err
     assert "did you mean dropout?" in answer.err
 
 

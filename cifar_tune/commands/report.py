@@ -16,9 +16,11 @@ from cifar_tune.commands.shared import find_stored, make_console, print_json, re
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.reports.blocks import Page
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import load_study_file
+from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file
 
 ACTIVATIONS = "activations"
+DOCUMENT_SUFFIX = ".j2"
+"""Of a template's file name; the document is called the same without it."""
 _SEARCHED_FOR_WEIGHTS = ("final", "transfer", "dropout")
 """Studies in which a trial with kept weights is looked for first, where none is named."""
 
@@ -58,6 +60,10 @@ def report(name: str, options: ReportOptions) -> None:
     if options.as_json and options.as_csv:
         raise InputError("--json and --csv: expected one of the two")
     location = locate_storage(options.storage)
+    if name.endswith(DOCUMENT_SUFFIX):
+        _refuse_activation_options(options)
+        _write_document(Path(name), location, options)
+        return
     if name == ACTIVATIONS:
         made = _make_activations(location, options)
     else:
@@ -84,6 +90,36 @@ def _refuse_activation_options(options: ReportOptions) -> None:
         if getattr(options, key):
             flag = key.removesuffix("s") if key != "study" else key
             raise InputError(f"--{flag}: belongs to `cifar-tune report {ACTIVATIONS}`")
+
+
+def _write_document(path: Path, location: StorageLocation, options: ReportOptions) -> None:
+    for key in ("profile", "epochs", "settings", "as_json", "as_csv"):
+        if getattr(options, key):
+            flag = {"settings": "set"}.get(key, key.removeprefix("as_"))
+            raise InputError(f"--{flag}: belongs to a report of one study, {path} is a template")
+    if options.figure_format != "svg":
+        raise InputError(f"--figure-format {options.figure_format}: expected svg with a template")
+
+    from cifar_tune.reports.document import render_document
+    from cifar_tune.reports.export import write_charts
+
+    out = path.with_suffix("") if options.out is None else options.out
+
+    def find_study(
+        name: str, profile: str | None, overrides: dict[str, Any]
+    ) -> tuple[LoadedStudyFile, StudySpec]:
+        loaded = load_study_file(name)
+        return loaded, find_stored(loaded, profile, overrides, location)
+
+    document = render_document(path, location, find_study, out, options.figures)
+    figures = "no figures"
+    if options.figures is not None:
+        written = write_charts(document.charts, options.figures)
+        figures = f"{len(written)} figures in {options.figures}"
+    text = document.text.encode()
+    with replacing(out, len(text), StorageError) as temporary:
+        temporary.write_bytes(text)
+    make_console().print(f"{out}: {len(text) / 1e3:.1f} kB, {figures}", soft_wrap=True)
 
 
 def _make_study(name: str, location: StorageLocation, options: ReportOptions) -> _Made:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numpy as np
+import plotly.graph_objects as go
+
 from cifar_tune.atomic_file import replacing
 from cifar_tune.errors import InputError, WorkError
+from cifar_tune.records import digest_of
 from cifar_tune.reports.blocks import Chart, Page, Pictures
 from cifar_tune.reports.html import check_ids
 from cifar_tune.reports.theme import TEXT
@@ -46,6 +50,43 @@ def write_figures(page: Page, folder: Path, kind: Literal["svg", "png"] = "svg")
     return [_write(folder / name, content) for name, content in contents]
 
 
+def write_charts(
+    charts: Mapping[str, Chart], folder: Path, kind: Literal["svg", "png"] = "svg"
+) -> list[Path]:
+    """Write figures as ``<name>.<kind>``; as ``write_figures`` otherwise.
+
+    Args:
+        charts: by name.
+    """
+    drawn = list(_draw(list(charts.values()), kind))
+    return [
+        _write(folder / f"{name}.{kind}", content)
+        for name, content in zip(charts, drawn, strict=True)
+    ]
+
+
+def figure_digest(figure: go.Figure) -> str:
+    """SHA-256 of what a figure shows: its numbers, to six digits, and its words.
+
+    It is a part of every SVG file, so that one can be told from a figure of other data, also where
+    another version of Plotly or of the browser has drawn it.
+    """
+    return digest_of([_shown(trace) for trace in figure.to_plotly_json()["data"]])
+
+
+_SHOWN = ("x", "y", "z", "text", "name", "error_x", "error_y", "array", "arrayminus", "values")
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shown(one) for key, one in value.items() if key in _SHOWN}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_shown(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    return int(value) if isinstance(value, np.integer) else value
+
+
 def _write(path: Path, content: bytes) -> Path:
     with replacing(path, len(content), InputError) as temporary:
         temporary.write_bytes(content)
@@ -75,7 +116,7 @@ def _draw(charts: list[Chart], kind: Literal["svg", "png"]) -> Iterator[bytes]:
         )
         contents = [path.read_bytes() for path in paths]
     for chart, content in zip(charts, contents, strict=True):
-        yield _without_chance(content, chart.id) if kind == "svg" else content
+        yield _signed(content, chart) if kind == "svg" else content
 
 
 def _run_browser(figures: list[dict[str, Any]]) -> None:
@@ -111,7 +152,9 @@ def _on_white(chart: Chart) -> dict[str, Any]:
     return {"data": traces, "layout": layout}
 
 
-def _without_chance(svg: bytes, figure_id: str) -> bytes:
-    """The same SVG with the figure's id where plotly.js puts six random digits."""
+def _signed(svg: bytes, chart: Chart) -> bytes:
+    """The same SVG with the digest of what it shows, and the figure's id where plotly.js puts six
+    random digits."""
     found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
-    return svg.replace(found[1], figure_id.encode()) if found else svg
+    fixed = svg.replace(found[1], chart.id.encode()) if found else svg
+    return fixed + f"<!-- data sha256:{figure_digest(chart.figure)} -->\n".encode()
