@@ -269,6 +269,11 @@ def test_reads(storage: str | None, as_json: bool) -> None:
     help="Of the files of --figures.",
 )
 @click.option(
+    "--check",
+    is_flag=True,
+    help="A document: write nothing, and end with 1 if it is not what the storage makes of it.",
+)
+@click.option(
     "--study", metavar="NAME", help="activations: the study; by default one with weights."
 )
 @click.option("--trial", metavar="TRIAL", help="activations: its number or full name.")

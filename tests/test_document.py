@@ -59,9 +59,14 @@ def test_numbers_tables_and_figures_come_from_the_storage(stored: Cli) -> None:
     assert "![" not in text  # figures are asked for with a folder
     assert "<!-- data sha256:" in text
 
-    again = stored("report", TEMPLATE, "--out", "again.md")
-    assert again.code == 0
-    assert Path("again.md").read_bytes() == Path("results.md").read_bytes()
+    assert stored("report", TEMPLATE, "--check").code == 0
+    changed = text.replace(f"It has {mean} %", "It has 99.9 %")
+    Path("results.md").write_text(changed, encoding="utf-8")
+    answer = stored("report", TEMPLATE, "--check")
+    assert answer.code == 1
+    assert "error: results.md:1: is 'It has 99.9 %" in answer.err
+    assert Path("results.md").read_text(encoding="utf-8") == changed
+    assert stored("report", TEMPLATE, "--check", "--out", "none.md").code == 2
 
 
 @pytest.mark.e2e
@@ -82,6 +87,12 @@ def test_a_figure_says_of_which_data_it_is(stored: Cli) -> None:
     svg = Path("docs", link[1]).read_text(encoding="utf-8")
     assert svg.startswith("<svg")
     assert digest[0] in svg
+    check = ("report", TEMPLATE, "--out", "docs/results.md", "--figures", "docs/figures", "--check")
+    assert stored(*check).code == 0
+    Path("docs", link[1]).write_text(svg.replace(digest[0], ""), encoding="utf-8")
+    answer = stored(*check)
+    assert answer.code == 1
+    assert "shows other data than are stored" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,20 @@ def test_figures_of_the_same_protocol_stand_beside_the_published_ones(
     assert "not of the protocol" not in html
 
 
+def test_a_model_that_an_override_does_not_touch_stands_beside_the_published_one(
+    cli: Cli, tmp_path: Path
+) -> None:
+    storage = tmp_path / "override.db"
+    MadeUp(storage, "transfer", "assignment", weights="tiny-imagenet-32").add_named()
+    record = cli("report", "transfer", "--storage", str(storage), "--json").record
+    assert not record["is_comparable"]
+    same = [model["name"] for model in record["models"] if model["is_comparable"]]
+    assert same == ["transfer/scratch"]  # which has no pretrained weights in either
+    html = page(cli, "transfer", storage)
+    assert len(re.findall(r"ours \d", html)) == 4
+    assert "The others have another protocol here" in html
+
+
 def test_what_is_missing_is_said_with_the_command_that_fills_it(cli: Cli, tmp_path: Path) -> None:
     storage = tmp_path / "some.db"
     made = MadeUp(storage, "transfer", "quick")  # one seed

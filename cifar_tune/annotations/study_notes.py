@@ -138,7 +138,7 @@ def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
     if not record.models:
         return ""
     has_test = any("test_accuracy" in model.measured for model in record.models)
-    has_published = record.is_comparable and any(model.published for model in record.models)
+    has_published = any(model.is_comparable and model.published for model in record.models)
     columns = ["named trial", "sets", "seeds", "validation accuracy"]
     columns += ["test accuracy"] * has_test
     columns += [f"as published: {plain(record.published_source)}"] * has_published
@@ -175,6 +175,8 @@ def _published(model: ModelRecord) -> str:
         for key, word in (("val_accuracy", "validation"), ("test_accuracy", "test"))
         if key in model.published
     )
+    if model.published and not model.is_comparable:
+        return "under another protocol"
     return ", ".join(stated) or "not stated"
 
 

@@ -39,6 +39,7 @@ class ReportOptions:
     out: Path | None
     figures: Path | None
     figure_format: Literal["svg", "png"]
+    check: bool
     study: str | None
     trial: str | None
     images: tuple[str, ...]
@@ -64,6 +65,8 @@ def report(name: str, options: ReportOptions) -> None:
         _refuse_activation_options(options)
         _write_document(Path(name), location, options)
         return
+    if options.check:
+        raise InputError(f"--check: belongs to a document, such as results.md{DOCUMENT_SUFFIX}")
     if name == ACTIVATIONS:
         made = _make_activations(location, options)
     else:
@@ -100,7 +103,7 @@ def _write_document(path: Path, location: StorageLocation, options: ReportOption
     if options.figure_format != "svg":
         raise InputError(f"--figure-format {options.figure_format}: expected svg with a template")
 
-    from cifar_tune.reports.document import render_document
+    from cifar_tune.reports.document import check_document, render_document
     from cifar_tune.reports.export import write_charts
 
     out = path.with_suffix("") if options.out is None else options.out
@@ -112,6 +115,10 @@ def _write_document(path: Path, location: StorageLocation, options: ReportOption
         return loaded, find_stored(loaded, profile, overrides, location)
 
     document = render_document(path, location, find_study, out, options.figures)
+    if options.check:
+        check_document(document, out, options.figures)
+        make_console().print(f"{out}: is what {location} makes of {path}", soft_wrap=True)
+        return
     figures = "no figures"
     if options.figures is not None:
         written = write_charts(document.charts, options.figures)

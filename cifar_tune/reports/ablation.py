@@ -11,6 +11,7 @@ from cifar_tune.reports.measure import compare, measure, replicates
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured
 
 SMALLEST_EFFECT = 0.01
+"""One point of accuracy counts, as in the claims of study files; intervals do not depend on it."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ stored decides what it says, so text and evidence cannot drift apart.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import functools
+import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -22,12 +22,12 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from cifar_tune import storage
 from cifar_tune.derived_studies import family
-from cifar_tune.errors import CifarTuneError, InputError
+from cifar_tune.errors import CifarTuneError, InputError, WorkError
 from cifar_tune.reports.blocks import Card, Chart, Page, Table
-from cifar_tune.reports.export import figure_digest
+from cifar_tune.reports.export import digest_comment
 from cifar_tune.reports.invocations import name_options
 from cifar_tune.reports.markdown import pipe_table, to_markdown
-from cifar_tune.reports.records import ClaimRecord, Measured, ReportRecord
+from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Measured, ReportRecord
 from cifar_tune.reports.study import compute_report
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage_location import StorageLocation, explain_errors
@@ -65,10 +65,7 @@ def render_document(
             message has the line.
         StorageError: the storage cannot be read.
     """
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    source = _read(path)
     link = None if figures is None else os.path.relpath(figures, out.parent)
     charts: dict[str, Chart] = {}
     environment = SandboxedEnvironment(
@@ -94,6 +91,32 @@ def render_document(
         if isinstance(error, CifarTuneError) and not isinstance(error, InputError):
             raise
         raise InputError(f"{path}:{_line(error, path)}: {error}") from error
+
+
+def check_document(document: Document, out: Path, figures: Path | None) -> None:
+    """Check that a document stands as it would be written now, and its figures show the same.
+
+    Raises:
+        InputError: it, or a figure, cannot be read.
+        WorkError: it does not; the message has the first line that differs.
+    """
+    wanted, found = document.text.splitlines(), _read(out).splitlines()
+    for number, (is_there, expected) in enumerate(
+        itertools.zip_longest(found, wanted, fillvalue="nothing"), start=1
+    ):
+        if is_there != expected:
+            raise WorkError(f"{out}:{number}: is {is_there!r}, expected {expected!r}")
+    for name, chart in document.charts.items() if figures is not None else ():
+        path = Path(figures or "", f"{name}.svg")
+        if digest_comment(chart.figure) not in _read(path):
+            raise WorkError(f"{path}: shows other data than are stored")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def _line(error: BaseException, path: Path) -> int | str:
@@ -150,7 +173,7 @@ class StoredReport:
     def chart(self, id: str) -> str:  # noqa: A002
         """A figure of the report by its id, to be drawn into the folder of figures."""
         chart = self._find(Chart, id)
-        digest = f"<!-- data sha256:{figure_digest(chart.figure)} -->"
+        digest = digest_comment(chart.figure)
         if self._link is None:
             return digest
         name = f"{self.record.study_name}-{chart.id}".translate(_IN_FILE_NAMES)
@@ -245,13 +268,15 @@ def _points(fraction: float, digits: int = 1) -> str:
     return f"{100 * fraction:+.{digits}f} points".replace("-", "−")  # noqa: RUF001  a minus sign
 
 
-def _interval(measured: Any, digits: int = 1) -> str:
+def _interval(found: Measured | ContrastRecord, digits: int = 1) -> str:
     """Of an accuracy, or of a difference of accuracies in points."""
-    if measured.low is None:
+    if found.low is None or found.high is None:
         return "one seed, so no interval"
-    signed = "+" if dataclasses.is_dataclass(measured) and hasattr(measured, "than") else ""
-    ends = (f"{100 * end:{signed}.{digits}f}" for end in (measured.low, measured.high))
-    return f"{' to '.join(ends)}".replace("-", "−") + ("" if signed else " %")  # noqa: RUF001
+    if isinstance(found, ContrastRecord):
+        return (
+            f"{_points(found.low, digits).removesuffix(' points')} to {_points(found.high, digits)}"
+        )
+    return f"{100 * found.low:.{digits}f} to {100 * found.high:.{digits}f} %"
 
 
 _FILTERS = {

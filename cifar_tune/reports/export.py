@@ -65,13 +65,14 @@ def write_charts(
     ]
 
 
-def figure_digest(figure: go.Figure) -> str:
-    """SHA-256 of what a figure shows: its numbers, to six digits, and its words.
+def digest_comment(figure: go.Figure) -> str:
+    """The SHA-256 of what a figure shows, its numbers to six digits and its words, as a comment.
 
     It is a part of every SVG file, so that one can be told from a figure of other data, also where
     another version of Plotly or of the browser has drawn it.
     """
-    return digest_of([_shown(trace) for trace in figure.to_plotly_json()["data"]])
+    digest = digest_of([_shown(trace) for trace in figure.to_plotly_json()["data"]])
+    return f"<!-- data sha256:{digest} -->"
 
 
 _SHOWN = ("x", "y", "z", "text", "name", "error_x", "error_y", "array", "arrayminus", "values")
@@ -157,4 +158,4 @@ def _signed(svg: bytes, chart: Chart) -> bytes:
     random digits."""
     found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
     fixed = svg.replace(found[1], chart.id.encode()) if found else svg
-    return fixed + f"<!-- data sha256:{figure_digest(chart.figure)} -->\n".encode()
+    return fixed + f"{digest_comment(chart.figure)}\n".encode()

@@ -153,8 +153,10 @@ def draw_accuracies(record: ReportRecord) -> go.Figure:
             text=[short(model.name) for model in models],
             hovertemplate="%{text}: %{y:.1%}<extra>%{fullData.name}</extra>",
         )
-        stated = [model for model in record.models if quantity in model.published]
-        if stated and record.is_comparable:
+        stated = [
+            model for model in record.models if model.is_comparable and quantity in model.published
+        ]
+        if stated:
             figure.add_scatter(
                 x=[_position(record.models, model) + 0.2 * (place - 1) for model in stated],
                 y=[model.published[quantity] for model in stated],

@@ -131,6 +131,8 @@ class ModelRecord:
         own: what sets it apart from the protocol.
         measured: by quantity, what is known.
         published: by quantity, what a publication states.
+        is_comparable: whether that was measured under the same configuration, whatever differs in
+            the protocol of others.
         note: what it should be read with.
         trials: numbers of the complete replicates.
         command: trains it.
@@ -140,6 +142,7 @@ class ModelRecord:
     own: dict[str, Any]
     measured: dict[str, Measured]
     published: dict[str, float]
+    is_comparable: bool
     note: str
     trials: tuple[int, ...]
     command: str
@@ -284,7 +287,7 @@ class ReportRecord:
         file_name: the study file's name.
         command: runs the study.
         options: of the command line that name this study, e.g. ``--profile quick``.
-        is_comparable: whether its protocol is that of the published figures.
+        is_comparable: whether its protocol is that of the published figures, for all models.
         differences: (key, published, here), where it is not.
         pareto: models that no other beats in accuracy and time together; ``pareto_quantity`` is
             the accuracy that was compared.

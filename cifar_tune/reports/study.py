@@ -18,8 +18,7 @@ from cifar_tune.reports.published import known_figures, protocol_differences
 from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.searching import compute_search, compute_sweep
 from cifar_tune.storage_location import StorageLocation
-from cifar_tune.study_file import LoadedStudyFile, StudySpec
-from cifar_tune.study_schema import Published
+from cifar_tune.study_file import LoadedStudyFile, StudySpec, resolve
 
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""
@@ -47,7 +46,7 @@ def compute_report(
         named.name: dataclasses.asdict(spec.named_config(named, seed=0)) for named in spec.named
     }
     published = loaded.content.published
-    models = _models(evidence, spec, published, run)
+    models = _models(evidence, loaded, spec, run)
     pareto_quantity = _pareto_quantity(models)
     complete = [one for one in evidence.trials if one.state == "complete"]
     best = max(complete, key=lambda one: (one.values["val_accuracy"], -one.number), default=None)
@@ -87,8 +86,10 @@ def compute_report(
 
 
 def _models(
-    evidence: Evidence, spec: StudySpec, published: Published | None, run: str
+    evidence: Evidence, loaded: LoadedStudyFile, spec: StudySpec, run: str
 ) -> tuple[ModelRecord, ...]:
+    published = loaded.content.published
+    theirs = resolve(loaded, published.profile) if published else None
     stated = {one.name: one for one in published.figures} if published else {}
     found = []
     for named in spec.named:
@@ -101,6 +102,10 @@ def _models(
                 own={**named.params, **named.settings.given()},
                 measured={key: one for key, one in measured.items() if one is not None},
                 published=known_figures(figures) if figures else {},
+                # Precision is none of the protocol: a study has it from the machine.
+                is_comparable=theirs is not None
+                and theirs.named_config(named, seed=0)
+                == dataclasses.replace(spec, precision=None).named_config(named, seed=0),
                 note=figures.note if figures else "",
                 trials=tuple(trial.number for trial in trials),
                 command=f"{run} --only {shlex.quote(named.name)}",

@@ -114,7 +114,7 @@ def _results(record: ReportRecord, command: str) -> Iterator[Block]:
         "Accuracy of each model",
         "Mean over seeds with its 95 % interval, for the scatter of seeds and for the finite "
         "number of images; without a bar where there is one seed."
-        + (" Open symbols: as published, one run each." if record.is_comparable and stated else ""),
+        + (" Open symbols: as published, one run each." if _stated_beside(record) else ""),
         draw_accuracies(record),
         made_from,
         command,
@@ -190,15 +190,17 @@ def _published_table(record: ReportRecord) -> Table:
         for quantity in QUANTITIES:
             stated = model.published.get(quantity)
             text = "not stated" if stated is None else say_value(quantity, stated)
-            cells.append(Cell(text, note=_beside(record, model, quantity), is_number=True))
+            cells.append(Cell(text, note=_beside(model, quantity), is_number=True))
         rows.append(Row(tuple(cells)))
-    if record.is_comparable:
+    beside = _stated_beside(record)
+    note = "Another protocol than that of the figures above: the two are not to be compared."
+    if beside:
         note = (
             "Small: ours, under the same protocol, and the difference. Times are of other "
             f"devices: {record.published_device} there, {' and '.join(record.devices)} here."
         )
-    else:
-        note = "Another protocol than that of the figures above: the two are not to be compared."
+    if beside and len(beside) < len(rows):
+        note += " The others have another protocol here and are not to be compared."
     return Table(
         "published-table",
         f"As published in {record.published_source}, on {record.published_device}, one run each",
@@ -208,9 +210,14 @@ def _published_table(record: ReportRecord) -> Table:
     )
 
 
-def _beside(record: ReportRecord, model: ModelRecord, quantity: str) -> str:
+def _stated_beside(record: ReportRecord) -> list[ModelRecord]:
+    """The models whose published figures are of the same protocol."""
+    return [model for model in record.models if model.is_comparable and model.published]
+
+
+def _beside(model: ModelRecord, quantity: str) -> str:
     measured, stated = model.measured.get(quantity), model.published.get(quantity)
-    if not record.is_comparable or measured is None or stated is None:
+    if not model.is_comparable or measured is None or stated is None:
         return ""
     ours = f"ours {say_value(quantity, measured.mean)}"
     if quantity == "seconds":
