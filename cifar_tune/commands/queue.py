@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,7 @@ def nameable(loaded: LoadedStudyFile, name: str) -> str:
 
 def _ask(spec: StudySpec, study: str, location: StorageLocation, options: QueueOptions) -> None:
     from cifar_tune import storage as stored
+    from cifar_tune.reports.invocations import name_options
     from cifar_tune.trial_queue import TrialQueue
 
     given = dict(map(_split, options.params))
@@ -102,7 +104,7 @@ def _ask(spec: StudySpec, study: str, location: StorageLocation, options: QueueO
     make_console().print(
         f"Request {request.id}: a trial of {spec.study_name} with {_describe(request)}. A run of "
         "the study takes it up, at once if one is going on: `cifar-tune study run "
-        f"{spec.file_name}`, or `cifar-tune serve`.",
+        f"{shlex.quote(study)} {name_options(spec)}`, or `cifar-tune serve`.",
         soft_wrap=True,
     )
 
