@@ -19,8 +19,10 @@ ABLATE = ("best", "ablate", NAME, *OPTIONS, "--name", USUAL, "--seeds", "2")
 
 @pytest.fixture
 def study(cli: Cli) -> Cli:
-    """The command line, in a folder where the named trial has been trained."""
-    assert cli("study", "run", NAME, *OPTIONS, "--only", USUAL).code == 0
+    """The command line, in a folder where one of the named trials and a sampled one are trained."""
+    answer = cli("study", "run", NAME, *OPTIONS, "--only", USUAL, "--trials", "1", "--json")
+    assert answer.code == 0, answer.err
+    assert [trial["name"] for trial in answer.record["trials"]] == [f"{USUAL}/seed=1", None]
     return cli
 
 
@@ -31,7 +33,22 @@ def trials_of_reruns() -> dict[str, optuna.trial.FrozenTrial]:
     return {trial.user_attrs["name"]: trial for trial in found}
 
 
+def check_refusals(study: Cli) -> None:
+    """What cannot be put back is said in a line, and nothing is trained."""
+    for options, said in (
+        (("--against", "none"), "--against none: expected a named trial: beyond-scratch/report"),
+        (("--against", USUAL), f"{USUAL}: has the values that are to be put back"),
+        (("--only", "weight_decay,momentum"), "momentum is not one of the hyperparameters that"),
+        (("--trial", "0"), "--trial and --name: expected one of the two"),
+    ):
+        answer = study(*ABLATE, *options)
+        assert answer.code == 2
+        assert said in answer.err
+        assert "Traceback" not in answer.err
+
+
 def test_each_is_put_back_beside_the_reruns_and_compared_in_pairs(study: Cli) -> None:
+    check_refusals(study)
     groups = ("--only", "weight_decay", "--only", "crop_padding,flip_probability")
     answer = study(*ABLATE, *groups, "--json")
     assert answer.code == 0, answer.err
@@ -67,23 +84,3 @@ def test_each_is_put_back_beside_the_reruns_and_compared_in_pairs(study: Cli) ->
     page = study("report", NAME, *OPTIONS, "--out", "page.html")
     assert page.code == 0, page.err
     assert "without each of its hyperparameters" in Path("page.html").read_text(encoding="utf-8")
-
-
-def test_what_cannot_be_put_back(study: Cli) -> None:
-    for options, said in (
-        (("--against", "none"), "--against none: expected a named trial: beyond-scratch/report"),
-        (("--against", USUAL), f"{USUAL}: has the values that are to be put back"),
-        (("--only", "weight_decay,momentum"), "momentum is not one of the hyperparameters that"),
-        (("--trial", "0"), "--trial and --name: expected one of the two"),
-    ):
-        answer = study(*ABLATE, *options)
-        assert answer.code == 2
-        assert said in answer.err
-        assert "Traceback" not in answer.err
-
-
-def test_only_with_trials_samples_so_many(cli: Cli) -> None:
-    answer = cli("study", "run", NAME, *OPTIONS, "--only", USUAL, "--trials", "1", "--json")
-    assert answer.code == 0, answer.err
-    names = [trial["name"] for trial in answer.record["trials"]]
-    assert names == [f"{USUAL}/seed=1", None]

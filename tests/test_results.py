@@ -16,7 +16,7 @@ EVIDENCE = Path(__file__).parent / "data" / "results"
 TEMPLATE = EVIDENCE / "RESULTS.md.j2"
 FIGURES = ROOT / ".ci" / "results"
 NOT_MEASURED = (
-    r"ResNet-\d+|CIFAR-10|\d+ px|95 %|parts? \d(?: and \d)?|H100|layer\d|bf16|T_max = \d+|"
+    r"ResNet-\d+|CIFAR-10|\d+ px|95 %|[Pp]arts? \d(?: and \d)?|H100|layer\d|bf16|T_max = \d+|"
     r"model-[ab]|seed=\d+"
 )
 """Numbers in the text of the template that no run has measured."""

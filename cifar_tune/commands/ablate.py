@@ -49,12 +49,12 @@ def ablate_best(
     # Beside the re-runs and on their seeds, so that the configuration itself is trained once.
     outcome = run_derived(found, "rerun", [choice.candidate, *parts], seeds, options)
     after = find(name, options, None)
-    ablation = next(
-        one for one in after.record.ablations if one.candidate.label == choice.candidate.label
-    )
+    known = {one.candidate.label: one for one in after.record.ablations}
+    ablation = known.get(choice.candidate.label)  # none yet where it was interrupted at once
     if options.as_json:
-        print_json({**header_json(after), "ablation": ablation_json(ablation)})
-    elif exit_code(outcome) == 0:
+        shown = None if ablation is None else ablation_json(ablation)
+        print_json({**header_json(after), "ablation": shown})
+    elif exit_code(outcome) == 0 and ablation is not None:
         best_tables.print_ablation(console, ablation)
     else:
         best_tables.print_unfinished(console, outcome)
