@@ -189,7 +189,8 @@ def template(
 ) -> tuple[TrialConfig, Path, tuple[object, ...]]:
     """A trial of three epochs; its folder, when it was cut short in the third; and what it gives
     when nothing happens."""
-    config = replace(RECIPES["dropout/p=0.1"], dropout_rate=0.3)
+    spec = resolve(load_study_file("dropout"), "quick", TINY)
+    config = replace(spec.named_config(spec.named[0], seed=1), dropout_rate=0.3)
     folder = tmp_path_factory.mktemp("resume")
     assert Run(config, bundled, folder / "cut").go(9) is None
     return config, folder / "cut", figures(Run(config, bundled, folder / "whole").go())
