@@ -22,8 +22,8 @@ class Known:
     Attributes:
         number: of the trial.
         name: of a named trial with its replicate; None if sampled.
-        state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again) or
-            ``retried`` (that was done).
+        state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again), ``retried``
+            (that was done) or ``dropped`` (it stands in for nothing).
         seed, params: where it has them.
         epochs: that it was trained for.
         is_again: whether it is another one's second run.

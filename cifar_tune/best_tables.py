@@ -107,7 +107,7 @@ def print_unfinished(console: Console, outcome: StudyOutcome) -> None:
     """Print that a run has not come to its end."""
     left = len(outcome.left.named)
     why = f", since {outcome.why_left}" if outcome.why_left is not None else ""
-    failed = sum(trial.state == "fail" for trial in outcome.trials)
+    failed = sum(trial.has_failed for trial in outcome.trials)
     console.print(
         f"{left} trial{'' if left == 1 else 's'} left undone{why}; {failed} failed. "
         "The same command continues."

@@ -232,6 +232,23 @@ def trial_rerun(name: str, trial_name: str, **given: Any) -> None:
     sys.exit(trial_record.rerun_trial(name, trial_name, **given))
 
 
+@trial.command("drop", epilog="Example: cifar-tune trial drop dropout dropout/p=0.3/seed=2")
+@click.argument("name")
+@click.argument("trial_name", metavar="[TRIAL]", required=False)
+@options("profile", "epochs", "set", "storage", "json")
+def trial_drop(name: str, trial_name: str | None, **given: Any) -> None:
+    """End a trial that a stopped run has left, as it is.
+
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
+    all that was left of the study, its confirmations and re-runs. What is dropped stays in the
+    study as a failed trial that says so, and its checkpoints are removed. Nothing goes on with it:
+    a run that is to have that named trial, or one more sampled trial, begins a new one.
+    """
+    from cifar_tune.commands import trial as trial_commands
+
+    trial_commands.drop_trials(name, trial_name, **given)
+
+
 @app.command("test-reads", epilog="Example: cifar-tune test-reads")
 @options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:

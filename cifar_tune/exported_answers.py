@@ -79,9 +79,9 @@ def read_answers(
             number = part["number"]
             rows = np.cumsum(_unpack(part["rows"], number))
             labels, said = _unpack(part["labels"], number), _unpack(one["said"], number)
+            answers = Answers(tuple(part["classes"]), rows, labels, said)
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise InputError(f"{name}: cannot be read: {error}") from error
-        answers = Answers(tuple(part["classes"]), rows, labels, said)
         recorded = accuracies.get(key)
         if recorded is None or abs(answers.accuracy - recorded) > 1e-9:
             raise InputError(
@@ -119,6 +119,8 @@ def _pack(numbers: npt.NDArray[np.int64]) -> str:
 
 def _unpack(text: str, number: int) -> npt.NDArray[np.int64]:
     """So many numbers of a text; no text makes more of them than it says."""
+    if number < 1:
+        raise ValueError(f"number is {number}, expected 1 or more")
     unpacking = zlib.decompressobj()
     data = unpacking.decompress(base64.b64decode(text, validate=True), 4 * number)
     if len(data) != 4 * number or unpacking.decompress(unpacking.unconsumed_tail, 1):

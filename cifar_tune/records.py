@@ -29,6 +29,8 @@ HYPERPARAMETERS = (
 )
 """What a study may search over; those that are not required are the assignment's by default."""
 
+DROPPED = "dropped"
+"""Kind of failure of a trial that someone did not want to be gone on with."""
 QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
 """What reports state of a trial, and claims compare."""
 
@@ -290,8 +292,8 @@ class TrialSummary:
         epochs: how many were trained.
         val_accuracy: after the last of them, as a fraction; None before the first.
         seconds: wall-clock seconds from start to end; None until it ended.
-        failure: why it failed: ``kind`` (``not_finite``, ``interrupted`` or ``error``),
-            ``message`` and, where known, ``epoch`` and ``step``; None otherwise.
+        failure: why it failed: ``kind`` (``not_finite``, ``interrupted``, ``died``, ``error`` or
+            ``dropped``), ``message`` and, where known, ``epoch`` and ``step``; None otherwise.
         queued: whether a person asked for it.
     """
 
@@ -306,6 +308,11 @@ class TrialSummary:
     seconds: float | None
     failure: dict[str, Any] | None
     queued: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something went wrong with it; that it was dropped is no fault."""
+        return self.state == "fail" and (self.failure or {}).get("kind") != DROPPED
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from cifar_tune.model import build_model
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.records import TestResult, TrialConfig
 from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.stored_trials import names_of
 from cifar_tune.trainer import evaluate
 
 
@@ -172,7 +173,7 @@ def find_complete(study: optuna.Study, trial_name: str) -> FrozenTrial:
     """
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
-        if trial_name in (str(trial.number), trial.user_attrs.get("name")):
+        if trial_name in names_of(trial):
             if trial.state.name == "COMPLETE":
                 return trial
             state = trial.state.name.lower()

@@ -71,7 +71,7 @@ class StudyOutcome:
         """Whether work failed: an error, a named trial that failed, or no trial that is complete
         where all was done."""
         complete = {trial.name for trial in self.trials if trial.state == "complete"}
-        failed = {trial.name for trial in self.trials if trial.name and trial.state == "fail"}
+        failed = {one.name for one in self.trials if one.name and one.has_failed}
         is_empty = not complete and not self.left.trials
         return self.errors > 0 or not failed <= complete or is_empty
 

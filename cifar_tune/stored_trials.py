@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.agenda import Known
 from cifar_tune.artifacts import Artifact
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
+from cifar_tune.records import DROPPED, EpochMetrics, TrialConfig, TrialSummary
 
 RETRIED = ("interrupted", "died", "error")
 """Kinds of failure after which a trial is run again. A loss that is not finite is a result."""
@@ -161,6 +161,25 @@ def record_failure(
     return study.tell(trial, state=TrialState.FAIL)
 
 
+def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
+    """End a trial that waits as failed, since it is not wanted any more.
+
+    ``Study.tell`` ends none that waits.
+    """
+    after = len(trial.intermediate_values)
+    message = f"dropped after {after} {'epoch' if after == 1 else 'epochs'}"
+    storage, identity = study._storage, trial._trial_id
+    storage.set_trial_user_attr(identity, "failure", {"kind": DROPPED, "message": message})
+    storage.set_trial_state_values(identity, TrialState.FAIL)
+    return storage.get_trial(identity)
+
+
+def names_of(trial: FrozenTrial) -> tuple[str, ...]:
+    """What a person may call a trial: its number, and its name with its replicate if it has one."""
+    name = trial.user_attrs.get("name")
+    return (str(trial.number),) if name is None else (str(trial.number), str(name))
+
+
 def latest(trial: optuna.Trial) -> FrozenTrial:
     """A trial that runs as it is now, without a look into the database."""
     return trial._get_latest_trial()
@@ -249,6 +268,8 @@ def _agenda_state(trial: FrozenTrial, retried: set[int | None]) -> str:
         # Without parameters it is as if it had never been; another one is sampled.
         is_done = trial.number in retried or not trial.params
         return "retried" if is_done else "retry"
+    if (trial.user_attrs.get("failure") or {}).get("kind") == DROPPED:
+        return "dropped"
     return "settled"
 
 

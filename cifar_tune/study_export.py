@@ -159,7 +159,7 @@ def _describe_study(study: optuna.Study) -> dict[str, Any]:
         numbers = ", ".join(map(str, unfinished))
         raise InputError(
             f"study {study.study_name}: trials {numbers} are not at their end; "
-            "`cifar-tune study run` goes on with them"
+            "`cifar-tune study run` goes on with them, `cifar-tune trial drop` ends them"
         )
     return {
         "study_name": study.study_name,

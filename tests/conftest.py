@@ -6,12 +6,13 @@ import functools
 import http.server
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
+StopAfter = Callable[[int], AbstractContextManager[None]]
 Compute = Callable[..., ActivationRecord]
 FINETUNE = "transfer/finetune/seed=1"
 
@@ -97,6 +99,35 @@ def cli(
         return Answer(code, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
+    """Runs that begin meanwhile get, after so many steps of training, what Ctrl-C sends."""
+
+    @contextmanager
+    def stop(steps: int) -> Iterator[None]:
+        left = [steps]
+
+        def run(*arguments: Any, **options: Any) -> StudyOutcome:
+            observer = arguments[5]
+            stepped = observer.stepped
+
+            def count(number: int, done: int) -> None:
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGINT)
+                stepped(number, done)
+
+            observer.stepped = count
+            return run_study(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("cifar_tune.runner.run_study", run)
+            patch.setattr("cifar_tune.workers.work.STEPPED_SECONDS", 0.0)
+            yield
+
+    return stop
 
 
 @pytest.fixture

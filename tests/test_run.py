@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import re
 import signal
@@ -16,11 +15,10 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import TINY, Cli
+from conftest import TINY, Cli, StopAfter
 from optuna.trial import TrialState
 
 from cifar_tune.records import EpochMetrics
-from cifar_tune.runner import run_study as real_run_study
 
 pytestmark = pytest.mark.e2e  # whole studies, one after another
 
@@ -173,34 +171,14 @@ def test_changed_study_file_is_refused_and_the_difference_named(cli: Cli, tmp_pa
     assert len(stored_study().trials) == 4
 
 
-def test_interrupted_and_continued_equals_uninterrupted(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_and_continued_equals_uninterrupted(cli: Cli, stop_after: StopAfter) -> None:
     whole = run(cli, "--trials", "3", "--json", "--storage", "whole.db", epochs=2).record
-    steps_left = [16]
-
-    def interrupt(*arguments: Any, **options: Any) -> Any:
-        observer = arguments[5]
-        stepped = observer.stepped
-
-        def count(number: int, done: int) -> None:
-            steps_left[0] -= 1
-            if steps_left[0] == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-            stepped(number, done)
-
-        observer.stepped = count
-        return real_run_study(*arguments, **options)
-
     left = []
-    with monkeypatch.context() as patch:
-        patch.setattr("cifar_tune.runner.run_study", interrupt)
-        patch.setattr("cifar_tune.workers.work.STEPPED_SECONDS", 0.0)
-        for cut_after in (14, 22):  # in a named trial, then in a sampled one
-            steps_left[0] = cut_after
+    for steps in (14, 22):  # in a named trial, then in a sampled one
+        with stop_after(steps):
             answer = run(cli, "--trials", "3", "--json", epochs=2)
-            assert answer.code == 130, answer.err
-            left.append(answer.record["left"])
+        assert answer.code == 130, answer.err
+        left.append(answer.record["left"])
     assert [one["named"] > 0 for one in left] == [True, False]
     assert [one["sampled"] for one in left] == [3, 3]
     trials = stored_study().trials

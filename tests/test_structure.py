@@ -27,6 +27,7 @@ OPTUNA = {
     "overhead",
     "bench_study",
     "study_export",
+    "drop",
     "annotations",
     "rerun",
     "reports",

@@ -148,6 +148,17 @@ def test_answers_that_do_not_belong_are_refused(
     assert f"of dropout:quick on validation images: {said}" in told
 
 
+@pytest.mark.parametrize("number", [0, -1, 10**6, "many"])
+def test_answers_on_another_number_of_images_are_refused(
+    cli: Cli, exported: dict[str, Any], number: object
+) -> None:
+    for part in exported["answers"]["images"].values():
+        part["number"] = number
+    write_signed(exported, "wrong.json")
+    told = refused(cli("study", "import", "wrong.json", "--storage", "new.db"))
+    assert "on validation images: cannot be read" in told
+
+
 def test_an_export_of_before_has_no_answers(cli: Cli, exported: dict[str, Any]) -> None:
     del exported["answers"]
     write_signed({**exported, "format": 1}, "before.json")

@@ -20,6 +20,7 @@ from cifar_tune.storage_location import (
     explain_errors,
     locate_storage,
 )
+from cifar_tune.tables import describe_failure, trial_label
 
 
 def test_trials(
@@ -67,6 +68,36 @@ def _print_result(result: TestResult, location: StorageLocation) -> None:
         f"{result.flip_accuracy:.4f}; written to the ledger in {location}",
         soft_wrap=True,
     )
+
+
+def drop_trials(
+    name: str,
+    trial_name: str | None,
+    profile: str | None,
+    epochs: int | None,
+    settings: tuple[str, ...],
+    storage: str | None,
+    as_json: bool,
+) -> None:
+    """Drop a trial that has not ended, or all of them, and print which."""
+    spec, location = find_by_name(name, profile, epochs, settings, storage)
+
+    from cifar_tune import drop
+
+    console = make_console(to_stderr=as_json)
+    dropped = drop.drop_trials(location, spec, trial_name, console.print)
+    if as_json:
+        print_json({"dropped": list(map(dataclasses.asdict, dropped))})
+        return
+    for one in dropped:
+        console.print(
+            f"{one.study_name}, {trial_label(one.trial)}: {describe_failure(one.trial)}",
+            soft_wrap=True,
+        )
+    if not dropped:
+        console.print(
+            f"{spec.study_name}: every trial has ended; there is nothing to drop.", soft_wrap=True
+        )
 
 
 def show_test_reads(storage: str | None, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from cifar_tune.likely_best import pooled_variance
 from cifar_tune.records import EpochMetrics, TestRead, TrialSummary
 from cifar_tune.reports.best import group
 from cifar_tune.storage_location import StorageLocation, explain_errors
-from cifar_tune.stored_trials import summarize
+from cifar_tune.stored_trials import names_of, summarize
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
 
 def _find(study_name: str, trials: list[FrozenTrial], trial_name: str) -> FrozenTrial:
     """The trial of that number or name; of several of a name, the one that came furthest."""
-    found = [
-        trial for trial in trials if trial_name in (str(trial.number), trial.user_attrs.get("name"))
-    ]
+    found = [trial for trial in trials if trial_name in names_of(trial)]
     if found:
         return max(found, key=lambda trial: (len(trial.intermediate_values), trial.number))
     names = dict.fromkeys(trial.user_attrs.get("name", str(trial.number)) for trial in trials)

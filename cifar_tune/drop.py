@@ -1,0 +1,124 @@
+"""Drops trials that stopped runs have left, so that a study can be at its end without them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+
+from cifar_tune import storage as stored
+from cifar_tune import stored_trials as trials
+from cifar_tune.annotations.attributes import seal, write_notes
+from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
+from cifar_tune.derived_studies import PURPOSES, derive_spec
+from cifar_tune.errors import InputError
+from cifar_tune.lease import hold_lease
+from cifar_tune.records import TrialSummary
+from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.study_file import StudySpec
+from cifar_tune.trial_files import StudyFiles
+from cifar_tune.trial_queue import TrialQueue
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A trial that was dropped, as it is stored now."""
+
+    study_name: str
+    trial: TrialSummary
+
+
+def drop_trials(
+    location: StorageLocation,
+    spec: StudySpec,
+    trial_name: str | None,
+    on_wait: Callable[[str], None],
+) -> list[Dropped]:
+    """End trials that have not ended, as failed with that as the reason; their checkpoints go.
+
+    They stay in the study as what was begun and dropped, and stand in for nothing: a run that is to
+    have a named trial of that name, or one more sampled trial, begins a new one.
+
+    Args:
+        spec: of the study.
+        trial_name: the number of the trial, or its name with its replicate; None drops all of the
+            study, and of its confirmations and re-runs.
+        on_wait: told, once for each study, why it takes a while.
+
+    Raises:
+        InputError: the study is not stored, there is no such trial, or it has ended.
+        StudyBusyError: a process runs the study, and nothing of it was dropped.
+        StorageError: the database cannot be opened or written.
+    """
+    specs = [spec]
+    if trial_name is None:
+        specs += [derive_spec(spec, purpose, (), 0) for purpose in PURPOSES]
+    with explain_errors(location):
+        reading = stored.open_to_read(location)
+        if stored.find_study(reading, spec.study_name) is None:
+            raise InputError(f"study {spec.study_name} is not stored in {location}")
+        # Looked at before anything is written.
+        wanted = [
+            one
+            for one in specs
+            if (study := stored.find_study(reading, one.study_name))
+            and _unfinished(study, trial_name)
+        ]
+        if not wanted:
+            return []
+        storage = stored.open_to_write(location)
+        return [
+            dropped
+            for one in wanted
+            for dropped in _drop(storage, location, one, trial_name, on_wait)
+        ]
+
+
+def _drop(
+    storage: RDBStorage,
+    location: StorageLocation,
+    spec: StudySpec,
+    trial_name: str | None,
+    on_wait: Callable[[str], None],
+) -> Iterator[Dropped]:
+    name = spec.study_name
+    study = stored.create_study(storage, name)
+    noted = NotedStudy.of(spec, location)
+    files = StudyFiles(spec, location.beside, uuid.uuid4().hex[:8], {})
+    with hold_lease(storage.engine, study._study_id, name, on_wait, lambda: False) as lease:
+        for trial in _unfinished(study, trial_name):
+            ended = trials.record_drop(study, trial)
+            files.clear(trial.number)
+            summary = trials.summarize(ended)
+            note = seal(trial_note(noted, summary, ended.user_attrs))
+            with lease.fence() as connection:
+                write_notes(connection, study._study_id, {trial._trial_id: note})
+            yield Dropped(name, summary)
+        files.remove_empty_folders()
+        TrialQueue(storage.engine).restore(name, trials.list_queued(study))
+
+
+def _unfinished(study: optuna.Study, trial_name: str | None) -> list[FrozenTrial]:
+    """The trials that have not ended, or the one of that number or name.
+
+    Raises:
+        InputError: there is none of that name, or it has ended.
+    """
+    everyone = study.get_trials(deepcopy=False)
+    left = [trial for trial in everyone if not trial.state.is_finished()]
+    if trial_name is None:
+        return left
+    found = [trial for trial in left if trial_name in trials.names_of(trial)]
+    if found:
+        return found
+    ended = [trial for trial in everyone if trial_name in trials.names_of(trial)]
+    expected = ", ".join(trials.names_of(trial)[-1] for trial in left) or "every trial has ended"
+    what = f"is {ended[-1].state.name.lower()}" if ended else "is not there"
+    raise InputError(
+        f"trial {trial_name} of {study.study_name} {what}; expected one that has not ended: "
+        f"{expected}"
+    )
