@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from conftest import TINY, Answer, Cli, StopAfter
+from optuna_dashboard._note import get_note_from_system_attrs
 
 from cifar_tune import storage as stored
 from cifar_tune.lease import hold_lease
@@ -31,6 +33,14 @@ def shown(cli: Cli) -> dict[str, Any]:
     (study,) = cli("study", "show", *STUDY, "--json").record["stored"]
     found: dict[str, Any] = study
     return found
+
+
+def note(cli: Cli, number: int) -> str:
+    """Of a trial, as the dashboard shows it."""
+    study = optuna.load_study(study_name=shown(cli)["study_name"], storage=locate_storage(None).url)
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    body = get_note_from_system_attrs(attributes, study.trials[number]._trial_id)["body"]
+    return str(body)
 
 
 def drop(cli: Cli, *trial: str) -> list[dict[str, Any]]:
@@ -65,6 +75,7 @@ def test_what_a_stopped_run_left_is_dropped_and_the_study_exported(cli: Cli) -> 
     assert not list(Path("storage").rglob("trial-1"))
     assert states(cli) == [(first, "complete"), (second, "fail")]
     assert "dropped after 1 epoch" in cli("trial", "show", "dropout", "1", *STUDY[1:]).out
+    assert "**Dropped** after 1 epoch" in note(cli, 1)
     assert export(cli).code == 0
     assert cli("study", "import", "d.json", "--storage", "new.db").code == 0
 

@@ -154,6 +154,8 @@ def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
 
 
 def _failure(trial: TrialSummary) -> str:
+    if not trial.has_failed:
+        return f"**Dropped** after {count(trial.epochs, 'epoch')}: it was not to be gone on with."
     failure = trial.failure or {}
     place = f" in epoch {failure['epoch']}" if "epoch" in failure else ""
     lines = str(failure.get("message", "for an unknown reason")).splitlines()
