@@ -310,9 +310,15 @@ class TrialSummary:
     queued: bool = False
 
     @property
+    def outcome(self) -> str:
+        """The state, but ``dropped`` of a trial that was: Optuna knows only ``fail`` for it."""
+        is_dropped = self.state == "fail" and (self.failure or {}).get("kind") == DROPPED
+        return DROPPED if is_dropped else self.state
+
+    @property
     def has_failed(self) -> bool:
         """Whether something went wrong with it; that it was dropped is no fault."""
-        return self.state == "fail" and (self.failure or {}).get("kind") != DROPPED
+        return self.outcome == "fail"
 
 
 @dataclass(frozen=True)

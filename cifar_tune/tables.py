@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.plan import Plan
-from cifar_tune.records import DROPPED, StoredStudy, TrialSummary
+from cifar_tune.records import StoredStudy, TrialSummary
 from cifar_tune.storage_location import StorageLocation
 from cifar_tune.study_file import LoadedStudyFile
 
@@ -147,7 +147,7 @@ def _state(trial: TrialSummary) -> str:
         return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
     if trial.state == "waiting" and trial.epochs:
         return "to be continued"
-    return {"interrupted": "cut short", DROPPED: DROPPED}.get(failure.get("kind", ""), trial.state)
+    return "cut short" if failure.get("kind") == "interrupted" else trial.outcome
 
 
 def print_list(

@@ -78,6 +78,8 @@ def test_what_a_stopped_run_left_is_dropped_and_the_study_exported(cli: Cli) -> 
     assert "**Dropped** after 1 epoch" in note(cli, 1)
     assert export(cli).code == 0
     assert cli("study", "import", "d.json", "--storage", "new.db").code == 0
+    report = cli("report", *STUDY, "--storage", "new.db", "--json").record
+    assert [trial["state"] for trial in report["trials"]] == ["complete", "dropped"]
 
 
 @pytest.mark.usefixtures("stopped")

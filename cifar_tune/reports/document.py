@@ -31,6 +31,7 @@ from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Measured, Re
 from cifar_tune.reports.study import compute_report
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.stored_trials import summarize
 from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.tables import format_duration, format_params
 
@@ -231,7 +232,7 @@ def _runs(location: StorageLocation, studies: Iterable[StoredReport]) -> str:
         begun = [one for one in trials if one.datetime_start and one.user_attrs.get("history")]
         if study is None or not begun:
             continue
-        states = [trial.state.name.lower() for trial in begun]
+        states = [summarize(trial).outcome for trial in begun]
         counts = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
         epochs = [epoch for trial in begun for epoch in trial.user_attrs["history"]]
         moments = [

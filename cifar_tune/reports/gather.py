@@ -86,7 +86,7 @@ def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> 
         model=model,
         replicate=replicate,
         seed=summary.seed,
-        state=summary.state,
+        state=summary.outcome,
         params=dict(summary.params),
         settings=dict(summary.settings),
         config=config,

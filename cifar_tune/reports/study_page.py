@@ -68,7 +68,7 @@ def draw_report(record: ReportRecord, command: str) -> Page:
 def _lead(record: ReportRecord) -> str:
     states = {
         state: sum(trial.state == state for trial in record.trials)
-        for state in ("complete", "pruned", "fail", "running", "waiting")
+        for state in ("complete", "pruned", "fail", "dropped", "running", "waiting")
     }
     told = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     verdicts = [
