@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from cifar_tune.atomic_file import explain_disk, flush_folder, replacing
 from cifar_tune.errors import StorageError
+from cifar_tune.files import explain_disk, flush_folder, replacing
 from cifar_tune.records import EpochMetrics
 
 KEY_PREFIX = "artifacts:"

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cifar_tune.tables import format_accuracy, format_duration, format_params
+from cifar_tune.wording import format_accuracy, format_duration, format_params
 
 if TYPE_CHECKING:
     from cifar_tune.likely_best import Candidate

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cifar_tune.atomic_file import replacing
 from cifar_tune.errors import CifarTuneError, WeightsError
+from cifar_tune.files import replacing
 
 
 def write_tensors(

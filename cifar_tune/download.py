@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.errors import CifarTuneError
+from cifar_tune.files import check_disk_space
 
 TIMEOUT_SECONDS = 30.0
 

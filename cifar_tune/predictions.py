@@ -15,8 +15,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from cifar_tune.atomic_file import replacing
 from cifar_tune.errors import StorageError
+from cifar_tune.files import replacing
 
 MOST_WRONG = 24
 """How many images are kept with the predictions: those with the highest loss."""

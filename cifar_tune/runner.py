@@ -21,11 +21,11 @@ from optuna.storages import RDBStorage
 from cifar_tune import storage as stored
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda
-from cifar_tune.atomic_file import check_disk_space
 from cifar_tune.budget import Spending
 from cifar_tune.dispatch import Dispatcher
 from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.facts import git_commit
+from cifar_tune.files import check_disk_space
 from cifar_tune.flights import Annotator, MakeAnnotator, NoAnnotator, Observer
 from cifar_tune.kept_weights import room_needed
 from cifar_tune.lease import Lease, hold_lease

@@ -21,10 +21,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune import __version__
 from cifar_tune import storage as stored
-from cifar_tune.atomic_file import replacing
 from cifar_tune.derived_studies import family
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.exported_answers import describe_answers, keep_answers, read_answers
+from cifar_tune.files import replacing
 from cifar_tune.lease import hold_lease
 from cifar_tune.ledger import add_test_reads, read_ledger
 from cifar_tune.records import TestRead, TestResult, digest_of

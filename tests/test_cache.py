@@ -20,7 +20,7 @@ from copies import (
 )
 from safetensors.numpy import load_file
 
-from cifar_tune import atomic_file
+from cifar_tune import files
 from cifar_tune.data import bundle
 from cifar_tune.data.cache import ImageSet, open_image_set, write_image_set
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
@@ -181,7 +181,7 @@ def test_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
 def test_full_disk_is_seen_before_writing(
     tmp_path: Path, full: Full, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic_file.shutil, "disk_usage", lambda _: FullDisk())
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: FullDisk())
     with pytest.raises(DataError, match="are free on this disk"):
         import_cifar10(write_npz(tmp_path / "c.npz", full), root)
     assert not files_below(root)
@@ -194,7 +194,7 @@ def test_disk_that_fills_up_meanwhile_leaves_nothing(
         assert files_below(root)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_file.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(DataError, match=r"cifar10\.safetensors: cannot be written: the disk is"):
         import_cifar10(write_npz(tmp_path / "c.npz", full), root)
     assert not files_below(root)

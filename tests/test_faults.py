@@ -24,7 +24,7 @@ from one_trial import (
 from optuna.trial import TrialState
 from processes import Runner, kill_all
 
-from cifar_tune import atomic_file, objective, runner
+from cifar_tune import files, objective, runner
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def test_disk_too_small_for_a_checkpoint(
 ) -> None:
     run = command(study_file, disk.database, epochs=2)
     with pytest.MonkeyPatch.context() as patch:  # the disk fills up while it is written
-        patch.setattr(atomic_file, "check_disk_space", lambda *_: None)
+        patch.setattr(files, "check_disk_space", lambda *_: None)
         lines = [said_in_one_line(cli(*run))]
     lines.append(said_in_one_line(cli(*run)))
     assert all(f"error: trial 0: {disk.folder}" in line for line in lines)

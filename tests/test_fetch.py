@@ -17,7 +17,7 @@ from copies import (
     write_tar,
 )
 
-from cifar_tune import atomic_file, download
+from cifar_tune import download, files
 from cifar_tune.data import imports
 from cifar_tune.data.cifar10 import sha256
 from cifar_tune.data.imports import (
@@ -93,7 +93,7 @@ def test_fetch_from_a_server_that_does_not_answer(
 
 def test_fetch_onto_a_full_disk(archive: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive.unlink()  # what is not asked for cannot be missed
-    monkeypatch.setattr(atomic_file.shutil, "disk_usage", lambda _: FullDisk())
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: FullDisk())
     fetch_fails(root, r"0 MB are free on this disk, 1 MB are needed")
 
 

@@ -81,14 +81,6 @@ def test_readme_has_the_two_commands_that_ci_runs() -> None:
         assert part in command[1]
 
 
-def test_readme_map_names_every_module() -> None:
-    code = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The code")[2]
-    package = ROOT / "cifar_tune"
-    for path in package.rglob("*.py"):
-        if not path.name.startswith("__"):
-            assert f"`{path.relative_to(package).as_posix()}`" in code
-
-
 def test_readme_pictures_are_there_and_ask_no_other_host() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)

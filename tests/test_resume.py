@@ -283,8 +283,8 @@ class Death(BaseException):
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("cifar_tune.atomic_file.os.fsync", 1),  # of the file: written, not flushed
-        ("cifar_tune.atomic_file.os.fsync", 2),  # of the folder: renamed
+        ("cifar_tune.files.os.fsync", 1),  # of the file: written, not flushed
+        ("cifar_tune.files.os.fsync", 2),  # of the folder: renamed
         ("pathlib.Path.replace", 1),  # flushed, not renamed
         ("pathlib.Path.unlink", 1),  # three states, none removed
     ],
@@ -314,7 +314,7 @@ def test_a_state_that_cannot_be_written_is_said_and_those_before_it_stay(
 ) -> None:
     before = cut.states()
     with monkeypatch.context() as patch:
-        patch.setattr("cifar_tune.atomic_file.shutil.disk_usage", lambda _: Usage(1, 1, 0))
+        patch.setattr("cifar_tune.files.shutil.disk_usage", lambda _: Usage(1, 1, 0))
         with pytest.raises(StorageError, match="0 MB are free on this disk"):
             cut.go(1)
     assert cut.states() == before

@@ -152,31 +152,6 @@ def test_no_room_for_the_weights_is_said_before_anything_is_trained(
     assert not Path("storage").exists()
 
 
-def test_no_module_of_the_search_can_reach_the_test_images() -> None:
-    """``rerun`` alone asks for them, and nothing imports it but its own command and the report
-    that shows single ones."""
-    package = Path(cifar_tune.__file__).parent
-    for path in package.rglob("*.py"):
-        name = path.relative_to(package).as_posix()
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        imported = {
-            alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for alias in node.names
-        }
-        if any(part.startswith("cifar_tune.rerun") for part in imported):
-            assert name in ("commands/trial.py", "commands/best.py", "reports/activations.py")
-        if any(part.startswith("cifar_tune.ledger") for part in imported):
-            readers = ("gather", "best", "trial")
-            allowed = {f"reports/{one}.py" for one in readers}
-            # Notes state figures that were read; the runner is handed their writer from outside.
-            notes = "annotations/annotator.py"
-            # An export takes along what was read.
-            others = {"commands/trial.py", "rerun.py", "study_export.py"}
-            assert name in {notes, *others, *allowed}
-
-
 WALLED = ("search", "objective", "trainer", "runner", "dispatch", "workers.work", "workers.local")
 
 

@@ -13,7 +13,7 @@ from cifar_tune.reports.measure import measure, replicates
 from cifar_tune.reports.records import Evidence, Measured, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.study_page import protocol_warning
 from cifar_tune.reports.words import count, say, say_spread, say_value, short
-from cifar_tune.tables import format_duration, format_params
+from cifar_tune.wording import format_duration, format_params
 
 MOST_ROWS = 40
 """Of the table of named trials; the report has all."""

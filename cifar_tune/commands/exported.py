@@ -11,7 +11,7 @@ from cifar_tune.commands.best import BestOptions, find
 from cifar_tune.commands.shared import command_line, make_console, print_json
 from cifar_tune.errors import InputError
 from cifar_tune.records import TrainOn
-from cifar_tune.tables import format_accuracy
+from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:
     from cifar_tune.exported.export import Export

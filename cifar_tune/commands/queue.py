@@ -15,7 +15,7 @@ from cifar_tune.commands.shared import make_console, print_json, read_overrides,
 from cifar_tune.errors import InputError
 from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
-from cifar_tune.tables import format_params
+from cifar_tune.wording import format_params
 
 if TYPE_CHECKING:
     from cifar_tune.trial_queue import Request

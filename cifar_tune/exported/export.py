@@ -23,8 +23,8 @@ from cifar_tune.records import TrialConfig
 from cifar_tune.reports.best import BestRecord, Rerun
 from cifar_tune.reports.trial import TrialDossier, read_dossier
 from cifar_tune.storage_location import StorageLocation
-from cifar_tune.tables import format_duration
 from cifar_tune.trainer import evaluate
+from cifar_tune.wording import format_duration
 
 
 @dataclass(frozen=True)

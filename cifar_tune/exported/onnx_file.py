@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cifar_tune.atomic_file import replacing
 from cifar_tune.data.loader import place, validation_batches
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import InputError, StorageError, WorkError
 from cifar_tune.exported.model_files import open_model
+from cifar_tune.files import replacing
 
 FILE = "model.onnx"
 TOLERANCE = 1e-3

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from cifar_tune.atomic_file import replacing
 from cifar_tune.data.source import Subset
 from cifar_tune.errors import CifarTuneError, StorageError
+from cifar_tune.files import replacing
 from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles
 
 SHOWN_CLASSES = ("ship", "cat")

@@ -17,8 +17,8 @@ from cifar_tune.errors import CifarTuneError, InputError
 from cifar_tune.queue_page import view
 from cifar_tune.service import Service
 from cifar_tune.study_file import StudySpec
-from cifar_tune.tables import format_accuracy, format_duration, format_params
 from cifar_tune.trial_queue import TrialQueue
+from cifar_tune.wording import format_accuracy, format_duration, format_params
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "

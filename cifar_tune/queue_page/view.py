@@ -11,8 +11,8 @@ from cifar_tune.errors import StudyFileError
 from cifar_tune.live import LiveState
 from cifar_tune.storage import StudyCounts
 from cifar_tune.study_file import StudySpec, find_study_files, load_study_file, resolve
-from cifar_tune.tables import format_params
 from cifar_tune.trial_queue import Request, TrialQueue
+from cifar_tune.wording import format_params
 
 STUDIES_URL = "/dashboard/studies"
 RECENT = 8

@@ -33,7 +33,7 @@ from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import summarize
 from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file
-from cifar_tune.tables import format_duration, format_params
+from cifar_tune.wording import format_duration, format_params
 
 
 @dataclass(frozen=True)

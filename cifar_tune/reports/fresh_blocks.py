@@ -11,7 +11,7 @@ from cifar_tune.reports.best import Confirmation, Rerun
 from cifar_tune.reports.blocks import Block, Cell, Prose, Row, Table
 from cifar_tune.reports.records import Measured, ReportRecord
 from cifar_tune.reports.words import say, say_effect, say_spread, say_value
-from cifar_tune.tables import format_params
+from cifar_tune.wording import format_params
 
 
 def fresh_blocks(record: ReportRecord, command: str) -> Iterator[Block]:

@@ -14,7 +14,7 @@ from cifar_tune.reports.search_figures import (
     draw_slice,
 )
 from cifar_tune.reports.words import anchor, say, say_value, sources
-from cifar_tune.tables import format_duration, format_params
+from cifar_tune.wording import format_duration, format_params
 
 
 def search_blocks(record: ReportRecord, command: str) -> Iterator[Block]:

@@ -32,7 +32,7 @@ from cifar_tune.reports.words import (
     short,
     sources,
 )
-from cifar_tune.tables import format_params
+from cifar_tune.wording import format_params
 
 
 def draw_report(record: ReportRecord, command: str) -> Page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cifar_tune.tables import format_duration
+from cifar_tune.wording import format_duration
 
 if TYPE_CHECKING:  # they stand on SciPy, which takes a second to load
     from cifar_tune.reports.records import Measured, TrialRecord

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifar_tune.atomic_file import replacing
 from cifar_tune.errors import InputError, StorageError, WeightsError
+from cifar_tune.files import replacing
 from cifar_tune.records import TrialFiles
 from cifar_tune.workers import ray_task
 from cifar_tune.workers.messages import (
