@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.plan import Work, example_config
-from cifar_tune.records import TrialConfig
-from cifar_tune.study_file import StudySpec
 
 if TYPE_CHECKING:
     from cifar_tune.trial_queue import Request

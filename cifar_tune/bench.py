@@ -16,6 +16,9 @@ from PIL import Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import DeviceSplit
@@ -24,9 +27,6 @@ from cifar_tune.model import build_model, find_dropouts, seed_dropouts, set_trai
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.optimization import make_optimizer, make_schedule, step_schedule
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
-from cifar_tune.records import TrialConfig
-from cifar_tune.seeds import derive_seed
-from cifar_tune.study_file import StudySpec
 from cifar_tune.synthetic import config_for_noise, random_images
 from cifar_tune.trainer import evaluate, train_epoch
 

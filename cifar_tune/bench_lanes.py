@@ -20,13 +20,13 @@ import torch
 
 from cifar_tune import paths
 from cifar_tune.bench import PlainLoop
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.source import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import seed_dropouts
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.optimization import make_optimizer
-from cifar_tune.records import TrialConfig
 from cifar_tune.step_graph import graphs_of_thread
 from cifar_tune.trainer import Tally, Totals, never, train_epoch
 from cifar_tune.weights.registry import load_weights

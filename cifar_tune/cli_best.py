@@ -11,7 +11,7 @@ import click
 from cifar_tune.options import Command, options
 
 if TYPE_CHECKING:
-    from cifar_tune.records import TrainOn
+    from cifar_tune.config.trial import TrainOn
 
 _TRAINING = ("device", "workers", "per-gpu", "slots", "data-dir", "timeout")
 _top = click.option(

@@ -17,6 +17,9 @@ from cifar_tune import errors
 from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda, Item
 from cifar_tune.budget import Spending
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 from cifar_tune.errors import (
     CifarTuneError,
     InputError,
@@ -28,11 +31,8 @@ from cifar_tune.errors import (
 from cifar_tune.flights import Annotator, Flight, Observer
 from cifar_tune.kept_weights import may_be_kept
 from cifar_tune.lease import Lease
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 from cifar_tune.search import make_sampler
-from cifar_tune.seeds import derive_seed
 from cifar_tune.stored_trials import CompleteTrials
-from cifar_tune.study_file import StudySpec
 from cifar_tune.trial_files import StudyFiles
 from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import (

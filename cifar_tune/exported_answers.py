@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune import paths
+from cifar_tune.config.trial import digest_of
 from cifar_tune.errors import InputError
 from cifar_tune.predictions import Answers, load_predictions, save_predictions
-from cifar_tune.records import digest_of
 from cifar_tune.storage_location import StorageLocation
 
 SPLITS = ("validation", "test")

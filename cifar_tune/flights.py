@@ -12,11 +12,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from cifar_tune.agenda import Agenda, Item
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialSummary
 from cifar_tune.lease import Lease
 from cifar_tune.plan import Plan
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialSummary
 from cifar_tune.storage_location import StorageLocation
-from cifar_tune.study_file import StudySpec
 
 
 class Annotator(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cifar_tune.study_file import StudySpec
+from cifar_tune.config.study_file import StudySpec
 
 WEIGHTS_BYTES = 46_000_000
 """At most, of one trial: the file has the 11.2 to 11.3 million parameters as float32."""

@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
+from cifar_tune.config.trial import TestRead, TestResult
 from cifar_tune.database_server import make_table
 from cifar_tune.passwords import mask_passwords
-from cifar_tune.records import TestRead, TestResult
 
 _TABLE = Table(
     "cifar_tune_test_read",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from cifar_tune.records import Precision, TrialConfig
-from cifar_tune.seeds import derive_seed
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.trial import Precision, TrialConfig
 
 FREEZE_STAGES = (
     ("conv1", "bn1", "relu", "maxpool"),

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import DeviceSplit, place
 from cifar_tune.data.source import Subset
 from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.model import initialise_model
 from cifar_tune.optimization import decay_without_gradient
-from cifar_tune.records import TrialConfig
 from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
 
 

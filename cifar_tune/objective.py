@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from cifar_tune.checkpoint import save_model
+from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
 from cifar_tune.data.source import SearchData
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
 from cifar_tune.shared_lock import SharedLock
 from cifar_tune.step_graph import StepGraphs, graphs_of_thread
 from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
-from cifar_tune.records import TrialConfig
+from cifar_tune.config.trial import TrialConfig
 
 
 def make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool = False) -> Optimizer:

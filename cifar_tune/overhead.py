@@ -21,16 +21,16 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from cifar_tune.annotations.annotator import StudyAnnotator
+from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.config.trial import EpochMetrics, TrialResult
 from cifar_tune.data.source import load_search_data
 from cifar_tune.facts import software
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.progress import PlainLines
-from cifar_tune.records import EpochMetrics, TrialResult
 from cifar_tune.runner import RunLimits, run_study
 from cifar_tune.search import distributions
 from cifar_tune.storage import open_to_write
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.workers.messages import EpochEnded, Event, Finished, Materials, Started, Task
 
 EPOCHS = 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from cifar_tune.records import TrialConfig
-from cifar_tune.study_file import StudySpec
-from cifar_tune.study_schema import NoPruner, PercentilePruner, Pruner
+from cifar_tune.config.schema import NoPruner, PercentilePruner, Pruner
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrialConfig
 
 
 @dataclass(frozen=True)

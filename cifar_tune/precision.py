@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cifar_tune.config.trial import Precision, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE
 from cifar_tune.data.loader import place, training_batches
@@ -20,7 +21,6 @@ from cifar_tune.errors import InputError
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import initialise_model, seed_dropouts, set_training
 from cifar_tune.optimization import make_optimizer
-from cifar_tune.records import Precision, TrialConfig
 from cifar_tune.trainer import train_step
 from cifar_tune.whole_map import replace_whole_map_convolutions
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import torch
 
+from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 from cifar_tune.data.source import load_search_data
 from cifar_tune.device import describe_device
 from cifar_tune.errors import DataError, InputError
 from cifar_tune.facts import software
 from cifar_tune.objective import run_trial
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 from cifar_tune.reports.trial import TrialDossier
 from cifar_tune.stats import binomial_variance
 from cifar_tune.weights.registry import load_weights

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune import paths
 from cifar_tune import storage as stored
 from cifar_tune.checkpoint import load_model
+from cifar_tune.config.trial import TestResult, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.loader import place
@@ -26,7 +27,6 @@ from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.ledger import read_ledger, record_test_read
 from cifar_tune.model import build_model
 from cifar_tune.predictions import make_predictions, save_predictions
-from cifar_tune.records import TestResult, TrialConfig
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import names_of
 from cifar_tune.trainer import evaluate

@@ -8,9 +8,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+from cifar_tune.config.schema import GP, TPE, MedianPruner, PercentilePruner, Pruner, Sampler
+from cifar_tune.config.space import Space, WholeRange
 from cifar_tune.gp_sampler import GPOfAllTrials
-from cifar_tune.study_schema import GP, TPE, MedianPruner, PercentilePruner, Pruner, Sampler
-from cifar_tune.study_space import Space, WholeRange
 
 
 def distributions(space: Space) -> Mapping[str, BaseDistribution]:

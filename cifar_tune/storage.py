@@ -15,6 +15,8 @@ from optuna.storages._rdb.models import StudyModel, StudyUserAttributeModel, Tri
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, func, select
 
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import Precision, StoredStudy, without_defaults
 from cifar_tune.database_server import (
     is_missing_table,
     make_tables,
@@ -24,7 +26,6 @@ from cifar_tune.database_server import (
 )
 from cifar_tune.errors import StorageError, StudyMismatchError
 from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
-from cifar_tune.records import Precision, StoredStudy, without_defaults
 from cifar_tune.storage_location import (
     LOCK_SECONDS,
     StorageLocation,
@@ -32,7 +33,6 @@ from cifar_tune.storage_location import (
     check_writable,
 )
 from cifar_tune.stored_trials import rank, summarize
-from cifar_tune.study_file import StudySpec
 
 DEFAULT_SEED = 0
 FORMAT = 1

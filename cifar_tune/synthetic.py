@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.source import Subset
-from cifar_tune.records import TrialConfig
 
 
 def random_images(count: int) -> Subset:

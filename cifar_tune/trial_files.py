@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_tune import artifacts, paths
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.files import flush_folder
 from cifar_tune.kept_weights import Candidate, choose_kept
-from cifar_tune.records import EpochMetrics, TrialFiles, TrialResult
-from cifar_tune.study_file import StudySpec
 
 
 @dataclass(frozen=True)

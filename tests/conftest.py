@@ -25,15 +25,15 @@ from worker_trials import Reference, load_materials, make_reference, single_thre
 
 from cifar_tune import bench, objective
 from cifar_tune.cli import main
+from cifar_tune.config.schema import NoPruner, Random
+from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.source import SearchData, load_search_data
 from cifar_tune.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.plan import Costs, StepTimes
-from cifar_tune.records import TrialConfig
 from cifar_tune.reports.activations import compute_activations
 from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.study_schema import NoPruner, Random
 from cifar_tune.workers.messages import Materials
 
 # For processes too: the check at a study's first run takes longer than a tiny study.

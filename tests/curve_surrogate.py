@@ -17,7 +17,7 @@ from curve_regressions import GaussianProcess, Regression
 from curves import SEARCHED, Array, Curves, find_near, scale
 from scipy.stats import qmc
 
-from cifar_tune.study_file import StudySpec
+from cifar_tune.config.study_file import StudySpec
 
 
 class Surrogate:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from cifar_tune.study_space import Space
+from cifar_tune.config.space import Space
 
 CURVES = Path(__file__).parent / "data" / "learning_curves.json"
 NEAR = 10

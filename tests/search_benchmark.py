@@ -31,11 +31,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler
 
 from cifar_tune import search
-from cifar_tune.seeds import derive_seed
-from cifar_tune.storage import best_trial
-from cifar_tune.stored_trials import create_sampled, record_complete, record_pruned
-from cifar_tune.study_file import load_study_file, resolve
-from cifar_tune.study_schema import (
+from cifar_tune.config.schema import (
     GP,
     TPE,
     MedianPruner,
@@ -45,6 +41,10 @@ from cifar_tune.study_schema import (
     Random,
     Sampler,
 )
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.study_file import load_study_file, resolve
+from cifar_tune.storage import best_trial
+from cifar_tune.stored_trials import create_sampled, record_complete, record_pruned
 
 NEAR_BEST = 0.005
 """Half a point: a configuration that is so near to the best one is found."""

@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.errors import InputError, WeightsError
 from cifar_tune.model import build_model
 from cifar_tune.pictures.feature_maps import look_into
-from cifar_tune.records import TrialConfig
 from cifar_tune.reports.activation_page import draw_activations
 from cifar_tune.reports.activations import DEFAULT_LAYERS, compute_activations
 from cifar_tune.storage_location import StorageLocation, locate_storage

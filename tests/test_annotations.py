@@ -25,15 +25,15 @@ from test_dispatch import Notes, ScriptedPool, train
 from cifar_tune.annotations import annotator, background
 from cifar_tune.annotations.attributes import is_ours, seal
 from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
+from cifar_tune.config.derived import derive_spec
+from cifar_tune.config.schema import NoPruner, Random
+from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.config.trial import TrialSummary
 from cifar_tune.data.source import SearchData
-from cifar_tune.derived_studies import derive_spec
 from cifar_tune.likely_best import Candidate
 from cifar_tune.plan import Costs, StepTimes
-from cifar_tune.records import TrialSummary
 from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.study_schema import NoPruner, Random
 from cifar_tune.workers.messages import Materials, Task
 
 URL = "sqlite:///s.db"

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws, draw, rotation_matrices, transform
 from cifar_tune.data.source import SearchData
-from cifar_tune.records import TrialConfig
 
 MakeConfig = Callable[..., TrialConfig]
 COUNT = 40

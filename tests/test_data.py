@@ -13,11 +13,11 @@ import pytest
 import torch
 from conftest import Cli
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
 from cifar_tune.data.splits import balanced_head, plain_split, stratified_split
 from cifar_tune.errors import DataError
-from cifar_tune.records import TrialConfig
 
 
 def test_plain_split_is_disjoint_and_follows_its_seed() -> None:

@@ -16,12 +16,12 @@ from optuna.trial import TrialState, create_trial
 from scripted import Run, ScriptedPool, train
 
 from cifar_tune import storage
+from cifar_tune.config.schema import GP, TPE, Random, Sampler
+from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.gp_sampler import MOST_TRIALS
 from cifar_tune.search import distributions, make_sampler
 from cifar_tune.storage_location import locate_storage
 from cifar_tune.stored_trials import create_sampled, put_back, resume
-from cifar_tune.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.study_schema import GP, TPE, Random, Sampler
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 SPACE = distributions(resolve(load_study_file("learning-rate"), "quick").space)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import resnet18
 
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches, validation_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
 from cifar_tune.optimization import decay_without_gradient
-from cifar_tune.records import TrialConfig
-from cifar_tune.seeds import derive_seed
-from cifar_tune.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.trainer import fit
 from cifar_tune.weights.live_taps import read_bundled_weights
 from cifar_tune.whole_map import (

@@ -31,12 +31,12 @@ from sqlalchemy import Engine, event
 
 from cifar_tune import bench, database_server, storage
 from cifar_tune.bench import measure_costs
+from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.app import make_app
 from cifar_tune.lease import hold_lease
 from cifar_tune.plan import Costs
 from cifar_tune.progress import PlainLines
 from cifar_tune.storage_location import locate_storage
-from cifar_tune.study_file import load_study_file, resolve
 
 pytestmark = pytest.mark.e2e
 

@@ -12,12 +12,12 @@ from conftest import TINY, Cli
 from torch import Tensor
 
 from cifar_tune import precision
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
 from cifar_tune.optimization import make_optimizer
 from cifar_tune.precision import check_precision
-from cifar_tune.records import TrialConfig
 from cifar_tune.trainer import evaluate, train_step
 from cifar_tune.whole_map import replace_whole_map_convolutions, restore_convolutions
 

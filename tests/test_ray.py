@@ -22,8 +22,8 @@ from invariants import read_study
 from optuna.trial import FrozenTrial, TrialState
 from processes import CLI, Runner
 
+from cifar_tune.config.schema import Resources
 from cifar_tune.errors import InputError
-from cifar_tune.study_schema import Resources
 from cifar_tune.workers.ray_cluster import check_resources, count_places
 
 PATIENCE = 180.0

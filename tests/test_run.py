@@ -18,7 +18,7 @@ import pytest
 from conftest import TINY, Cli, StopAfter
 from optuna.trial import TrialState
 
-from cifar_tune.records import EpochMetrics
+from cifar_tune.config.trial import EpochMetrics
 
 pytestmark = pytest.mark.e2e  # whole studies, one after another
 
@@ -390,7 +390,7 @@ def test_list_shows_the_good_files_beside_a_broken_one(cli: Cli, tmp_path: Path)
 
 
 def test_summary_keys_are_the_documented_ones() -> None:
-    from cifar_tune.records import TrialSummary
+    from cifar_tune.config.trial import TrialSummary
 
     assert {field.name for field in dataclasses.fields(TrialSummary)} == TRIAL_KEYS
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

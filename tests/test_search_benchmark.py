@@ -14,8 +14,8 @@ from curves import CURVES, load_curves
 from scripted import Run, ScriptedPool, train
 from search_benchmark import PLAIN, RANDOM, Outcome, of_product, simulate
 
-from cifar_tune.records import without_defaults
-from cifar_tune.study_file import load_study_file, resolve
+from cifar_tune.config.study_file import load_study_file, resolve
+from cifar_tune.config.trial import without_defaults
 
 REPEATS = 4
 EPOCHS = 75

@@ -10,9 +10,10 @@ import torch
 from conftest import Cli
 
 from cifar_tune import slot_search
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import DeviceError, InputError
 from cifar_tune.graph import FunctionGraph
-from cifar_tune.records import TrialConfig
 from cifar_tune.shared_lock import SharedLock
 from cifar_tune.slot_search import (
     fewest_near_best,
@@ -20,7 +21,6 @@ from cifar_tune.slot_search import (
     measure_steps_per_second,
     settle_slots,
 )
-from cifar_tune.study_file import StudySpec
 from cifar_tune.workers.choose import choose_workers, make_seats
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from cifar_tune import step_graph
+from cifar_tune.config.trial import TrialConfig, TrialFiles, TrialResult
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.graph import CudaGraph, FunctionGraph
 from cifar_tune.model import initialise_model
 from cifar_tune.objective import run_trial
-from cifar_tune.records import TrialConfig, TrialFiles, TrialResult
 from cifar_tune.step_graph import GRAPHS_KEPT, StepGraphs, graphs_of_thread
 from cifar_tune.trainer import fit
 from cifar_tune.whole_map import replace_whole_map_convolutions

@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY, Answer, Cli
 from made_up import MadeUp
 
-from cifar_tune.records import digest_of
+from cifar_tune.config.trial import digest_of
 
 FILE = "dropout.json"
 HERE = "storage/cifar-tune.db"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from conftest import Cli
 
+from cifar_tune.config.study_file import find_study_files, load_study_file, parse_override, resolve
 from cifar_tune.errors import StudyFileError
-from cifar_tune.study_file import find_study_files, load_study_file, parse_override, resolve
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 TEXT = (SHIPPED / "dropout.toml").read_text(encoding="utf-8")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.source import SearchData
 from cifar_tune.model import build_model
 from cifar_tune.optimization import make_optimizer
-from cifar_tune.records import TrialConfig
 from cifar_tune.trainer import train_step
 from cifar_tune.whole_map import (
     WholeMapConv,

@@ -22,7 +22,7 @@ from worker_trials import (
     train_slowly,
 )
 
-from cifar_tune.records import TrialConfig
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.workers.local import LocalPool, Seat
 from cifar_tune.workers.messages import (
     Died,

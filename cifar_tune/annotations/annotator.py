@@ -22,13 +22,13 @@ from cifar_tune.annotations.attributes import (
 from cifar_tune.annotations.background import Background
 from cifar_tune.annotations.summary import Progress, Summary, Wanted, compute_summary
 from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
+from cifar_tune.config.study_file import StudySpec
 from cifar_tune.flights import Observer
 from cifar_tune.lease import Lease
 from cifar_tune.ledger import read_ledger
 from cifar_tune.plan import Plan
 from cifar_tune.storage_location import StorageLocation
 from cifar_tune.stored_trials import summarize
-from cifar_tune.study_file import StudySpec
 
 SHORT_SECONDS = 10.0
 """A run that is no longer sums up its study at its end only, and in its own process: to begin

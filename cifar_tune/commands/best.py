@@ -15,13 +15,13 @@ from cifar_tune.commands.shared import (
     make_console,
     print_json,
 )
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError
-from cifar_tune.records import TrainOn
 from cifar_tune.storage_location import StorageLocation
-from cifar_tune.study_file import StudySpec
 
 if TYPE_CHECKING:
-    from cifar_tune.derived_studies import Purpose
+    from cifar_tune.config.derived import Purpose
     from cifar_tune.likely_best import Candidate
     from cifar_tune.reports.best import BestRecord
     from cifar_tune.runner import StudyOutcome
@@ -93,7 +93,7 @@ def rerun_best(
         raise InputError("--trial and --name: expected one of the two")
     found = find(name, options, None)
 
-    from cifar_tune.derived_studies import rerun_purpose
+    from cifar_tune.config.derived import rerun_purpose
     from cifar_tune.reports.best import choose
 
     choice = choose(found.record, trial, trial_name)
@@ -122,7 +122,7 @@ def _read_test_images(
     found: Found, purpose: Purpose, wanted: set[str], options: BestOptions
 ) -> None:
     """Evaluate those of the wanted re-runs on the test images that were not yet."""
-    from cifar_tune.derived_studies import derived_name
+    from cifar_tune.config.derived import derived_name
     from cifar_tune.device import choose_device
     from cifar_tune.rerun import test_trial, unread
 
@@ -163,7 +163,7 @@ def run_derived(
 ) -> StudyOutcome:
     """Run what is left of a derived study."""
     from cifar_tune.budget import parse_duration
-    from cifar_tune.derived_studies import derive_spec, fresh_seed
+    from cifar_tune.config.derived import derive_spec, fresh_seed
     from cifar_tune.device import choose_device
     from cifar_tune.runner import RunLimits
     from cifar_tune.storage import read_precision

@@ -13,18 +13,18 @@ from rich.text import Text
 
 from cifar_tune import paths
 from cifar_tune.commands.shared import read_overrides
+from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
 from cifar_tune.progress import Bars, PlainLines
 from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
-from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.workers.choose import has_local_workers
 from cifar_tune.workers.fork_server import begin_fork_server
 
 if TYPE_CHECKING:
     import torch
 
+    from cifar_tune.config.trial import Precision
     from cifar_tune.flights import Observer
-    from cifar_tune.records import Precision
     from cifar_tune.runner import RunLimits, StudyOutcome
     from cifar_tune.workers.choose import WorkerChoice
     from cifar_tune.workers.messages import Materials

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cifar_tune import best_tables, paths
 from cifar_tune.commands.best import BestOptions, find
 from cifar_tune.commands.shared import command_line, make_console, print_json
+from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError
-from cifar_tune.records import TrainOn
 from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cifar_tune.asked_params import describe_range, read_params
 from cifar_tune.commands.shared import make_console, print_json, read_overrides, read_stored
+from cifar_tune.config.params import describe_range, read_params
+from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
 from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
-from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.wording import format_params
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from cifar_tune import paths
 from cifar_tune.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import replacing
 from cifar_tune.reports.blocks import Page
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file
 
 ACTIVATIONS = "activations"
 DOCUMENT_SUFFIX = ".j2"

@@ -27,10 +27,10 @@ from cifar_tune.commands.execution import (
 )
 from cifar_tune.commands.queue import TERMINAL, nameable
 from cifar_tune.commands.shared import make_console
+from cifar_tune.config.study_file import load_study_file
 from cifar_tune.errors import InputError
 from cifar_tune.progress import PlainLines
 from cifar_tune.storage_location import explain_errors, locate_storage
-from cifar_tune.study_file import load_study_file
 
 if TYPE_CHECKING:
     from cifar_tune.live import LiveRun

@@ -9,22 +9,22 @@ from typing import Any
 
 from rich.console import Console
 
-from cifar_tune.errors import InputError
-from cifar_tune.passwords import mask_passwords
-from cifar_tune.records import StoredStudy
-from cifar_tune.storage_location import (
-    StorageLocation,
-    check_readable,
-    explain_errors,
-    locate_storage,
-)
-from cifar_tune.study_file import (
+from cifar_tune.config.study_file import (
     LoadedStudyFile,
     StudySpec,
     find_study_files,
     load_study_file,
     parse_override,
     resolve,
+)
+from cifar_tune.config.trial import StoredStudy
+from cifar_tune.errors import InputError
+from cifar_tune.passwords import mask_passwords
+from cifar_tune.storage_location import (
+    StorageLocation,
+    check_readable,
+    explain_errors,
+    locate_storage,
 )
 
 PLAIN_WIDTH = 120

@@ -16,9 +16,9 @@ from cifar_tune.commands.execution import (
     settle_precision,
 )
 from cifar_tune.commands.shared import make_console, print_json, read_overrides, read_stored
+from cifar_tune.config.study_file import find_study_files, load_study_file, resolve
 from cifar_tune.errors import StudyFileError
 from cifar_tune.storage_location import explain_errors, locate_storage
-from cifar_tune.study_file import find_study_files, load_study_file, resolve
 
 if TYPE_CHECKING:
     from cifar_tune.runner import StudyOutcome

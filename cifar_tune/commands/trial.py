@@ -13,7 +13,7 @@ from cifar_tune.commands.shared import (
     make_console,
     print_json,
 )
-from cifar_tune.records import TestRead, TestResult
+from cifar_tune.config.trial import TestRead, TestResult
 from cifar_tune.storage_location import (
     StorageLocation,
     check_readable,

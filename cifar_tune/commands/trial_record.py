@@ -17,7 +17,7 @@ from cifar_tune.tables import describe_failure, trial_label
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
-    from cifar_tune.records import EpochMetrics
+    from cifar_tune.config.trial import EpochMetrics
     from cifar_tune.reports.trial import TrialDossier
     from cifar_tune.reproduce import Reproduction
 

@@ -18,7 +18,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cifar_tune.records import TrialConfig
+from cifar_tune.config.trial import TrialConfig
 
 FLIP_PROBABILITY = 0.40
 ROTATION_DEGREES = 30.0

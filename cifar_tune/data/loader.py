@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws, draw, transform
 from cifar_tune.data.source import Subset
-from cifar_tune.records import TrialConfig
-from cifar_tune.seeds import derive_seed
 
 
 @dataclass(frozen=True)

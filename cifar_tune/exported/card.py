@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.exported.temperature import Calibration
-from cifar_tune.records import TrialConfig
 from cifar_tune.reports.records import Measured
 
 _HEADS = {

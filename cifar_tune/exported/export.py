@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from cifar_tune.checkpoint import load_model
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
 from cifar_tune.data.source import SearchData, load_search_data
 from cifar_tune.errors import InputError, WeightsError
@@ -19,7 +20,6 @@ from cifar_tune.exported.model_files import write_model
 from cifar_tune.exported.temperature import fit_temperature
 from cifar_tune.likely_best import Candidate
 from cifar_tune.model import build_model
-from cifar_tune.records import TrialConfig
 from cifar_tune.reports.best import BestRecord, Rerun
 from cifar_tune.reports.trial import TrialDossier, read_dossier
 from cifar_tune.storage_location import StorageLocation

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.records import TrialConfig
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles
 from cifar_tune.data.source import Subset
 from cifar_tune.errors import CifarTuneError, StorageError
 from cifar_tune.files import replacing
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles
 
 SHOWN_CLASSES = ("ship", "cat")
 """Whose first validation images are shown to the best trial, as in the assignment."""

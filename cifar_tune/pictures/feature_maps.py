@@ -24,6 +24,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import transform
 from cifar_tune.data.cifar10 import UInt8Array
 from cifar_tune.errors import InputError
@@ -35,7 +36,6 @@ from cifar_tune.pictures.activation_record import (
     LayerStats,
     LayerView,
 )
-from cifar_tune.records import TrialConfig
 
 GRAD_CAM_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 GRAD_CAM_SIZE = 4

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from cifar_tune.asked_params import describe_range
+from cifar_tune.config.params import describe_range
+from cifar_tune.config.study_file import StudySpec, find_study_files, load_study_file, resolve
 from cifar_tune.errors import StudyFileError
 from cifar_tune.live import LiveState
 from cifar_tune.storage import StudyCounts
-from cifar_tune.study_file import StudySpec, find_study_files, load_study_file, resolve
 from cifar_tune.trial_queue import Request, TrialQueue
 from cifar_tune.wording import format_params
 

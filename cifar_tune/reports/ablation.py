@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cifar_tune.derived_studies import ABLATED
+from cifar_tune.config.derived import ABLATED
 from cifar_tune.likely_best import Candidate
 from cifar_tune.reports.measure import compare, measure, replicates
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured

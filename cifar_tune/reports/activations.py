@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune import paths
 from cifar_tune import storage as stored
 from cifar_tune.checkpoint import load_model
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET, IMAGE_SIZE, UInt8Array
 from cifar_tune.data.image_folder import Oddities, decode_images
 from cifar_tune.data.printable import printable
@@ -29,7 +30,6 @@ from cifar_tune.pictures.feature_maps import (
     look_into,
     see,
 )
-from cifar_tune.records import TrialConfig
 from cifar_tune.rerun import find_complete, show_test_images
 from cifar_tune.storage_location import StorageLocation, explain_errors
 

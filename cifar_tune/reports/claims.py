@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cifar_tune.config.schema import Claim
 from cifar_tune.reports.measure import compare
 from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Evidence
-from cifar_tune.study_schema import Claim
 from cifar_tune.verdicts import Contrast, Judgement, judge
 
 

@@ -21,7 +21,8 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from cifar_tune import storage
-from cifar_tune.derived_studies import family
+from cifar_tune.config.derived import family
+from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.errors import CifarTuneError, InputError, WorkError
 from cifar_tune.reports.blocks import Card, Chart, Page, Table
 from cifar_tune.reports.export import digest_comment
@@ -32,7 +33,6 @@ from cifar_tune.reports.study import compute_report
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import summarize
-from cifar_tune.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.wording import format_duration, format_params
 
 

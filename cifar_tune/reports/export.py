@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
+from cifar_tune.config.trial import digest_of
 from cifar_tune.errors import InputError, WorkError
 from cifar_tune.files import replacing
-from cifar_tune.records import digest_of
 from cifar_tune.reports.blocks import Chart, Page, Pictures
 from cifar_tune.reports.html import check_ids
 from cifar_tune.reports.theme import TEXT

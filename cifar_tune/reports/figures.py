@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
-from cifar_tune.records import EpochMetrics
+from cifar_tune.config.trial import EpochMetrics
 from cifar_tune.reports.records import (
     Measured,
     ModelRecord,

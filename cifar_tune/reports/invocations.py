@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
+from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import StorageError
 from cifar_tune.storage_location import StorageLocation, locate_storage
-from cifar_tune.study_file import StudySpec
 
 
 def name_options(spec: StudySpec) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cifar_tune.config.trial import EpochMetrics, TestRead
 from cifar_tune.predictions import Answers
-from cifar_tune.records import EpochMetrics, TestRead
 from cifar_tune.verdicts import Advice, Verdict
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cifar_tune.records import QUANTITIES
+from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
+from cifar_tune.config.trial import QUANTITIES
 from cifar_tune.reports.best import group, read_fresh_runs
 from cifar_tune.reports.claims import judge_claims
 from cifar_tune.reports.confusion import compute_confusion
@@ -18,7 +19,6 @@ from cifar_tune.reports.published import known_figures, protocol_differences
 from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.searching import compute_search, compute_sweep
 from cifar_tune.storage_location import StorageLocation
-from cifar_tune.study_file import LoadedStudyFile, StudySpec, resolve
 
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""

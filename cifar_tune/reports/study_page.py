@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from cifar_tune.records import QUANTITIES
+from cifar_tune.config.trial import QUANTITIES
 from cifar_tune.reports import blocks
 from cifar_tune.reports.blocks import Block, Cell, Page, Prose, Row, Section, Table
 from cifar_tune.reports.claim_blocks import claim_blocks

@@ -15,7 +15,7 @@ from cifar_tune.workers.messages import Materials, Pool
 if TYPE_CHECKING:
     import torch
 
-    from cifar_tune.study_schema import Resources
+    from cifar_tune.config.schema import Resources
     from cifar_tune.workers.local import Seat
 
 WORKER_BYTES = 2_000_000_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cifar_tune.records import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 
 if TYPE_CHECKING:
     from cifar_tune.data.source import SearchData

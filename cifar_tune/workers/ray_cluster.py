@@ -17,7 +17,7 @@ import psutil
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
-    from cifar_tune.study_schema import Resources
+    from cifar_tune.config.schema import Resources
 
 PROBE_SECONDS = 5.0
 """How long the head of a cluster may take to accept a connection."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cifar_tune.config.trial import TrialFiles
 from cifar_tune.errors import InputError, StorageError, WeightsError
 from cifar_tune.files import replacing
-from cifar_tune.records import TrialFiles
 from cifar_tune.workers import ray_task
 from cifar_tune.workers.messages import (
     REFUSED,
@@ -41,7 +41,7 @@ from cifar_tune.workers.ray_cluster import (
 from cifar_tune.workers.ray_task import TOKEN_FILE, Blobs, Order, Placed
 
 if TYPE_CHECKING:
-    from cifar_tune.study_schema import Resources
+    from cifar_tune.config.schema import Resources
     from cifar_tune.workers.work import Work
 
 TAIL_LINES = 20

@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_tune import paths
-from cifar_tune.errors import StudyFileError
-from cifar_tune.records import Precision, TrainOn, TrialConfig, without_defaults
-from cifar_tune.seeds import derive_seed
-from cifar_tune.study_faults import (
+from cifar_tune.config.faults import (
     cross_faults,
     describe_unknown_key,
     named_protocol_faults,
@@ -24,7 +21,7 @@ from cifar_tune.study_faults import (
     protocol_faults,
     schema_faults,
 )
-from cifar_tune.study_schema import (
+from cifar_tune.config.schema import (
     Budget,
     Claim,
     NamedTrial,
@@ -34,7 +31,10 @@ from cifar_tune.study_schema import (
     Sampler,
     StudyFile,
 )
-from cifar_tune.study_space import WHOLE_HYPERPARAMETERS, Space
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.space import WHOLE_HYPERPARAMETERS, Space
+from cifar_tune.config.trial import Precision, TrainOn, TrialConfig, without_defaults
+from cifar_tune.errors import StudyFileError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cifar_tune.records import HYPERPARAMETERS, REQUIRED_HYPERPARAMETERS
-from cifar_tune.study_schema import NamedTrial, Profile, Protocol, Settings
-from cifar_tune.study_space import WHOLE_HYPERPARAMETERS, Range, Space
+from cifar_tune.config.schema import NamedTrial, Profile, Protocol, Settings
+from cifar_tune.config.space import WHOLE_HYPERPARAMETERS, Range, Space
+from cifar_tune.config.trial import HYPERPARAMETERS, REQUIRED_HYPERPARAMETERS
 
 _TAGS = {"tpe", "gp", "random", "percentile", "median", "none"}
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cifar_tune.records import HYPERPARAMETERS, OptimizerName, Stem
+from cifar_tune.config.trial import HYPERPARAMETERS, OptimizerName, Stem
 
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from cifar_tune.study_faults import nearest
-from cifar_tune.study_file import StudySpec
-from cifar_tune.study_space import Range, WholeRange
+from cifar_tune.config.faults import nearest
+from cifar_tune.config.space import Range, WholeRange
+from cifar_tune.config.study_file import StudySpec
 
 
 def read_params(

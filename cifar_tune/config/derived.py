@@ -10,10 +10,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from cifar_tune.records import TrainOn
-from cifar_tune.seeds import derive_seed
-from cifar_tune.study_file import StudySpec
-from cifar_tune.study_schema import Budget, NamedTrial, NoPruner, Random, Settings
+from cifar_tune.config.schema import Budget, NamedTrial, NoPruner, Random, Settings
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrainOn
 
 if TYPE_CHECKING:
     from cifar_tune.likely_best import Candidate  # SciPy takes a while to load

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cifar_tune.records import QUANTITIES, FrozenBatchNorm, Head, Split
-from cifar_tune.study_space import Hyperparameters, Space, Strict, fault
+from cifar_tune.config.space import Hyperparameters, Space, Strict, fault
+from cifar_tune.config.trial import QUANTITIES, FrozenBatchNorm, Head, Split
 
 FULL_SET_IMAGES = 50_000
 BUNDLED_IMAGES = {"train_images": 5_000, "validation_images": 1_000}
