@@ -21,7 +21,7 @@ import torch
 from cifar_tune import paths
 from cifar_tune.bench import PlainLoop
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.data.source import load_search_data
+from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import seed_dropouts

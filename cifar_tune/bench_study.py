@@ -20,7 +20,7 @@ from cifar_tune import storage as stored
 from cifar_tune.bench import PlainLoop
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
-from cifar_tune.data.source import load_search_data
+from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.search import distributions
 from cifar_tune.storage_location import locate_storage

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import DeviceSplit, place
-from cifar_tune.data.source import Subset
+from cifar_tune.data.search_data import Subset
 from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.model import initialise_model
 from cifar_tune.optimization import decay_without_gradient

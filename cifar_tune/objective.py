@@ -10,7 +10,7 @@ from torch import nn
 
 from cifar_tune.checkpoint import save_model
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.pictures.draw import Subject, draw_pictures

@@ -23,7 +23,7 @@ from rich.console import Console
 from cifar_tune.annotations.annotator import StudyAnnotator
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import EpochMetrics, TrialResult
-from cifar_tune.data.source import load_search_data
+from cifar_tune.data.search_data import load_search_data
 from cifar_tune.facts import software
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.progress import PlainLines

@@ -16,7 +16,7 @@ from cifar_tune.config.trial import Precision, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE
 from cifar_tune.data.loader import place, training_batches
-from cifar_tune.data.source import Subset
+from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.heap import keep_freed_memory
 from cifar_tune.model import initialise_model, seed_dropouts, set_training

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
-from cifar_tune.data.source import load_search_data
+from cifar_tune.data.search_data import load_search_data
 from cifar_tune.device import describe_device
 from cifar_tune.errors import DataError, InputError
 from cifar_tune.facts import software

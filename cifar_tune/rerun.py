@@ -22,7 +22,7 @@ from cifar_tune.config.trial import TestResult, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.loader import place
-from cifar_tune.data.source import Subset, open_imported
+from cifar_tune.data.search_data import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.ledger import read_ledger, record_test_read
 from cifar_tune.model import build_model

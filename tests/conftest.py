@@ -28,7 +28,7 @@ from cifar_tune.cli import main
 from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.data.source import SearchData, load_search_data
+from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.reports.activations import compute_activations

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_tune.data import fingerprints, formats
+from cifar_tune.data import fingerprints
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, LabelledImages, UInt8Array
 from cifar_tune.data.fingerprints import make_table
+from cifar_tune.data.importing import formats
 from cifar_tune.data.splits import balanced_head
 
 BATCH = 20

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from copies import write_tar
 
-from cifar_tune.data import archives
-from cifar_tune.data.archives import read_tar
 from cifar_tune.data.bundle import read_bundled
+from cifar_tune.data.importing import archives
+from cifar_tune.data.importing.archives import read_tar
 from cifar_tune.errors import DataError
 
 SIZES = {"a.bin": (30_720, 30_720), "b.bin": (1, 40_000)}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from copies import python2_pickle
 
-from cifar_tune.data import array_pickle
-from cifar_tune.data.array_pickle import read_array_pickle
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import LabelledImages
+from cifar_tune.data.importing import array_pickle
+from cifar_tune.data.importing.array_pickle import read_array_pickle
 from cifar_tune.errors import DataError
 
 

@@ -26,7 +26,7 @@ from cifar_tune import stored_trials
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
-from cifar_tune.data.source import SearchData, Subset
+from cifar_tune.data.search_data import SearchData, Subset
 from cifar_tune.errors import StorageError
 from cifar_tune.objective import run_trial
 from cifar_tune.palette import COLOURS, SEQUENTIAL

@@ -13,7 +13,7 @@ from torchvision.transforms import functional
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws, draw, rotation_matrices, transform
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 
 MakeConfig = Callable[..., TrialConfig]
 COUNT = 40

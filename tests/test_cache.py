@@ -22,13 +22,9 @@ from safetensors.numpy import load_file
 
 from cifar_tune import files
 from cifar_tune.data import bundle
-from cifar_tune.data.cache import ImageSet, open_image_set, write_image_set
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
-from cifar_tune.data.imports import (
-    import_cifar10,
-    list_image_sets,
-    verify_image_set,
-)
+from cifar_tune.data.image_set import ImageSet, open_image_set, write_image_set
+from cifar_tune.data.importing.imports import import_cifar10, list_image_sets, verify_image_set
 from cifar_tune.errors import DataError
 
 

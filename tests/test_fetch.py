@@ -17,12 +17,11 @@ from copies import (
     write_tar,
 )
 
-from cifar_tune import download, files
-from cifar_tune.data import imports
+from cifar_tune import files
+from cifar_tune.data import download
 from cifar_tune.data.cifar10 import sha256
-from cifar_tune.data.imports import (
-    fetch_cifar10,
-)
+from cifar_tune.data.importing import imports
+from cifar_tune.data.importing.imports import fetch_cifar10
 from cifar_tune.errors import DataError
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from cifar_tune import frozen_prefix, paths
 from cifar_tune.config.trial import TrialConfig, TrialFiles, TrialResult
 from cifar_tune.data.loader import DeviceSplit, place, training_batches
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.model import build_model, set_training
 from cifar_tune.objective import run_trial

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_tune.data import image_folder
 from cifar_tune.data.bundle import read_bundled
-from cifar_tune.data.cache import open_image_set
 from cifar_tune.data.cifar10 import LabelledImages
-from cifar_tune.data.imports import ImportReport, import_images, verify_image_set
+from cifar_tune.data.image_set import open_image_set
+from cifar_tune.data.importing import image_folder
+from cifar_tune.data.importing.imports import ImportReport, import_images, verify_image_set
 from cifar_tune.errors import DataError
 
 NAMES = ("cat", "dog", "eel")

@@ -25,14 +25,12 @@ from copies import (
 )
 from PIL import Image
 
-from cifar_tune.data import bundle, fingerprints, formats
-from cifar_tune.data.cache import open_image_set
+from cifar_tune.data import bundle, fingerprints
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, LabelledImages, sha256
 from cifar_tune.data.fingerprints import image_keys
-from cifar_tune.data.imports import (
-    import_cifar10,
-    verify_image_set,
-)
+from cifar_tune.data.image_set import open_image_set
+from cifar_tune.data.importing import formats
+from cifar_tune.data.importing.imports import import_cifar10, verify_image_set
 from cifar_tune.errors import DataError
 
 

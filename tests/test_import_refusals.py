@@ -32,9 +32,7 @@ from copies import (
 from PIL import Image
 
 from cifar_tune.data.cifar10 import LabelledImages
-from cifar_tune.data.imports import (
-    import_cifar10,
-)
+from cifar_tune.data.importing.imports import import_cifar10
 from cifar_tune.errors import DataError
 
 

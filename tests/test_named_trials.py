@@ -19,7 +19,7 @@ from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches, validation_batches
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.model import build_model
 from cifar_tune.optimization import decay_without_gradient
 from cifar_tune.trainer import fit

@@ -11,7 +11,7 @@ import pytest
 from conftest import Cli
 from PIL import Image
 
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 
 RUN = ("study", "run", "final", "--seeds", "1", "--epochs", "1", "--set", "batch_size=16")
 SMALL = ("--set", "train_images=48", "--set", "validation_images=12")

@@ -14,7 +14,7 @@ from torch import Tensor
 from cifar_tune import precision
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.model import build_model
 from cifar_tune.optimization import make_optimizer
 from cifar_tune.precision import check_precision

@@ -17,7 +17,7 @@ from torch import Tensor
 from cifar_tune import step_graph
 from cifar_tune.config.trial import TrialConfig, TrialFiles, TrialResult
 from cifar_tune.data.loader import place
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.graph import CudaGraph, FunctionGraph
 from cifar_tune.model import initialise_model

@@ -145,11 +145,11 @@ def test_disk_that_fills_up_during_a_run(cli: Cli, monkeypatch: pytest.MonkeyPat
 
 
 def test_damaged_bundle(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cifar_tune.data import bundle, source
+    from cifar_tune.data import bundle, search_data
 
     folder = shutil.copytree(bundle.FOLDER, tmp_path / "bundled")
     shutil.copy(folder / "test.webp", folder / "validation.webp")
-    monkeypatch.setattr(source, "read_bundled", lambda name: bundle.read_bundled(name, folder))
+    monkeypatch.setattr(search_data, "read_bundled", lambda name: bundle.read_bundled(name, folder))
     answer = cli(*RUN)
     assert answer.code == 2
     assert "the bundled images are damaged" in answer.err

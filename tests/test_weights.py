@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.models import resnet18
 
 from cifar_tune.data.augment import transform
-from cifar_tune.data.source import SearchData
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import WeightsError
 from cifar_tune.weights import live_taps, registry
 

@@ -10,13 +10,13 @@ from cifar_tune.commands.shared import make_console, print_json
 from cifar_tune.errors import DataError
 
 if TYPE_CHECKING:
-    from cifar_tune.data.imports import ImportReport
+    from cifar_tune.data.importing.imports import ImportReport
 
 
 def show_data(data_dir: Path | None, *, as_json: bool) -> None:
     """Print which images are here."""
     from cifar_tune.data.bundle import RULE, read_bundled, read_manifest
-    from cifar_tune.data.imports import list_image_sets
+    from cifar_tune.data.importing.imports import list_image_sets
 
     root = paths.data_root(data_dir)
     bundled = {split: len(read_bundled(split)) for split in RULE}
@@ -45,7 +45,7 @@ def show_data(data_dir: Path | None, *, as_json: bool) -> None:
 
 def import_data(path: Path, name: str | None, size: int, data_dir: Path | None) -> None:
     """Import the full CIFAR-10 or images of the user's own, and print where they went."""
-    from cifar_tune.data.imports import import_cifar10, import_images
+    from cifar_tune.data.importing.imports import import_cifar10, import_images
 
     root = paths.data_root(data_dir)
     if name is None:
@@ -56,14 +56,14 @@ def import_data(path: Path, name: str | None, size: int, data_dir: Path | None) 
 
 def fetch_data(data_dir: Path | None) -> None:
     """Download the full CIFAR-10 and print where it went."""
-    from cifar_tune.data.imports import fetch_cifar10
+    from cifar_tune.data.importing.imports import fetch_cifar10
 
     _print_import(fetch_cifar10(paths.data_root(data_dir)))
 
 
 def verify_data(name: str, data_dir: Path | None) -> int:
     """Hash imported images again and print which parts are what they were; the exit code."""
-    from cifar_tune.data.imports import verify_image_set
+    from cifar_tune.data.importing.imports import verify_image_set
 
     found = verify_image_set(name, paths.data_root(data_dir))
     for part, holds in found.items():

@@ -1,1 +1,6 @@
-"""CIFAR-10 images: where they come from, how they are split, how they reach the device."""
+"""Images: image sets, splits, augmentation and batches on the device.
+
+``SearchData`` holds the training and validation images of a study and no test image. ``importing``
+reads the formats that images come in. May import ``config`` and the root of the package. Begin
+reading with ``search_data.py``, then ``augment.py``.
+"""

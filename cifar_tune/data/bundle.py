@@ -25,7 +25,7 @@ from cifar_tune.data.cifar10 import (
     UInt8Array,
 )
 from cifar_tune.data.fingerprints import TABLE_FILE, make_table
-from cifar_tune.data.formats import read_full_set
+from cifar_tune.data.importing.formats import read_full_set
 from cifar_tune.errors import CifarTuneError, DataError
 
 FOLDER = Path(__file__).parent / "bundled"

@@ -12,7 +12,7 @@ from torch import Tensor
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws, draw, transform
-from cifar_tune.data.source import Subset
+from cifar_tune.data.search_data import Subset
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from cifar_tune.checkpoint import load_model
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
-from cifar_tune.data.source import SearchData, load_search_data
+from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.errors import InputError, WeightsError
 from cifar_tune.exported.card import Described
 from cifar_tune.exported.model_files import write_model

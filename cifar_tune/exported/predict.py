@@ -13,10 +13,10 @@ import torch
 from scipy import special
 
 from cifar_tune.data.cifar10 import LabelledImages
-from cifar_tune.data.image_folder import Oddities, decode_images
+from cifar_tune.data.importing.image_folder import Oddities, decode_images
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.data.loader import place
-from cifar_tune.data.printable import printable
-from cifar_tune.data.source import Subset
+from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.exported.model_files import ExportedModel
 from cifar_tune.trainer import evaluate

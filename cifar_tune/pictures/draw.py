@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import nn
 
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles
-from cifar_tune.data.source import Subset
+from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import CifarTuneError, StorageError
 from cifar_tune.files import replacing
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cifar_tune import paths
 from cifar_tune.checkpoint import write_tensors
-from cifar_tune.download import download
+from cifar_tune.data.download import download
 from cifar_tune.errors import WeightsError
 from cifar_tune.weights.live_taps import NAME as TINY_IMAGENET_32
 from cifar_tune.weights.live_taps import SHA256 as TINY_IMAGENET_32_SHA256

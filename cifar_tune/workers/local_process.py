@@ -65,7 +65,7 @@ class Sources:
         Raises:
             DataError: the images are others.
         """
-        from cifar_tune.data.source import load_search_data
+        from cifar_tune.data.search_data import load_search_data
         from cifar_tune.weights.registry import load_weights
 
         data = load_search_data(self.data, self.root)

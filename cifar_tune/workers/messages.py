@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 
 if TYPE_CHECKING:
-    from cifar_tune.data.source import SearchData
+    from cifar_tune.data.search_data import SearchData
     from cifar_tune.weights.registry import Weights
 
 OUT_OF_MEMORY = "cuda_out_of_memory"

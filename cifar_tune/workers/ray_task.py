@@ -36,7 +36,7 @@ from cifar_tune.workers.messages import (
 
 if TYPE_CHECKING:
     from cifar_tune.data.cifar10 import LabelledImages
-    from cifar_tune.data.source import SearchData
+    from cifar_tune.data.search_data import SearchData
     from cifar_tune.weights.registry import Weights
     from cifar_tune.workers.work import Work
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, cast
 
-from cifar_tune.data.printable import printable
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 
 Sizes = Mapping[str, tuple[int, int]]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_tune.data.archives import check_size, read_tar
-from cifar_tune.data.batches import FORMATS, BatchFormat, read_batches
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.fingerprints import Fingerprints, image_keys, read_table
-from cifar_tune.data.image_folder import (
+from cifar_tune.data.importing.archives import check_size, read_tar
+from cifar_tune.data.importing.batches import FORMATS, BatchFormat, read_batches
+from cifar_tune.data.importing.image_folder import (
     ImageFiles,
     Oddities,
     decode_images,
@@ -20,8 +20,8 @@ from cifar_tune.data.image_folder import (
     list_images,
     refuse_unreadable,
 )
-from cifar_tune.data.npz import is_npz, read_npz
-from cifar_tune.data.printable import printable
+from cifar_tune.data.importing.npz import is_npz, read_npz
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 
 BATCH_IMAGES = 10_000

@@ -14,9 +14,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_tune.data.archives import MAX_MEMBERS, check_growth, growth_limit
 from cifar_tune.data.cifar10 import LabelledImages, UInt8Array
-from cifar_tune.data.printable import printable
+from cifar_tune.data.importing.archives import MAX_MEMBERS, check_growth, growth_limit
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 
 KEYS = {

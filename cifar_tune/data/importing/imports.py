@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from cifar_tune import paths
-from cifar_tune.data.cache import SPLITS, ImageSet, open_image_set, write_image_set
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET, FULL_SET_DIGESTS, LabelledImages
-from cifar_tune.data.formats import read_full_set
-from cifar_tune.data.image_folder import MAX_CLASSES, read_own_folder
-from cifar_tune.data.npz import is_npz, read_npz
-from cifar_tune.data.printable import printable
-from cifar_tune.download import download
+from cifar_tune.data.download import download
+from cifar_tune.data.image_set import SPLITS, ImageSet, open_image_set, write_image_set
+from cifar_tune.data.importing.formats import read_full_set
+from cifar_tune.data.importing.image_folder import MAX_CLASSES, read_own_folder
+from cifar_tune.data.importing.npz import is_npz, read_npz
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 
 RESERVED_NAMES = (FULL_SET, "bundled")

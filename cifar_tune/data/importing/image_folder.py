@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_tune.data.cifar10 import LabelledImages, UInt8Array
-from cifar_tune.data.printable import printable
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 
 SPLIT_FOLDERS = {

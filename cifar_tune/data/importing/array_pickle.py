@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.data.printable import printable
+from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 
 MAX_OPCODES = 1_000_000

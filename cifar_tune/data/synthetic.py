@@ -8,7 +8,7 @@ import numpy as np
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
-from cifar_tune.data.source import Subset
+from cifar_tune.data.search_data import Subset
 
 
 def random_images(count: int) -> Subset:

@@ -14,8 +14,8 @@ from cifar_tune import paths
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
-from cifar_tune.data.cache import ImageSet, open_image_set
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET, LabelledImages
+from cifar_tune.data.image_set import ImageSet, open_image_set
 from cifar_tune.data.splits import Rows, balanced_head, plain_split, stratified_split
 from cifar_tune.errors import DataError
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from cifar_tune.data.archives import Sizes
-from cifar_tune.data.array_pickle import read_array_pickle
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages, UInt8Array
+from cifar_tune.data.importing.archives import Sizes
+from cifar_tune.data.importing.array_pickle import read_array_pickle
 from cifar_tune.errors import DataError
 
 IMAGE_BYTES = 3 * IMAGE_SIZE * IMAGE_SIZE
