@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws
 from cifar_tune.data.loader import DeviceSplit, draw_epoch
-from cifar_tune.model import SeededDropout
+from cifar_tune.models.resnet import SeededDropout
 from cifar_tune.trainer import Tally
 
 

@@ -8,10 +8,11 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from cifar_tune.checkpoint import save_model
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.heap import keep_freed_memory
+from cifar_tune.models.weight_files import save_model
+from cifar_tune.models.weights import Weights
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.pictures.draw import Subject, draw_pictures
 from cifar_tune.predictions import make_predictions, save_predictions
@@ -24,7 +25,6 @@ from cifar_tune.training_state import (
     TrainingState,
     UnusableCheckpointError,
 )
-from cifar_tune.weights.registry import Weights
 
 _NETWORKS = SharedLock()
 """To look into a network, torch.fx takes hold of the calls of all modules of the process: no other

@@ -17,7 +17,6 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
 from cifar_tune import storage as stored
-from cifar_tune.checkpoint import load_model
 from cifar_tune.config.trial import TestResult, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
@@ -25,7 +24,8 @@ from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.ledger import read_ledger, record_test_read
-from cifar_tune.model import build_model
+from cifar_tune.models.resnet import build_model
+from cifar_tune.models.weight_files import load_model
 from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import names_of

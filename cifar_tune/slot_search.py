@@ -18,7 +18,7 @@ from cifar_tune.data.search_data import Subset
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.device import cuda_devices
 from cifar_tune.graph import CudaGraph, Graph
-from cifar_tune.model import seed_dropouts
+from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.network import TrainingNetwork
 from cifar_tune.plan import example_config
 from cifar_tune.step_graph import StepGraph, StepGraphs

@@ -31,7 +31,7 @@ from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
 from cifar_tune.epoch_tensors import EpochTensors, Masks
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.graph import CudaGraph, Graph
-from cifar_tune.model import find_dropouts, set_training
+from cifar_tune.models.resnet import find_dropouts, set_training
 from cifar_tune.optimization import make_optimizer, zero_moments
 from cifar_tune.trainer import (
     OnStep,

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from cifar_tune.config.trial import EpochMetrics, Precision, TrialConfig
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
-from cifar_tune.model import computing_in, seed_dropouts, set_training
+from cifar_tune.models.resnet import computing_in, seed_dropouts, set_training
 from cifar_tune.optimization import make_optimizer, make_schedule, step_schedule
 from cifar_tune.training_state import Checkpoints, Position, TrainingState, capture, restore
 

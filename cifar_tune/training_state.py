@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from cifar_tune.checkpoint import write_tensors
 from cifar_tune.config.trial import EpochMetrics
 from cifar_tune.errors import StorageError
-from cifar_tune.model import find_dropouts
+from cifar_tune.models.resnet import find_dropouts
+from cifar_tune.models.weight_files import write_tensors
 from cifar_tune.optimization import moments_of
 
 FORMAT = 4

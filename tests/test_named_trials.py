@@ -20,15 +20,15 @@ from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches, validation_batches
 from cifar_tune.data.search_data import SearchData
-from cifar_tune.model import build_model
-from cifar_tune.optimization import decay_without_gradient
-from cifar_tune.trainer import fit
-from cifar_tune.weights.live_taps import read_bundled_weights
-from cifar_tune.whole_map import (
+from cifar_tune.models.bundled_weights import read_bundled_weights
+from cifar_tune.models.full_map_conv import (
     WholeMapConv,
     replace_whole_map_convolutions,
     restore_convolutions,
 )
+from cifar_tune.models.resnet import build_model
+from cifar_tune.optimization import decay_without_gradient
+from cifar_tune.trainer import fit
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 CPU = torch.device("cpu")

@@ -31,7 +31,7 @@ def test_wheel_holds_images_terms_and_studies(wheel: Path) -> None:
     bundled.add("fingerprints.bin")
     assert {f"cifar_tune/data/bundled/{name}" for name in bundled} <= names
     weights = {"tiny-imagenet-32.safetensors", "TINY_IMAGENET_32.md"}
-    assert {f"cifar_tune/weights/{name}" for name in weights} <= names
+    assert {f"cifar_tune/models/bundled/{name}" for name in weights} <= names
     studies = {f"cifar_tune/studies/{path.name}" for path in (ROOT / "studies").glob("*.toml")}
     assert studies <= names
     assert not any(name.startswith(("tests/", "storage/")) for name in names)

@@ -20,11 +20,11 @@ from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.graph import CudaGraph, FunctionGraph
-from cifar_tune.model import initialise_model
+from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
+from cifar_tune.models.resnet import initialise_model
 from cifar_tune.objective import run_trial
 from cifar_tune.step_graph import GRAPHS_KEPT, StepGraphs, graphs_of_thread
 from cifar_tune.trainer import fit
-from cifar_tune.whole_map import replace_whole_map_convolutions
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrialConfig]

@@ -14,7 +14,7 @@ from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialResult
 from cifar_tune.data.loader import place, validation_batches
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import NonFiniteLossError
-from cifar_tune.model import SeededDropout, build_model, set_training
+from cifar_tune.models.resnet import SeededDropout, build_model, set_training
 from cifar_tune.objective import run_trial
 
 CPU = torch.device("cpu")

@@ -21,7 +21,7 @@ from torchvision.models import resnet18
 from cifar_tune.data.augment import transform
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import WeightsError
-from cifar_tune.weights import live_taps, registry
+from cifar_tune.models import bundled_weights, weights
 
 DATA = "no-data"
 """Folder of imported images and weights that the ``cli`` fixture sets."""
@@ -55,21 +55,21 @@ def refusal(cli: Cli, path: Path, *arguments: str) -> str:
 
 
 def test_bundled_weights_fit_torchvision_and_the_rest_is_zero() -> None:
-    tensors = live_taps.read_bundled_weights()
+    tensors = bundled_weights.read_bundled_weights()
     missing, unexpected = resnet18().load_state_dict(tensors, strict=False)
     assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
-    assert live_taps.BUNDLED.stat().st_size < 8_600_000
+    assert bundled_weights.BUNDLED.stat().st_size < 8_600_000
     live = sum(value.count_nonzero().item() for value in tensors.values())
     assert 4.1e6 < live < 4.3e6  # of 11.18 million; the rest meets nothing but padding at 32 px
 
 
 def test_dead_taps_do_not_matter_at_32_px_and_do_at_64(bundled: SearchData) -> None:
     model = resnet18()
-    model.load_state_dict(live_taps.read_bundled_weights(), strict=False)
+    model.load_state_dict(bundled_weights.read_bundled_weights(), strict=False)
     other = resnet18()
     other.load_state_dict(model.state_dict())
     with torch.no_grad():
-        for name, taps in live_taps.LIVE_TAPS.items():
+        for name, taps in bundled_weights.LIVE_TAPS.items():
             kernel = other.get_parameter(name)
             kept = kernel[:, :, taps, taps].clone()
             kernel.normal_()
@@ -84,24 +84,24 @@ def test_dead_taps_do_not_matter_at_32_px_and_do_at_64(bundled: SearchData) -> N
 
 
 def test_damaged_bundled_weights(tmp_path: Path) -> None:
-    whole = live_taps.BUNDLED.read_bytes()
+    whole = bundled_weights.BUNDLED.read_bytes()
     path = tmp_path / "w.safetensors"
     path.write_bytes(whole[:-1000])
     with pytest.raises(WeightsError, match="cannot be read"):
-        live_taps.read_bundled_weights(path)
+        bundled_weights.read_bundled_weights(path)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(WeightsError, match="damaged"):
-        live_taps.read_bundled_weights(path)
+        bundled_weights.read_bundled_weights(path)
 
 
 def test_rule_of_the_live_taps_refuses_a_file_that_uses_the_others(tmp_path: Path) -> None:
-    full = live_taps.unpack(load_file(live_taps.BUNDLED))
-    assert live_taps.pack(full).keys() == load_file(live_taps.BUNDLED).keys()
+    full = bundled_weights.unpack(load_file(bundled_weights.BUNDLED))
+    assert bundled_weights.pack(full).keys() == load_file(bundled_weights.BUNDLED).keys()
     full["layer4.1.conv2.weight"][0, 0, 0, 0] = 1
     with pytest.raises(WeightsError, match=r"layer4\.1\.conv2\.weight: has values in taps"):
-        live_taps.pack(full)
+        bundled_weights.pack(full)
     save_file(full, tmp_path / "other.safetensors")
-    assert live_taps.main([str(tmp_path / "other.safetensors")]) == 2
+    assert bundled_weights.main([str(tmp_path / "other.safetensors")]) == 2
 
 
 # --- import ---------------------------------------------------------------------------------------
@@ -130,9 +130,9 @@ def test_any_file_of_the_same_tensors_gives_the_same_weights(
     assert answer.code == 0, answer.err
     assert 'weights = "my-net"' in answer.out
     rows = {row["name"]: row for row in cli("weights", "status", "--json").record["weights"]}
-    loaded = registry.load_weights(["my-net"], Path(DATA))["my-net"]
+    loaded = weights.load_weights(["my-net"], Path(DATA))["my-net"]
     assert loaded.sha256 == rows["my-net"]["sha256"]
-    assert loaded.sha256 == registry.digest_of_tensors(
+    assert loaded.sha256 == weights.digest_of_tensors(
         {name: value for name, value in state.items() if not name.startswith("fc.")}
     )
     for name, value in loaded.tensors.items():
@@ -153,7 +153,7 @@ def test_a_study_starts_from_imported_weights_and_says_so(cli: Cli, saved: Path)
         study_name=record["study_name"], storage="sqlite:///storage/cifar-tune.db"
     ).trials
     assert trial.user_attrs["config"]["weights"] == "mine"
-    loaded = registry.load_weights(["mine"], Path(DATA))["mine"]
+    loaded = weights.load_weights(["mine"], Path(DATA))["mine"]
     assert trial.user_attrs["facts"]["weights_sha256"] == loaded.sha256
     # Other weights under the same name are another study.
     torch.manual_seed(1)
@@ -170,7 +170,7 @@ def test_a_study_starts_from_imported_weights_and_says_so(cli: Cli, saved: Path)
 @pytest.fixture
 def imagenet(saved: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that stands for torchvision's, whose digest is pinned."""
-    monkeypatch.setattr(registry, "IMAGENET_SHA256", sha256(saved.read_bytes()).hexdigest())
+    monkeypatch.setattr(weights, "IMAGENET_SHA256", sha256(saved.read_bytes()).hexdigest())
     path = saved.with_name("resnet18-f37072fd.safetensors")
     return saved.rename(path)
 
@@ -217,7 +217,7 @@ def test_fetch(
 ) -> None:
     folder, address = served
     imagenet = imagenet.rename(folder / imagenet.name)
-    monkeypatch.setattr(registry, "IMAGENET_URL", f"{address}/{imagenet.name}")
+    monkeypatch.setattr(weights, "IMAGENET_URL", f"{address}/{imagenet.name}")
     answer = cli("weights", "fetch")
     assert answer.code == 0, answer.err
     assert "imagenet: resnet18-f37072fd.safetensors" in answer.out
@@ -235,7 +235,7 @@ def test_fetch_of_something_else_or_nothing(
         (f"{address}/gone.pth", "404"),
         ("http://127.0.0.1:9/resnet18.pth", "ConnectionError"),
     ):
-        monkeypatch.setattr(registry, "IMAGENET_URL", url)
+        monkeypatch.setattr(weights, "IMAGENET_URL", url)
         answer = cli("weights", "fetch")
         assert answer.code == 2
         assert len(answer.err.splitlines()) == 1, answer.err

@@ -13,15 +13,15 @@ from torch import nn
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.search_data import SearchData
-from cifar_tune.model import build_model
-from cifar_tune.optimization import make_optimizer
-from cifar_tune.trainer import train_step
-from cifar_tune.whole_map import (
+from cifar_tune.models.full_map_conv import (
     WholeMapConv,
     look_along,
     replace_whole_map_convolutions,
     restore_convolutions,
 )
+from cifar_tune.models.resnet import build_model
+from cifar_tune.optimization import make_optimizer
+from cifar_tune.trainer import train_step
 
 MakeConfig = Callable[..., TrialConfig]
 AT_32_PX = {

@@ -18,8 +18,8 @@ import torch
 from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import WeightsError
+from cifar_tune.models.weights import load_weights
 from cifar_tune.objective import run_trial
-from cifar_tune.weights.registry import load_weights
 from cifar_tune.workers.messages import (
     Channel,
     Died,

@@ -85,8 +85,8 @@ def execute(ready: Prepared, console: Console, seed: int | None, limits: RunLimi
 def load_materials(ready: Prepared, limits: RunLimits) -> Materials:
     """The images and weights that a run needs, and weights that queued trials may need."""
     from cifar_tune.data.search_data import load_search_data
+    from cifar_tune.models.weights import load_weights, missing_weights
     from cifar_tune.plan import example_config
-    from cifar_tune.weights.registry import load_weights, missing_weights
     from cifar_tune.workers.messages import Materials
 
     spec = ready.spec
@@ -177,7 +177,7 @@ def choose_profile(
 ) -> tuple[str, str]:
     """The profile to use, and why: what is not here is never what a run begins with unasked."""
     from cifar_tune.data.search_data import has_full_set
-    from cifar_tune.weights.registry import missing_weights
+    from cifar_tune.models.weights import missing_weights
 
     profiles = list(loaded.content.profiles)
     if len(profiles) == 1 or not {"quick", "assignment"} <= set(profiles):

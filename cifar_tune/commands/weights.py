@@ -10,12 +10,12 @@ from cifar_tune import paths
 from cifar_tune.commands.shared import make_console, print_json
 
 if TYPE_CHECKING:
-    from cifar_tune.weights.registry import Weights
+    from cifar_tune.models.weights import Weights
 
 
 def show_weights(data_dir: Path | None, *, as_json: bool) -> None:
     """Print which pretrained weights are here."""
-    from cifar_tune.weights.registry import weights_status
+    from cifar_tune.models.weights import weights_status
 
     root = paths.data_root(data_dir)
     found = weights_status(root)
@@ -33,14 +33,14 @@ def show_weights(data_dir: Path | None, *, as_json: bool) -> None:
 
 def import_weights(path: Path, name: str | None, data_dir: Path | None) -> None:
     """Import a state dict of ResNet-18 and print what it is called."""
-    from cifar_tune.weights import registry
+    from cifar_tune.models import weights as registry
 
     _print_weights(registry.import_weights(path, name, paths.data_root(data_dir)))
 
 
 def fetch_weights(data_dir: Path | None) -> None:
     """Download torchvision's ImageNet weights and print what they are called."""
-    from cifar_tune.weights import registry
+    from cifar_tune.models import weights as registry
 
     _print_weights(registry.fetch_weights(paths.data_root(data_dir)))
 

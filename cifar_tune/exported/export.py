@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from cifar_tune.checkpoint import load_model
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import SearchData, load_search_data
@@ -19,7 +18,8 @@ from cifar_tune.exported.card import Described
 from cifar_tune.exported.model_files import write_model
 from cifar_tune.exported.temperature import fit_temperature
 from cifar_tune.likely_best import Candidate
-from cifar_tune.model import build_model
+from cifar_tune.models.resnet import build_model
+from cifar_tune.models.weight_files import load_model
 from cifar_tune.reports.best import BestRecord, Rerun
 from cifar_tune.reports.trial import TrialDossier, read_dossier
 from cifar_tune.storage_location import StorageLocation

@@ -28,7 +28,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import transform
 from cifar_tune.data.cifar10 import UInt8Array
 from cifar_tune.errors import InputError
-from cifar_tune.model import FREEZE_STAGES, SeededDropout, frozen_stages
+from cifar_tune.models.resnet import FREEZE_STAGES, SeededDropout, frozen_stages
 from cifar_tune.pictures.activation_record import (
     FloatArray,
     GradCamLayer,
@@ -244,7 +244,7 @@ def _grad_cam(network: Network, image: Tensor, label: int) -> FloatArray:
 
 
 def describe_freeze(network: Network, layer: Layer) -> LayerFreeze:
-    """What a layer has to do with freezing, by the stages of ``cifar_tune.model``."""
+    """What a layer has to do with freezing, by the stages of ``cifar_tune.models.resnet``."""
     part = layer.node.split(".")[0]
     depth = next(depth for depth, names in enumerate(FREEZE_STAGES, 1) if part in names)
     frozen = frozen_stages(network.model, depth)

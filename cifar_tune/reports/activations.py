@@ -15,14 +15,14 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
 from cifar_tune import storage as stored
-from cifar_tune.checkpoint import load_model
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET, IMAGE_SIZE, UInt8Array
 from cifar_tune.data.importing.image_folder import Oddities, decode_images
 from cifar_tune.data.importing.printable import printable
 from cifar_tune.data.search_data import open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
-from cifar_tune.model import build_model
+from cifar_tune.models.resnet import build_model
+from cifar_tune.models.weight_files import load_model
 from cifar_tune.pictures.activation_record import ActivationRecord, ImageView
 from cifar_tune.pictures.feature_maps import (
     Network,

@@ -66,7 +66,7 @@ class Sources:
             DataError: the images are others.
         """
         from cifar_tune.data.search_data import load_search_data
-        from cifar_tune.weights.registry import load_weights
+        from cifar_tune.models.weights import load_weights
 
         data = load_search_data(self.data, self.root)
         if dict(data.digests) != self.digests:

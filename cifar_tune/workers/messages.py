@@ -17,7 +17,7 @@ from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, Trial
 
 if TYPE_CHECKING:
     from cifar_tune.data.search_data import SearchData
-    from cifar_tune.weights.registry import Weights
+    from cifar_tune.models.weights import Weights
 
 OUT_OF_MEMORY = "cuda_out_of_memory"
 REFUSED = "refused"

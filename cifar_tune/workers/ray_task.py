@@ -37,7 +37,7 @@ from cifar_tune.workers.messages import (
 if TYPE_CHECKING:
     from cifar_tune.data.cifar10 import LabelledImages
     from cifar_tune.data.search_data import SearchData
-    from cifar_tune.weights.registry import Weights
+    from cifar_tune.models.weights import Weights
     from cifar_tune.workers.work import Work
 
 POLL_SECONDS = 0.3
@@ -284,7 +284,7 @@ def pack_weights(weights: Weights) -> tuple[str, str, str, dict[str, npt.NDArray
 def _open(data: SearchData, packed: list[Any]) -> Materials:
     import torch
 
-    from cifar_tune.weights.registry import Weights
+    from cifar_tune.models.weights import Weights
 
     weights = {
         name: Weights(

@@ -5,7 +5,7 @@ A 32-px image reaches ``layer4`` as a 2x2 map, which its first convolution (3x3,
 kernels after it only the centre. The rest is zero in the bundled weights, and is left out of their
 file: 8.5 MB instead of 22.4 MB.
 
-``python -m cifar_tune.weights.live_taps FILE`` proves that the bundled file is what FILE, the full
+``python -m cifar_tune.models.bundled_weights FILE`` proves that the bundled file is what FILE, the full
 ``resnet18_tiny_imagenet_32.safetensors``, gives; with ``--write`` it writes it anew.
 """
 
@@ -22,10 +22,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cifar_tune.errors import WeightsError
-from cifar_tune.weights.state_dict import COUNTER, HEAD, check_backbone, digest_of_tensors
+from cifar_tune.models.state_dict import COUNTER, HEAD, check_backbone, digest_of_tensors
 
 NAME = "tiny-imagenet-32"
-BUNDLED = Path(__file__).parent / f"{NAME}.safetensors"
+BUNDLED = Path(__file__).parent / "bundled" / f"{NAME}.safetensors"
 SOURCE_SHA256 = "1274dd67004e0df4a9d17413fc47e3abcafd5ae4df7a04b7a21dba37571c5cd1"
 """Of the full file, with dead taps and the classifier of 200 classes."""
 SHA256 = "da09b440975d9d904dcd2ca74360c71dc967cfff9c7fb09cd8fa76e3c92a9f08"
@@ -92,7 +92,7 @@ def _read_full_file(path: Path) -> dict[str, Tensor]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Rebuild the bundled file from the full one and compare, or write it; 0 where they agree."""
-    parser = argparse.ArgumentParser(prog="python -m cifar_tune.weights.live_taps")
+    parser = argparse.ArgumentParser(prog="python -m cifar_tune.models.bundled_weights")
     parser.add_argument("file", type=Path, help="resnet18_tiny_imagenet_32.safetensors")
     parser.add_argument("--write", action="store_true", help="write the bundled file anew")
     options = parser.parse_args(arguments)

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cifar_tune import paths
-from cifar_tune.checkpoint import write_tensors
 from cifar_tune.data.download import download
 from cifar_tune.errors import WeightsError
-from cifar_tune.weights.live_taps import NAME as TINY_IMAGENET_32
-from cifar_tune.weights.live_taps import SHA256 as TINY_IMAGENET_32_SHA256
-from cifar_tune.weights.live_taps import read_bundled_weights
-from cifar_tune.weights.state_dict import check_backbone, digest_of_tensors, read_state_dict
+from cifar_tune.models.bundled_weights import NAME as TINY_IMAGENET_32
+from cifar_tune.models.bundled_weights import SHA256 as TINY_IMAGENET_32_SHA256
+from cifar_tune.models.bundled_weights import read_bundled_weights
+from cifar_tune.models.state_dict import check_backbone, digest_of_tensors, read_state_dict
+from cifar_tune.models.weight_files import write_tensors
 
 IMAGENET = "imagenet"
 IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
