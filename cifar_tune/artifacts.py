@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from cifar_tune.config.trial import EpochMetrics
 from cifar_tune.errors import StorageError
 from cifar_tune.files import explain_disk, flush_folder, replacing
+from cifar_tune.training.records import EpochMetrics
 
 KEY_PREFIX = "artifacts:"
 """Of the attribute that has an artifact's record."""

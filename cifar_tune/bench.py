@@ -23,12 +23,12 @@ from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
-from cifar_tune.heap import keep_freed_memory
 from cifar_tune.models.resnet import build_model, find_dropouts, seed_dropouts, set_training
-from cifar_tune.network import TrainingNetwork
-from cifar_tune.optimization import make_optimizer, make_schedule, step_schedule
 from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
-from cifar_tune.trainer import evaluate, train_epoch
+from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.network import TrainingNetwork
+from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_schedule
+from cifar_tune.training.trainer import evaluate, train_epoch
 
 MEASURE_SECONDS = 1.0
 MEASURE_STEPS = 10

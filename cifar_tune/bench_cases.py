@@ -19,7 +19,7 @@ from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.models.resnet import build_model, set_training
-from cifar_tune.precision import check_precision
+from cifar_tune.training.precision import check_precision
 from cifar_tune.workers.choose import count_cores
 
 EPOCHS = 20

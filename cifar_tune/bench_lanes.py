@@ -23,13 +23,14 @@ from cifar_tune.bench import PlainLoop
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError
-from cifar_tune.heap import keep_freed_memory
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.models.weights import load_weights
-from cifar_tune.network import TrainingNetwork
-from cifar_tune.optimization import make_optimizer
-from cifar_tune.step_graph import graphs_of_thread
-from cifar_tune.trainer import Tally, Totals, never, train_epoch
+from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.network import TrainingNetwork
+from cifar_tune.training.optimizer import make_optimizer
+from cifar_tune.training.step import Tally, Totals, never
+from cifar_tune.training.step_graph import graphs_of_thread
+from cifar_tune.training.trainer import train_epoch
 from cifar_tune.workers.fork_server import threads_of_libraries
 
 Way = Literal["plain", "tuned", "ours"]

@@ -19,7 +19,7 @@ from cifar_tune.agenda import Agenda, Item
 from cifar_tune.budget import Spending
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import (
     CifarTuneError,
     InputError,
@@ -33,6 +33,7 @@ from cifar_tune.kept_weights import may_be_kept
 from cifar_tune.lease import Lease
 from cifar_tune.search import make_sampler
 from cifar_tune.stored_trials import CompleteTrials
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.trial_files import StudyFiles
 from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import (

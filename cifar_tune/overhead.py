@@ -22,15 +22,15 @@ from rich.console import Console
 
 from cifar_tune.annotations.annotator import StudyAnnotator
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.config.trial import EpochMetrics, TrialResult
 from cifar_tune.data.search_data import load_search_data
-from cifar_tune.facts import software
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.progress import PlainLines
 from cifar_tune.runner import RunLimits, run_study
 from cifar_tune.search import distributions
 from cifar_tune.storage import open_to_write
 from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.training.provenance import software
+from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.messages import EpochEnded, Event, Finished, Materials, Started, Task
 
 EPOCHS = 20

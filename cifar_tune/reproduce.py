@@ -16,15 +16,16 @@ from typing import Any, Literal
 
 import torch
 
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
-from cifar_tune.device import describe_device
 from cifar_tune.errors import DataError, InputError
-from cifar_tune.facts import software
 from cifar_tune.models.weights import load_weights
-from cifar_tune.objective import run_trial
 from cifar_tune.reports.trial import TrialDossier
 from cifar_tune.stats import binomial_variance
+from cifar_tune.training.device import describe_device
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.provenance import software
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 SPREAD = 1.96 * math.sqrt(2)
 """Standard deviations that two outcomes of one distribution lie apart at the most, 95 % of the

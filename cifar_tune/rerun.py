@@ -26,10 +26,10 @@ from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.ledger import read_ledger, record_test_read
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
-from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import names_of
-from cifar_tune.trainer import evaluate
+from cifar_tune.training.predictions import make_predictions, save_predictions
+from cifar_tune.training.trainer import evaluate
 
 
 def test_trial(

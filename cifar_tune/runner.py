@@ -26,7 +26,6 @@ from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialSummary
 from cifar_tune.dispatch import Dispatcher
 from cifar_tune.errors import StudyGoneError, WeightsError
-from cifar_tune.facts import git_commit
 from cifar_tune.files import check_disk_space
 from cifar_tune.flights import Annotator, MakeAnnotator, NoAnnotator, Observer
 from cifar_tune.kept_weights import room_needed
@@ -34,6 +33,7 @@ from cifar_tune.lease import Lease, hold_lease
 from cifar_tune.plan import Work, make_plan
 from cifar_tune.search import distributions, make_pruner
 from cifar_tune.storage_location import StorageLocation, check_writable, explain_errors
+from cifar_tune.training.provenance import git_commit
 from cifar_tune.trial_files import StudyFiles
 from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import Materials, Pool

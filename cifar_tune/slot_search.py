@@ -16,13 +16,13 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.data.search_data import Subset
 from cifar_tune.data.synthetic import config_for_noise, random_images
-from cifar_tune.device import cuda_devices
-from cifar_tune.graph import CudaGraph, Graph
 from cifar_tune.models.resnet import seed_dropouts
-from cifar_tune.network import TrainingNetwork
 from cifar_tune.plan import example_config
-from cifar_tune.step_graph import StepGraph, StepGraphs
-from cifar_tune.trainer import Tally, never
+from cifar_tune.training.cuda_graph import CudaGraph, Graph
+from cifar_tune.training.device import cuda_devices
+from cifar_tune.training.network import TrainingNetwork
+from cifar_tune.training.step import Tally, never
+from cifar_tune.training.step_graph import StepGraph, StepGraphs
 from cifar_tune.workers.choose import WorkerChoice
 
 CANDIDATES = (1, 2, 4, 8)

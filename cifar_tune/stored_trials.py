@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.agenda import Known
 from cifar_tune.artifacts import Artifact
-from cifar_tune.config.trial import DROPPED, EpochMetrics, TrialConfig, TrialSummary
+from cifar_tune.config.trial import DROPPED, TrialConfig, TrialSummary
+from cifar_tune.training.records import EpochMetrics
 
 RETRIED = ("interrupted", "died", "error")
 """Kinds of failure after which a trial is run again. A loss that is not finite is a result."""

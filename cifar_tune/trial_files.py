@@ -14,9 +14,9 @@ from pathlib import Path
 
 from cifar_tune import artifacts, paths
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.files import flush_folder
 from cifar_tune.kept_weights import Candidate, choose_kept
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 
 @dataclass(frozen=True)

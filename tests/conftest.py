@@ -23,17 +23,18 @@ from dashboard_client import Live, copy_database, serving
 from scripted import EPOCHS, Notes, Run, ScriptedPool
 from worker_trials import Reference, load_materials, make_reference, single_thread
 
-from cifar_tune import bench, objective
+from cifar_tune import bench
 from cifar_tune.cli import main
 from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData, load_search_data
-from cifar_tune.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.reports.activations import compute_activations
 from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.training import objective
+from cifar_tune.training.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.workers.messages import Materials
 
 # For processes too: the check at a study's first run takes longer than a tiny study.

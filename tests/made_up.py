@@ -14,16 +14,17 @@ from optuna.trial import TrialState, create_trial
 
 from cifar_tune import paths, storage
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.config.trial import EpochMetrics, TestResult, TrialConfig
+from cifar_tune.config.trial import TestResult, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.ledger import record_test_read
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import load_weights
-from cifar_tune.predictions import make_predictions, save_predictions
 from cifar_tune.search import distributions
 from cifar_tune.storage_location import locate_storage
+from cifar_tune.training.predictions import make_predictions, save_predictions
+from cifar_tune.training.records import EpochMetrics
 
 DEVICE = "CPU (made up, 2 threads)"
 SECONDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
-from cifar_tune.config.trial import EpochMetrics, TrialResult
 from cifar_tune.runner import StudyOutcome
+from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.messages import (
     Died,
     EpochEnded,

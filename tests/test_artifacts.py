@@ -23,16 +23,17 @@ from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
 from cifar_tune import stored_trials
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.search_data import SearchData, Subset
 from cifar_tune.errors import StorageError
-from cifar_tune.objective import run_trial
-from cifar_tune.palette import COLOURS, SEQUENTIAL
-from cifar_tune.pictures import activation_maps, confusion_matrix, learning_curves
-from cifar_tune.pictures.draw import Subject, choose_rows, draw_pictures
 from cifar_tune.storage import best_trial
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.pictures import activation_maps, confusion_matrix, learning_curves
+from cifar_tune.training.pictures.draw import Subject, choose_rows, draw_pictures
+from cifar_tune.training.pictures.palette import COLOURS, SEQUENTIAL
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 CURVES, MATRIX, MAPS, TABLE = (
     "learning-curves.png", "confusion-matrix.png", "activation-maps.png", "metrics.csv",

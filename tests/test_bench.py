@@ -18,7 +18,7 @@ from cifar_tune.bench_cases import count_flops, list_cases
 from cifar_tune.bench_study import compare_study
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData
-from cifar_tune.objective import run_trial
+from cifar_tune.training.objective import run_trial
 
 MakeConfig = Callable[..., TrialConfig]
 CPU = torch.device("cpu")

@@ -320,7 +320,7 @@ def test_no_complete_trial(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setattr("cifar_tune.trainer.train_epoch", fail)
+    monkeypatch.setattr("cifar_tune.training.trainer.train_epoch", fail)
     run(cli, "--trials", "0")
     answer = cli("best", "show", "dropout")
     assert answer.code == 2

@@ -14,8 +14,8 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
 
-from cifar_tune.config.trial import TrialResult
 from cifar_tune.errors import StorageError, TrialFailedError
+from cifar_tune.training.records import TrialResult
 from cifar_tune.workers.messages import (
     OUT_OF_MEMORY,
     REFUSED,

@@ -14,17 +14,19 @@ import torch
 from conftest import TINY, Cli
 from torch import Tensor
 
-from cifar_tune import frozen_prefix, paths
-from cifar_tune.config.trial import TrialConfig, TrialFiles, TrialResult
+from cifar_tune import paths
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import DeviceSplit, place, training_batches
 from cifar_tune.data.search_data import SearchData
-from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions, restore_convolutions
 from cifar_tune.models.resnet import build_model, set_training
 from cifar_tune.models.weights import Weights, load_weights
-from cifar_tune.objective import run_trial
-from cifar_tune.optimization import make_optimizer
-from cifar_tune.trainer import train_step
+from cifar_tune.training import frozen_prefix
+from cifar_tune.training.frozen_prefix import FrozenPrefix, takes_features
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.optimizer import make_optimizer
+from cifar_tune.training.records import TrialFiles, TrialResult
+from cifar_tune.training.step import train_step
 
 MakeConfig = Callable[..., TrialConfig]
 CPU = torch.device("cpu")

@@ -27,8 +27,8 @@ from cifar_tune.models.full_map_conv import (
     restore_convolutions,
 )
 from cifar_tune.models.resnet import build_model
-from cifar_tune.optimization import decay_without_gradient
-from cifar_tune.trainer import fit
+from cifar_tune.training.optimizer import decay_without_gradient
+from cifar_tune.training.trainer import fit
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 CPU = torch.device("cpu")

@@ -11,15 +11,16 @@ import torch
 from conftest import TINY, Cli
 from torch import Tensor
 
-from cifar_tune import precision
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions, restore_convolutions
 from cifar_tune.models.resnet import build_model
-from cifar_tune.optimization import make_optimizer
-from cifar_tune.precision import check_precision
-from cifar_tune.trainer import evaluate, train_step
+from cifar_tune.training import precision
+from cifar_tune.training.optimizer import make_optimizer
+from cifar_tune.training.precision import check_precision
+from cifar_tune.training.step import train_step
+from cifar_tune.training.trainer import evaluate
 
 MakeConfig = Callable[..., TrialConfig]
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
 
 from cifar_tune import storage as stored
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import TrialResult
 from cifar_tune.errors import StudyGoneError
 from cifar_tune.storage_location import locate_storage
+from cifar_tune.training.records import TrialResult
 from cifar_tune.trial_queue import Request, TrialQueue
 from cifar_tune.workers.messages import EpochEnded, Event, Finished, Started, Task
 

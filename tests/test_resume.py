@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cifar_tune.config.study_file import find_study_files, load_study_file, resolve
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import StorageError, TrainingStopped
 from cifar_tune.models.weights import load_weights
-from cifar_tune.objective import run_trial
-from cifar_tune.training_state import Position
+from cifar_tune.training.checkpoints import Position
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrialConfig]

@@ -18,7 +18,7 @@ import pytest
 from conftest import TINY, Cli, StopAfter
 from optuna.trial import TrialState
 
-from cifar_tune.config.trial import EpochMetrics
+from cifar_tune.training.records import EpochMetrics
 
 pytestmark = pytest.mark.e2e  # whole studies, one after another
 
@@ -268,7 +268,7 @@ def test_errors_in_trials_are_stored_and_run_again(
         raise RuntimeError("the sky fell")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cifar_tune.trainer.train_epoch", fail)
+        patch.setattr("cifar_tune.training.trainer.train_epoch", fail)
         answer = run(cli, "--trials", "0")
     assert answer.code == 1
     assert "trial 0 dropout/p=0.1/seed=1  fail: RuntimeError: the sky fell" in answer.out
@@ -282,7 +282,7 @@ def test_errors_in_trials_are_stored_and_run_again(
 
 
 def test_one_error_does_not_stop_the_others(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cifar_tune import trainer
+    from cifar_tune.training import trainer
 
     train, calls = trainer.train_epoch, []
 

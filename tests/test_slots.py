@@ -13,14 +13,14 @@ from cifar_tune import slot_search
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import DeviceError, InputError
-from cifar_tune.graph import FunctionGraph
-from cifar_tune.shared_lock import SharedLock
 from cifar_tune.slot_search import (
     fewest_near_best,
     measure_slots,
     measure_steps_per_second,
     settle_slots,
 )
+from cifar_tune.training.cuda_graph import FunctionGraph
+from cifar_tune.training.shared_lock import SharedLock
 from cifar_tune.workers.choose import choose_workers, make_seats
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

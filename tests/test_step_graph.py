@@ -14,17 +14,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from cifar_tune import step_graph
-from cifar_tune.config.trial import TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import NonFiniteLossError, TrainingStopped
-from cifar_tune.graph import CudaGraph, FunctionGraph
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model
-from cifar_tune.objective import run_trial
-from cifar_tune.step_graph import GRAPHS_KEPT, StepGraphs, graphs_of_thread
-from cifar_tune.trainer import fit
+from cifar_tune.training import step_graph
+from cifar_tune.training.cuda_graph import CudaGraph, FunctionGraph
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.records import TrialFiles, TrialResult
+from cifar_tune.training.step_graph import GRAPHS_KEPT, StepGraphs, graphs_of_thread
+from cifar_tune.training.trainer import fit
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrialConfig]

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, validation_batches
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.models.resnet import SeededDropout, build_model, set_training
-from cifar_tune.objective import run_trial
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.records import EpochMetrics, TrialResult
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrialConfig]

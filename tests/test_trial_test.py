@@ -152,7 +152,15 @@ def test_no_room_for_the_weights_is_said_before_anything_is_trained(
     assert not Path("storage").exists()
 
 
-WALLED = ("search", "objective", "trainer", "runner", "dispatch", "workers.work", "workers.local")
+WALLED = (
+    "search",
+    "training.objective",
+    "training.trainer",
+    "runner",
+    "dispatch",
+    "workers.work",
+    "workers.local",
+)
 
 
 @pytest.mark.parametrize("module", WALLED)

@@ -20,8 +20,8 @@ from cifar_tune.models.full_map_conv import (
     restore_convolutions,
 )
 from cifar_tune.models.resnet import build_model
-from cifar_tune.optimization import make_optimizer
-from cifar_tune.trainer import train_step
+from cifar_tune.training.optimizer import make_optimizer
+from cifar_tune.training.step import train_step
 
 MakeConfig = Callable[..., TrialConfig]
 AT_32_PX = {

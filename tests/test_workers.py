@@ -37,7 +37,8 @@ from worker_trials import (
 
 import cifar_tune
 from cifar_tune.config.schema import Resources
-from cifar_tune.config.trial import EpochMetrics, TrialConfig
+from cifar_tune.config.trial import TrialConfig
+from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.inline import InlinePool
 from cifar_tune.workers.local import LocalPool, Seat
 from cifar_tune.workers.messages import (

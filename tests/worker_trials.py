@@ -15,11 +15,12 @@ from unittest import mock
 
 import torch
 
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import WeightsError
 from cifar_tune.models.weights import load_weights
-from cifar_tune.objective import run_trial
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.workers.messages import (
     Channel,
     Died,

@@ -26,7 +26,7 @@ def bench(rounds: int, device_name: str | None, only: Sequence[str], *, as_json:
     """Time the plain loop, the tuned plain loop and ours, in turn, and print all."""
     from cifar_tune.bench import software_line
     from cifar_tune.bench_cases import list_cases, time_case
-    from cifar_tune.device import choose_device, describe_device
+    from cifar_tune.training.device import choose_device, describe_device
 
     device = choose_device(device_name)
     cases = list_cases(device)

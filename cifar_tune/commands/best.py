@@ -123,8 +123,8 @@ def _read_test_images(
 ) -> None:
     """Evaluate those of the wanted re-runs on the test images that were not yet."""
     from cifar_tune.config.derived import derived_name
-    from cifar_tune.device import choose_device
     from cifar_tune.rerun import test_trial, unread
+    from cifar_tune.training.device import choose_device
 
     study_name = derived_name(found.spec.study_name, purpose)
     root, device = paths.data_root(options.data_dir), choose_device(options.device)
@@ -164,9 +164,9 @@ def run_derived(
     """Run what is left of a derived study."""
     from cifar_tune.budget import parse_duration
     from cifar_tune.config.derived import derive_spec, fresh_seed
-    from cifar_tune.device import choose_device
     from cifar_tune.runner import RunLimits
     from cifar_tune.storage import read_precision
+    from cifar_tune.training.device import choose_device
     from cifar_tune.workers.choose import choose_workers
 
     seconds = None if options.timeout is None else parse_duration(options.timeout)

@@ -153,8 +153,8 @@ def prepare(name: str, options: StudyOptions, *, begins_workers: bool = True) ->
     if begins_workers and has_local_workers(options.workers):
         begin_fork_server()  # it loads PyTorch for them while it is loaded here
 
-    from cifar_tune.device import choose_device
-    from cifar_tune.precision import read_precision
+    from cifar_tune.training.device import choose_device
+    from cifar_tune.training.precision import read_precision
     from cifar_tune.workers.choose import choose_workers
 
     precision = read_precision(options.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
@@ -200,7 +200,7 @@ def settle_precision(ready: Prepared, console: Console) -> Prepared:
     """
     from cifar_tune import storage as stored
     from cifar_tune.plan import example_config
-    from cifar_tune.precision import PrecisionCheck, check_precision
+    from cifar_tune.training.precision import PrecisionCheck, check_precision
 
     _print_header(console, ready)
     spec = ready.spec
@@ -217,7 +217,7 @@ def settle_precision(ready: Prepared, console: Console) -> Prepared:
 
 
 def _print_header(console: Console, ready: Prepared) -> None:
-    from cifar_tune.device import describe_device
+    from cifar_tune.training.device import describe_device
 
     spec = ready.spec
     console.print(Text.assemble((spec.study_name, "bold"), f"  {spec.title}"))

@@ -105,9 +105,9 @@ def predict_images(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, *, as_json: bool
 ) -> None:
     """Print what an exported model says of image files."""
-    from cifar_tune.device import choose_device
     from cifar_tune.exported.model_files import open_model
     from cifar_tune.exported.predict import predict
+    from cifar_tune.training.device import choose_device
 
     chosen = choose_device(device)
     exported = open_model(model, chosen)

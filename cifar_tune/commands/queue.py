@@ -55,8 +55,8 @@ def queue_trial(name: str, options: QueueOptions) -> None:
 def _find(loaded: LoadedStudyFile, options: QueueOptions, location: StorageLocation) -> StudySpec:
     """The stored study that is meant if there is one, else the one that a run would make."""
     from cifar_tune.commands.execution import choose_profile
-    from cifar_tune.device import choose_device
     from cifar_tune.paths import data_root
+    from cifar_tune.training.device import choose_device
 
     overrides = read_overrides(options.epochs, options.settings)
     if options.profile is not None:

@@ -38,7 +38,7 @@ def test_trials(
     spec, location = find_by_name(name, profile, epochs, settings, storage)
 
     from cifar_tune import rerun
-    from cifar_tune.device import choose_device
+    from cifar_tune.training.device import choose_device
 
     root, chosen = paths.data_root(data_dir), choose_device(device)
     wanted = [trial_name] if trial_name is not None else rerun.unread(location, spec.study_name)

@@ -17,9 +17,9 @@ from cifar_tune.tables import describe_failure, trial_label
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
-    from cifar_tune.config.trial import EpochMetrics
     from cifar_tune.reports.trial import TrialDossier
     from cifar_tune.reproduce import Reproduction
+    from cifar_tune.training.records import EpochMetrics
 
 
 def show_trial(
@@ -70,8 +70,8 @@ def rerun_trial(
     """Train a trial again and say whether it came out the same: the exit code is 0 if it did."""
     dossier, _ = _read(name, trial_name, profile, epochs, settings, storage)
 
-    from cifar_tune.device import choose_device
     from cifar_tune.reproduce import reproduce
+    from cifar_tune.training.device import choose_device
 
     console = make_console(to_stderr=as_json)
     expected = sum(one.seconds for one in dossier.history)

@@ -19,7 +19,7 @@ from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.exported.model_files import ExportedModel
-from cifar_tune.trainer import evaluate
+from cifar_tune.training.trainer import evaluate
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ A 32-px image reaches ``layer4`` as a 2x2 map, which its first convolution (3x3,
 kernels after it only the centre. The rest is zero in the bundled weights, and is left out of their
 file: 8.5 MB instead of 22.4 MB.
 
-``python -m cifar_tune.models.bundled_weights FILE`` proves that the bundled file is what FILE, the full
-``resnet18_tiny_imagenet_32.safetensors``, gives; with ``--write`` it writes it anew.
+``python -m cifar_tune.models.bundled_weights FILE`` proves that the bundled file is what FILE, the
+full ``resnet18_tiny_imagenet_32.safetensors``, gives; with ``--write`` it writes it anew.
 """
 
 from __future__ import annotations

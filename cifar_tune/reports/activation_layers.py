@@ -6,9 +6,9 @@ import re
 
 import plotly.graph_objects as go
 
-from cifar_tune.pictures.activation_record import ActivationRecord, ImageView, LayerFreeze
 from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table
 from cifar_tune.reports.theme import COLOURS, make_figure
+from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView, LayerFreeze
 
 
 def draw_stats(record: ActivationRecord, view: ImageView, key: str) -> Table:

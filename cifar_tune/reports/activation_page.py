@@ -8,17 +8,6 @@ from typing import Any
 import numpy as np
 
 from cifar_tune import __version__
-from cifar_tune.pictures.activation_pictures import (
-    MOST_MAPS,
-    paint_grad_cam,
-    paint_image,
-    paint_maps,
-)
-from cifar_tune.pictures.activation_record import (
-    ActivationRecord,
-    ImageView,
-    LayerView,
-)
 from cifar_tune.reports.activation_layers import (
     count,
     draw_freezing,
@@ -35,6 +24,13 @@ from cifar_tune.reports.blocks import (
     Section,
     Tile,
 )
+from cifar_tune.training.pictures.activation_pictures import (
+    MOST_MAPS,
+    paint_grad_cam,
+    paint_image,
+    paint_maps,
+)
+from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView, LayerView
 
 _MOSAIC_WIDTH = 560
 """The most CSS pixels that a mosaic is wide, where its own pixels are not more."""

@@ -23,15 +23,10 @@ from cifar_tune.data.search_data import open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
-from cifar_tune.pictures.activation_record import ActivationRecord, ImageView
-from cifar_tune.pictures.feature_maps import (
-    Network,
-    describe_freeze,
-    look_into,
-    see,
-)
 from cifar_tune.rerun import find_complete, show_test_images
 from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView
+from cifar_tune.training.pictures.feature_maps import Network, describe_freeze, look_into, see
 
 DEFAULT_LAYERS = ("conv1", "layer1.0.conv1", "layer1.1.conv2")
 """Counterparts of the three layers that the assignment showed."""

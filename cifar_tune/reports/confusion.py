@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifar_tune.predictions import Answers, Predictions
 from cifar_tune.reports.measure import measured_fraction
 from cifar_tune.reports.records import (
     ConfusionRecord,
@@ -16,6 +15,7 @@ from cifar_tune.reports.records import (
     WrongImage,
 )
 from cifar_tune.stats import Reading, estimate_from_images
+from cifar_tune.training.predictions import Answers, Predictions
 
 SHOWN = 12
 """How many of the images that a model is most wrong about are shown."""

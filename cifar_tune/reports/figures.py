@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
-from cifar_tune.config.trial import EpochMetrics
 from cifar_tune.reports.records import (
     Measured,
     ModelRecord,
@@ -22,6 +21,7 @@ from cifar_tune.reports.theme import (
     translucent,
 )
 from cifar_tune.reports.words import say, short
+from cifar_tune.training.records import EpochMetrics
 
 BAND = 0.16
 """Opacity of the band between the lowest and the highest seed."""

@@ -10,14 +10,15 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune import paths, storage
-from cifar_tune.config.trial import EpochMetrics, TestRead
+from cifar_tune.config.trial import TestRead
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.ledger import read_ledger
-from cifar_tune.predictions import Answers, load_predictions
 from cifar_tune.reports.invocations import train_command
 from cifar_tune.reports.records import Evidence, TrialRecord
 from cifar_tune.storage_location import StorageLocation, explain_errors
 from cifar_tune.stored_trials import summarize
+from cifar_tune.training.predictions import Answers, load_predictions
+from cifar_tune.training.records import EpochMetrics
 
 IMPORTANCE_TRIALS = 4
 """Fewer complete trials say nothing of importances."""

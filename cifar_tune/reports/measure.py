@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifar_tune.predictions import Answers
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
 from cifar_tune.reports.words import say
 from cifar_tune.stats import (
@@ -18,6 +17,7 @@ from cifar_tune.stats import (
     estimate_from_images,
     estimate_from_outcomes,
 )
+from cifar_tune.training.predictions import Answers
 from cifar_tune.verdicts import Contrast
 
 

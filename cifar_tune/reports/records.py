@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cifar_tune.config.trial import EpochMetrics, TestRead
-from cifar_tune.predictions import Answers
+from cifar_tune.config.trial import TestRead
+from cifar_tune.training.predictions import Answers
+from cifar_tune.training.records import EpochMetrics
 from cifar_tune.verdicts import Advice, Verdict
 
 if TYPE_CHECKING:

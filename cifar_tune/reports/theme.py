@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from cifar_tune.palette import COLOURS, GRID, LINE, SEQUENTIAL, TEXT
+from cifar_tune.training.pictures.palette import COLOURS, GRID, LINE, SEQUENTIAL, TEXT
 
 __all__ = [
     "COLOURS",

@@ -121,7 +121,7 @@ def choose_workers(
 def _suitable(device: torch.device, per_gpu: int, cores: int) -> int:
     """One worker for each core, or for each place on a GPU."""
     if device.type == "cuda":
-        from cifar_tune.device import cuda_devices
+        from cifar_tune.training.device import cuda_devices
 
         return per_gpu * len(cuda_devices(device))
     if device.type == "mps":
@@ -159,7 +159,7 @@ def make_pool(
 
 def make_seats(choice: WorkerChoice, device: torch.device) -> tuple[list[Seat], float]:
     """What each local worker has of the machine, and the share of a device that a trial has."""
-    from cifar_tune.device import cuda_devices
+    from cifar_tune.training.device import cuda_devices
     from cifar_tune.workers.local import Seat
 
     count = choice.count or 1

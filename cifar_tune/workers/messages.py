@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult
+from cifar_tune.config.trial import TrialConfig
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 if TYPE_CHECKING:
     from cifar_tune.data.search_data import SearchData

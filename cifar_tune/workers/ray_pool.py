@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifar_tune.config.trial import TrialFiles
 from cifar_tune.errors import InputError, StorageError, WeightsError
 from cifar_tune.files import replacing
+from cifar_tune.training.records import TrialFiles
 from cifar_tune.workers import ray_task
 from cifar_tune.workers.messages import (
     REFUSED,

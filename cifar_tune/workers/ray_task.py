@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_tune.config.trial import TrialFiles
+from cifar_tune.training.records import TrialFiles
 from cifar_tune.workers.messages import (
     OUT_OF_MEMORY,
     REFUSED,

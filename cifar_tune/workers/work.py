@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import torch
 
-from cifar_tune.config.trial import EpochMetrics
-from cifar_tune.device import describe_device
 from cifar_tune.errors import CifarTuneError, NonFiniteLossError, TrainingStopped
-from cifar_tune.facts import software
-from cifar_tune.objective import run_trial
-from cifar_tune.training_state import Position
+from cifar_tune.training.checkpoints import Position
+from cifar_tune.training.device import describe_device
+from cifar_tune.training.objective import run_trial
+from cifar_tune.training.provenance import software
+from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.messages import (
     OUT_OF_MEMORY,
     REFUSED,

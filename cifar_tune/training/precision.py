@@ -18,11 +18,11 @@ from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
-from cifar_tune.heap import keep_freed_memory
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model, seed_dropouts, set_training
-from cifar_tune.optimization import make_optimizer
-from cifar_tune.trainer import train_step
+from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.optimizer import make_optimizer
+from cifar_tune.training.step import train_step
 
 LEAST_SPEEDUP = 1.1
 MOST_SHIFT = 0.5

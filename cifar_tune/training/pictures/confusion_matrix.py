@@ -14,8 +14,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.palette import SEQUENTIAL, TEXT
-from cifar_tune.pictures.canvas import begin_picture, paste, to_png, write
+from cifar_tune.training.pictures.canvas import begin_picture, paste, to_png, write
+from cifar_tune.training.pictures.palette import SEQUENTIAL, TEXT
 
 SIZE = (720, 480)
 """Width and height in pixels."""

@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.pictures.activation_pictures import (
+from cifar_tune.training.pictures.activation_pictures import (
     mix_grad_cam,
     palette,
     scale_maps,
     shown_channels,
 )
-from cifar_tune.pictures.activation_record import GradCamLayer, ImageView, LayerView
-from cifar_tune.pictures.canvas import begin_picture, paste, to_png, write
+from cifar_tune.training.pictures.activation_record import GradCamLayer, ImageView, LayerView
+from cifar_tune.training.pictures.canvas import begin_picture, paste, to_png, write
 
 MAPS = 16
 """The most active maps of a stage, which are shown."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import DeviceSplit, place
 from cifar_tune.data.search_data import Subset
-from cifar_tune.frozen_prefix import FrozenPrefix, takes_features
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions, restore_convolutions
 from cifar_tune.models.resnet import initialise_model
-from cifar_tune.optimization import decay_without_gradient
+from cifar_tune.training.frozen_prefix import FrozenPrefix, takes_features
+from cifar_tune.training.optimizer import decay_without_gradient
 
 
 class TrainingNetwork:

@@ -8,23 +8,25 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles, TrialResult, digest_of
+from cifar_tune.config.trial import TrialConfig, digest_of
 from cifar_tune.data.search_data import SearchData
-from cifar_tune.heap import keep_freed_memory
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import Weights
-from cifar_tune.network import TrainingNetwork
-from cifar_tune.pictures.draw import Subject, draw_pictures
-from cifar_tune.predictions import make_predictions, save_predictions
-from cifar_tune.shared_lock import SharedLock
-from cifar_tune.step_graph import StepGraphs, graphs_of_thread
-from cifar_tune.trainer import Fitted, OnEpoch, OnStep, ShouldStop, fit, never
-from cifar_tune.training_state import (
+from cifar_tune.training.checkpoints import (
     Checkpoints,
     Position,
     TrainingState,
     UnusableCheckpointError,
 )
+from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.network import TrainingNetwork
+from cifar_tune.training.pictures.draw import Subject, draw_pictures
+from cifar_tune.training.predictions import make_predictions, save_predictions
+from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
+from cifar_tune.training.shared_lock import SharedLock
+from cifar_tune.training.step import OnStep, ShouldStop, never
+from cifar_tune.training.step_graph import StepGraphs, graphs_of_thread
+from cifar_tune.training.trainer import Fitted, OnEpoch, fit
 
 _NETWORKS = SharedLock()
 """To look into a network, torch.fx takes hold of the calls of all modules of the process: no other

@@ -28,18 +28,12 @@ from torch.optim import Optimizer
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
-from cifar_tune.epoch_tensors import EpochTensors, Masks
 from cifar_tune.errors import TrainingStopped
-from cifar_tune.graph import CudaGraph, Graph
 from cifar_tune.models.resnet import find_dropouts, set_training
-from cifar_tune.optimization import make_optimizer, zero_moments
-from cifar_tune.trainer import (
-    OnStep,
-    ShouldStop,
-    Tally,
-    Totals,
-    train_step,
-)
+from cifar_tune.training.cuda_graph import CudaGraph, Graph
+from cifar_tune.training.epoch_tensors import EpochTensors, Masks
+from cifar_tune.training.optimizer import make_optimizer, zero_moments
+from cifar_tune.training.step import OnStep, ShouldStop, Tally, Totals, train_step
 
 WARM_UP_STEPS = 3
 GRAPHS_KEPT = 6

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.palette import GRID, LINE, TEXT
+from cifar_tune.training.pictures.palette import GRID, LINE, TEXT
 
 DPI = 100
 TITLE_SIZE = 11

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.pictures.activation_record import FloatArray, LayerView
+from cifar_tune.training.pictures.activation_record import FloatArray, LayerView
 
 MOST_MAPS = 64
 """Maps in a mosaic; of more channels the most active are shown."""

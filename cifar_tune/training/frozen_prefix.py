@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from cifar_tune.config.trial import TrialConfig, digest_of
 from cifar_tune.data.loader import DeviceSplit, normalised
-from cifar_tune.device import describe_device
 from cifar_tune.errors import StorageError
 from cifar_tune.models.resnet import FREEZE_STAGES, computing_in
 from cifar_tune.models.weight_files import write_tensors
+from cifar_tune.training.device import describe_device
 
 MOST_BYTES = 4_000_000_000
 """Of features in one folder, and of those of one split: where they are more, none are kept."""

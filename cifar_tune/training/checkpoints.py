@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from cifar_tune.config.trial import EpochMetrics
 from cifar_tune.errors import StorageError
 from cifar_tune.models.resnet import find_dropouts
 from cifar_tune.models.weight_files import write_tensors
-from cifar_tune.optimization import moments_of
+from cifar_tune.training.optimizer import moments_of
+from cifar_tune.training.records import EpochMetrics
 
 FORMAT = 4
 KEPT = 2

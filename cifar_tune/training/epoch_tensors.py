@@ -11,7 +11,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws
 from cifar_tune.data.loader import DeviceSplit, draw_epoch
 from cifar_tune.models.resnet import SeededDropout
-from cifar_tune.trainer import Tally
+from cifar_tune.training.step import Tally
 
 
 @dataclass(frozen=True)

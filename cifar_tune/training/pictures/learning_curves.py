@@ -9,9 +9,9 @@ from itertools import chain
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from cifar_tune.config.trial import EpochMetrics
-from cifar_tune.palette import COLOURS, TEXT
-from cifar_tune.pictures.canvas import TEXT_SIZE, add_axes, begin_picture, to_png
+from cifar_tune.training.pictures.canvas import TEXT_SIZE, add_axes, begin_picture, to_png
+from cifar_tune.training.pictures.palette import COLOURS, TEXT
+from cifar_tune.training.records import EpochMetrics
 
 SIZE = (720, 400)
 """Width and height in pixels."""

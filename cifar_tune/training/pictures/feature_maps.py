@@ -29,7 +29,7 @@ from cifar_tune.data.augment import transform
 from cifar_tune.data.cifar10 import UInt8Array
 from cifar_tune.errors import InputError
 from cifar_tune.models.resnet import FREEZE_STAGES, SeededDropout, frozen_stages
-from cifar_tune.pictures.activation_record import (
+from cifar_tune.training.pictures.activation_record import (
     FloatArray,
     GradCamLayer,
     LayerFreeze,

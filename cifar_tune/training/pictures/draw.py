@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from cifar_tune.config.trial import EpochMetrics, TrialConfig, TrialFiles
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import CifarTuneError, StorageError
 from cifar_tune.files import replacing
+from cifar_tune.training.records import EpochMetrics, TrialFiles
 
 SHOWN_CLASSES = ("ship", "cat")
 """Whose first validation images are shown to the best trial, as in the assignment."""
@@ -94,7 +95,7 @@ def _wanted(
 
 
 def _draw_curves(subject: Subject) -> bytes:
-    from cifar_tune.pictures.learning_curves import draw_learning_curves
+    from cifar_tune.training.pictures.learning_curves import draw_learning_curves
 
     last, planned = subject.epochs[-1], subject.config.epochs
     epochs = f"{planned} epoch{'' if planned == 1 else 's'}"
@@ -105,7 +106,7 @@ def _draw_curves(subject: Subject) -> bytes:
 
 
 def _draw_confusion(subject: Subject) -> bytes:
-    from cifar_tune.pictures.confusion_matrix import draw_confusion_matrix
+    from cifar_tune.training.pictures.confusion_matrix import draw_confusion_matrix
 
     labels = subject.validation.pool.labels[subject.validation.rows]
     remark = f"{_accuracy(subject)}; counts of {len(labels):,} images, empty where there is none"
@@ -120,9 +121,9 @@ def _accuracy(subject: Subject) -> str:
 
 
 def _draw_maps(subject: Subject, model: nn.Module) -> bytes:
-    from cifar_tune.pictures.activation_maps import draw_activation_maps
-    from cifar_tune.pictures.activation_record import ImageView
-    from cifar_tune.pictures.feature_maps import GRAD_CAM_SIZE, look_into, see
+    from cifar_tune.training.pictures.activation_maps import draw_activation_maps
+    from cifar_tune.training.pictures.activation_record import ImageView
+    from cifar_tune.training.pictures.feature_maps import GRAD_CAM_SIZE, look_into, see
 
     network = look_into(model.cpu(), STAGES.values(), subject.config)
     # Where the image set has no validation images of its own, they are some of those to train on.

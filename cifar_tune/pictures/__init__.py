@@ -1,1 +1,0 @@
-"""Pictures of a trial, drawn with matplotlib by the worker that trained it."""
