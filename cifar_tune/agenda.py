@@ -12,7 +12,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.plan import Work, example_config
 
 if TYPE_CHECKING:
-    from cifar_tune.trial_queue import Request
+    from cifar_tune.storage.queue import Request
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from cifar_tune.cli_data import data, weights
 from cifar_tune.cli_share import study_export, study_import
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.options import options
-from cifar_tune.passwords import mask_passwords
+from cifar_tune.storage.passwords import mask_passwords
 
 INTERRUPTED = 130
 

@@ -14,7 +14,6 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from cifar_tune import errors
-from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda, Item
 from cifar_tune.budget import Spending
 from cifar_tune.config.seeds import derive_seed
@@ -29,13 +28,14 @@ from cifar_tune.errors import (
     WorkError,
 )
 from cifar_tune.flights import Annotator, Flight, Observer
-from cifar_tune.kept_weights import may_be_kept
-from cifar_tune.lease import Lease
 from cifar_tune.search import make_sampler
-from cifar_tune.stored_trials import CompleteTrials
+from cifar_tune.storage import trials
+from cifar_tune.storage.kept_weights import may_be_kept
+from cifar_tune.storage.lease import Lease
+from cifar_tune.storage.queue import TrialQueue
+from cifar_tune.storage.trial_files import StudyFiles
+from cifar_tune.storage.trials import CompleteTrials
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
-from cifar_tune.trial_files import StudyFiles
-from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import (
     OUT_OF_MEMORY,
     REFUSED,

@@ -10,18 +10,18 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from cifar_tune import storage as stored
-from cifar_tune import stored_trials as trials
 from cifar_tune.annotations.attributes import seal, write_notes
 from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
 from cifar_tune.config.derived import PURPOSES, derive_spec
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import TrialSummary
 from cifar_tune.errors import InputError
-from cifar_tune.lease import hold_lease
-from cifar_tune.storage_location import StorageLocation, explain_errors
-from cifar_tune.trial_files import StudyFiles
-from cifar_tune.trial_queue import TrialQueue
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage import trials
+from cifar_tune.storage.lease import hold_lease
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.queue import TrialQueue
+from cifar_tune.storage.records import TrialSummary
+from cifar_tune.storage.trial_files import StudyFiles
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cifar_tune import paths
 from cifar_tune.config.trial import digest_of
 from cifar_tune.errors import InputError
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
 from cifar_tune.training.predictions import Answers, load_predictions, save_predictions
 
 SPLITS = ("validation", "test")

@@ -13,10 +13,11 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.agenda import Agenda, Item
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import TrialConfig, TrialSummary
-from cifar_tune.lease import Lease
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.plan import Plan
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.lease import Lease
+from cifar_tune.storage.location import StorageLocation
+from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
 

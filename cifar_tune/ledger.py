@@ -28,8 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.schema import ExecutableDDLElement
 
 from cifar_tune.config.trial import TestRead, TestResult
-from cifar_tune.database_server import make_table
-from cifar_tune.passwords import mask_passwords
+from cifar_tune.storage.passwords import mask_passwords
+from cifar_tune.storage.server import make_table
 
 _TABLE = Table(
     "cifar_tune_test_read",

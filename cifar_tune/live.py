@@ -7,9 +7,10 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 
-from cifar_tune.config.trial import TrialConfig, TrialSummary
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.flights import Observer
 from cifar_tune.plan import Plan
+from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
 MOST_NOTES = 8

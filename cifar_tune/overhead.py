@@ -27,8 +27,8 @@ from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.progress import PlainLines
 from cifar_tune.runner import RunLimits, run_study
 from cifar_tune.search import distributions
-from cifar_tune.storage import open_to_write
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage.location import StorageLocation, locate_storage
+from cifar_tune.storage.studies import open_to_write
 from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.messages import EpochEnded, Event, Finished, Materials, Started, Task

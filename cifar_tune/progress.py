@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from cifar_tune.config.trial import TrialConfig, TrialSummary
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.plan import Plan
+from cifar_tune.storage.records import TrialSummary
 from cifar_tune.tables import describe_failure, plan_lines, state_style, trial_label
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_accuracy, format_duration, format_params

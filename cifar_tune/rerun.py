@@ -16,7 +16,6 @@ import torch
 from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
-from cifar_tune import storage as stored
 from cifar_tune.config.trial import TestResult, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
@@ -26,8 +25,9 @@ from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.ledger import read_ledger, record_test_read
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
-from cifar_tune.storage_location import StorageLocation, explain_errors
-from cifar_tune.stored_trials import names_of
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.trials import names_of
 from cifar_tune.training.predictions import make_predictions, save_predictions
 from cifar_tune.training.trainer import evaluate
 

@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.storages import RDBStorage
 
-from cifar_tune import storage as stored
-from cifar_tune import stored_trials as trials
 from cifar_tune.agenda import Agenda
 from cifar_tune.budget import Spending
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import TrialSummary
 from cifar_tune.dispatch import Dispatcher
 from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.files import check_disk_space
 from cifar_tune.flights import Annotator, MakeAnnotator, NoAnnotator, Observer
-from cifar_tune.kept_weights import room_needed
-from cifar_tune.lease import Lease, hold_lease
 from cifar_tune.plan import Work, make_plan
 from cifar_tune.search import distributions, make_pruner
-from cifar_tune.storage_location import StorageLocation, check_writable, explain_errors
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage import trials
+from cifar_tune.storage.kept_weights import room_needed
+from cifar_tune.storage.lease import Lease, hold_lease
+from cifar_tune.storage.location import StorageLocation, check_writable, explain_errors
+from cifar_tune.storage.queue import TrialQueue
+from cifar_tune.storage.records import TrialSummary
+from cifar_tune.storage.trial_files import StudyFiles
 from cifar_tune.training.provenance import git_commit
-from cifar_tune.trial_files import StudyFiles
-from cifar_tune.trial_queue import TrialQueue
 from cifar_tune.workers.messages import Materials, Pool
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from cifar_tune.errors import CifarTuneError, StudyBusyError
 from cifar_tune.live import LiveRun
-from cifar_tune.passwords import mask_passwords
-from cifar_tune.trial_queue import Request, TrialQueue
+from cifar_tune.storage.passwords import mask_passwords
+from cifar_tune.storage.queue import Request, TrialQueue
 
 if TYPE_CHECKING:
     from cifar_tune.runner import StudyOutcome

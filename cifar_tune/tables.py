@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.config.study_file import LoadedStudyFile
-from cifar_tune.config.trial import StoredStudy, TrialSummary
 from cifar_tune.plan import Plan
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
+from cifar_tune.storage.records import StoredStudy, TrialSummary
 from cifar_tune.wording import _SHORT, format_accuracy, format_duration, format_params
 
 if TYPE_CHECKING:

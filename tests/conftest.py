@@ -32,7 +32,7 @@ from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.reports.activations import compute_activations
 from cifar_tune.runner import RunLimits, StudyOutcome, run_study
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training import objective
 from cifar_tune.training.pictures.activation_record import ActivationRecord, LayerView
 from cifar_tune.workers.messages import Materials

@@ -19,12 +19,13 @@ import optuna
 import requests
 from PIL import Image
 
-from cifar_tune import paths, storage
+from cifar_tune import paths
 from cifar_tune.dashboard.access import choose_access
 from cifar_tune.dashboard.app import make_app
 from cifar_tune.dashboard.guard import guard
 from cifar_tune.dashboard.server import open_server
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage import studies
+from cifar_tune.storage.location import StorageLocation, locate_storage
 
 TOKEN = "a token for this test"
 STUDY = "api/studies/1"
@@ -87,7 +88,7 @@ class Live:
 
     def study(self) -> optuna.Study:
         """Its study, to be written."""
-        opened = storage.open_to_write(locate_storage(str(self.database)))
+        opened = studies.open_to_write(locate_storage(str(self.database)))
         (name,) = optuna.get_all_study_names(storage=opened)
         return optuna.load_study(study_name=name, storage=opened)
 
@@ -97,7 +98,7 @@ def serving(
     database: Path, *, token: str | None = None, is_read_only: bool | None = None
 ) -> Iterator[Live]:
     """Serve a database from a thread of this process, as the command does from its own."""
-    opened = storage.open_to_read(locate_storage(str(database)))
+    opened = studies.open_to_read(locate_storage(str(database)))
     assert opened is not None
     host = "127.0.0.1"
     app = make_app(opened, paths.artifacts_folder(database))

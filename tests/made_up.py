@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from optuna.trial import TrialState, create_trial
 
-from cifar_tune import paths, storage
+from cifar_tune import paths
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TestResult, TrialConfig
 from cifar_tune.data.bundle import read_bundled
@@ -22,7 +22,8 @@ from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import load_weights
 from cifar_tune.search import distributions
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage import studies
+from cifar_tune.storage.location import locate_storage
 from cifar_tune.training.predictions import make_predictions, save_predictions
 from cifar_tune.training.records import EpochMetrics
 
@@ -52,9 +53,9 @@ class MadeUp:
     def __init__(self, database: Path, name: str, profile: str, **overrides: Any) -> None:
         self.database = database
         self.spec: StudySpec = resolve(load_study_file(name), profile, overrides)
-        self.opened = storage.open_to_write(locate_storage(str(database)))
-        self.study = storage.create_study(self.opened, self.spec.study_name)
-        storage.write_definition(self.study, self.spec, 0, storage.Digests({}, {}))
+        self.opened = studies.open_to_write(locate_storage(str(database)))
+        self.study = studies.create_study(self.opened, self.spec.study_name)
+        studies.write_definition(self.study, self.spec, 0, studies.Digests({}, {}))
         self.parts = {split: read_bundled(split) for split in ("validation", "test")}
         random = np.random.default_rng(7)
         self.ease = {split: random.normal(size=len(part)) for split, part in self.parts.items()}

@@ -24,9 +24,9 @@ from optuna.trial import TrialState
 from optuna_dashboard import wsgi
 from sqlalchemy import insert
 
-from cifar_tune import storage
 from cifar_tune.dashboard.app import make_app
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage import studies
+from cifar_tune.storage.location import locate_storage
 
 EPOCHS = 10
 CHUNK = 2045
@@ -50,8 +50,8 @@ def make_study(database: Path, trials: int, *, is_running: bool = False) -> RDBS
     Args:
         is_running: one trial more, which has reported its first epoch.
     """
-    opened = storage.open_to_write(locate_storage(str(database)))
-    study = storage.create_study(opened, "many")
+    opened = studies.open_to_write(locate_storage(str(database)))
+    study = studies.create_study(opened, "many")
     study_id, ids = study._study_id, range(1, trials + is_running + 1)
     with opened.engine.begin() as connection:
 

@@ -21,7 +21,7 @@ from curves import SEARCHED
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.reports.gather import gather
 from cifar_tune.reports.records import Evidence, TrialRecord
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage.location import locate_storage
 
 COMMAND = (
     "OMP_NUM_THREADS=1 cifar-tune study run tests/data/curves.toml --profile quick --workers inline"

@@ -15,8 +15,8 @@ from cifar_tune.data.bundle import read_bundled
 from cifar_tune.ledger import read_ledger
 from cifar_tune.reports.activation_page import csv_rows, draw_activations, record_json
 from cifar_tune.reports.blocks import Page, Pictures, Table
-from cifar_tune.storage import open_to_read
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
+from cifar_tune.storage.studies import open_to_read
 from cifar_tune.training.pictures.activation_pictures import (
     paint_grad_cam,
     paint_maps,

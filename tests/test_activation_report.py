@@ -25,7 +25,7 @@ from cifar_tune.errors import InputError, WeightsError
 from cifar_tune.models.resnet import build_model
 from cifar_tune.reports.activation_page import draw_activations
 from cifar_tune.reports.activations import DEFAULT_LAYERS, compute_activations
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training.pictures.feature_maps import look_into
 
 MODEL_B = "transfer/model-b/seed=1"

@@ -22,13 +22,13 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
-from cifar_tune import stored_trials
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.search_data import SearchData, Subset
 from cifar_tune.errors import StorageError
-from cifar_tune.storage import best_trial
+from cifar_tune.storage import trials
+from cifar_tune.storage.studies import best_trial
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.pictures import activation_maps, confusion_matrix, learning_curves
 from cifar_tune.training.pictures.draw import Subject, choose_rows, draw_pictures
@@ -86,7 +86,7 @@ def test_every_trial_of_a_study_has_its_pictures_and_table(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, bundled: SearchData
 ) -> None:
     monkeypatch.setattr(
-        stored_trials.CompleteTrials, "should_prune", lambda _self, trial: trial.number == 2
+        trials.CompleteTrials, "should_prune", lambda _self, trial: trial.number == 2
     )
     draw = learning_curves.draw_learning_curves
 
@@ -184,7 +184,7 @@ def test_a_run_that_ends_before_the_record_leaves_no_second_set(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored_trials, "record_complete", end)
+        patch.setattr(trials, "record_complete", end)
         assert cli(*run).code == 130
     assert len(list(folder.iterdir())) == 4
     assert cli(*run).code == 0

@@ -21,7 +21,7 @@ from dashboard_client import STUDY, TOKEN, Live, ask_app
 from many_trials import make_study
 
 from cifar_tune.dashboard.app import make_app
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
 
 # --- what is shown ------------------------------------------------------------------------------
 

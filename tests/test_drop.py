@@ -10,9 +10,9 @@ import pytest
 from conftest import TINY, Answer, Cli, StopAfter
 from optuna_dashboard._note import get_note_from_system_attrs
 
-from cifar_tune import storage as stored
-from cifar_tune.lease import hold_lease
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.lease import hold_lease
+from cifar_tune.storage.location import locate_storage
 
 pytestmark = pytest.mark.e2e  # whole studies, one after another
 

@@ -15,13 +15,13 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState, create_trial
 from scripted import Run, ScriptedPool, train
 
-from cifar_tune import storage
 from cifar_tune.config.schema import GP, TPE, Random, Sampler
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.gp_sampler import MOST_TRIALS
 from cifar_tune.search import distributions, make_sampler
-from cifar_tune.storage_location import locate_storage
-from cifar_tune.stored_trials import create_sampled, put_back, resume
+from cifar_tune.storage import studies
+from cifar_tune.storage.location import locate_storage
+from cifar_tune.storage.trials import create_sampled, put_back, resume
 
 SHIPPED = Path(__file__).parent.parent / "studies"
 SPACE = distributions(resolve(load_study_file("learning-rate"), "quick").space)
@@ -120,7 +120,7 @@ def test_trial_that_runs_is_not_drawn_again() -> None:
 
 
 def test_draw_is_the_same_from_a_database_and_after_it_was_cut_short(tmp_path: Path) -> None:
-    kept = storage.open_to_write(locate_storage(str(tmp_path / "made-up.db")))
+    kept = studies.open_to_write(locate_storage(str(tmp_path / "made-up.db")))
     study = make_study(kept)
     expected = draw(make_study())
     assert draw(study) == pytest.approx(expected)
@@ -171,9 +171,9 @@ def test_study_is_searched_two_trials_at_once_and_goes_on_with_another_sampler(
     assert [trial.state for trial in outcome.trials] == ["complete"] * 8
     drawn = [tuple(trial.params.values()) for trial in outcome.trials if not trial.name]
     assert len(set(drawn)) == 4
-    stored = storage.find_study(storage.open_to_read(locate_storage("s.db")), spec.study_name)
+    stored = studies.find_study(studies.open_to_read(locate_storage("s.db")), spec.study_name)
     changed = replace(spec, sampler=Random(name="random"))
-    assert storage.check_definition(stored, changed, None, None) == storage.DEFAULT_SEED
+    assert studies.check_definition(stored, changed, None, None) == studies.DEFAULT_SEED
 
 
 def test_too_few_trials_before_it_begins_are_refused(tmp_path: Path, cli: Cli) -> None:

@@ -27,8 +27,8 @@ from one_trial import (
 from optuna.trial import TrialState
 from processes import Runner, kill_all
 
-from cifar_tune import storage, storage_location
 from cifar_tune.progress import PlainLines
+from cifar_tune.storage import location, studies
 
 LOCKED = "another program has kept it locked for"
 
@@ -119,7 +119,7 @@ def test_database_that_stays_locked(
     database = tmp_path / "studies.db"
     run = command(study_file, database, epochs=2)
     with monkeypatch.context() as patch, process_that_ends():
-        for module in (storage, storage_location):
+        for module in (studies, location):
             patch.setattr(module, "LOCK_SECONDS", 2)
         (lock,) = [lock_at_first_epoch(patch, database, None)]
         line = said_in_one_line(cli(*run))

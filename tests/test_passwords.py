@@ -8,8 +8,8 @@ import pytest
 from conftest import Cli
 
 from cifar_tune import paths
-from cifar_tune.passwords import hide_words, mask_passwords
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage.location import locate_storage
+from cifar_tune.storage.passwords import hide_words, mask_passwords
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,16 @@ from optuna_dashboard import save_note
 from postgres import HOST, Server, psycopg, running_server
 from sqlalchemy import Engine, event
 
-from cifar_tune import bench, database_server, storage
+from cifar_tune import bench
 from cifar_tune.bench import measure_costs
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.app import make_app
-from cifar_tune.lease import hold_lease
 from cifar_tune.plan import Costs
 from cifar_tune.progress import PlainLines
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage import server as database_server
+from cifar_tune.storage import studies
+from cifar_tune.storage.lease import hold_lease
+from cifar_tune.storage.location import locate_storage
 
 pytestmark = pytest.mark.e2e
 
@@ -267,7 +269,7 @@ def test_who_writes_the_first_note_at_the_same_moment_keeps_it(
 
 
 def test_lease_cannot_be_taken_between_the_look_at_it_and_the_commit(database: Database) -> None:
-    opened = storage.open_to_write(locate_storage(database.url()))
+    opened = studies.open_to_write(locate_storage(database.url()))
     tries: list[str] = []
 
     def try_to_take(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -279,7 +281,7 @@ def test_lease_cannot_be_taken_between_the_look_at_it_and_the_commit(database: D
 
     with hold_lease(opened.engine, 1, "any", lambda _: None):
         event.listen(opened.engine, "after_cursor_execute", try_to_take)
-        storage.create_study(opened, "any")
+        studies.create_study(opened, "any")
         event.remove(opened.engine, "after_cursor_execute", try_to_take)
         assert tries
         assert all("lock timeout" in one for one in tries)
@@ -358,7 +360,7 @@ def test_two_programs_make_the_tables_at_the_same_moment(database: Database) -> 
     def begin(number: int) -> None:
         barrier.wait(60)
         try:
-            opened = storage.open_to_write(locate_storage(database.url()))
+            opened = studies.open_to_write(locate_storage(database.url()))
             barrier.wait(60)
             with hold_lease(opened.engine, number, "any", lambda _: None):
                 pass
@@ -436,7 +438,7 @@ def test_run_that_is_cut_off_within_a_transaction_is_finished_by_the_next(
 def test_server_that_stays_away_ends_the_run(
     ask: Ask, database: Database, at_epoch: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "LOCK_SECONDS", 2)
+    monkeypatch.setattr(studies, "LOCK_SECONDS", 2)
     at_epoch(1, database.server.stop)
     try:
         error = ask(*study("run", *ONE, epochs=2), code=2).err
@@ -471,10 +473,10 @@ def test_the_dashboard_shows_a_study(cli: Cli, database: Database, tmp_path: Pat
     assert (empty.code, PASSWORD in empty.err, ENCODED in empty.err) == (2, False, False)
     assert "`cifar-tune study run dropout` makes one" in empty.err
     location = locate_storage(database.url())
-    study = storage.create_study(storage.open_to_write(location), "shown")
+    study = studies.create_study(studies.open_to_write(location), "shown")
     study.add_trial(create_trial(value=0.5))
     save_note(study, "typed")
-    opened = storage.open_to_read(location)
+    opened = studies.open_to_read(location)
     assert opened is not None
     shown = json.loads(ask_app(make_app(opened, tmp_path), SHOWN))
     assert (shown["name"], shown["note"]["body"]) == ("shown", "typed")

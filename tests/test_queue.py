@@ -12,12 +12,12 @@ import pytest
 from conftest import TINY, Cli
 from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
 
-from cifar_tune import storage as stored
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import StudyGoneError
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.location import locate_storage
+from cifar_tune.storage.queue import Request, TrialQueue
 from cifar_tune.training.records import TrialResult
-from cifar_tune.trial_queue import Request, TrialQueue
 from cifar_tune.workers.messages import EpochEnded, Event, Finished, Started, Task
 
 ASKED = {"dropout_rate": 0.25, "learning_rate": 0.002, "augmentation_strength": 0.5}
@@ -96,7 +96,7 @@ def test_a_trial_that_is_queued_while_a_run_goes_on_is_taken_up_by_it(
 def test_a_queued_trial_is_never_pruned(
     run: Run, ask: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar_tune.stored_trials.CompleteTrials.should_prune", lambda *_: True)
+    monkeypatch.setattr("cifar_tune.storage.trials.CompleteTrials.should_prune", lambda *_: True)
     ask(**ASKED)
 
     def script(task: Task, _: int) -> Iterator[Event]:
@@ -125,7 +125,7 @@ def test_a_cancelled_request_is_not_run(
     # One that is cancelled at the last moment is passed over too.
     late = ask(**ASKED)
     looked = queue.list_trials
-    queue_class = "cifar_tune.trial_queue.TrialQueue"
+    queue_class = "cifar_tune.storage.queue.TrialQueue"
     with pytest.MonkeyPatch.context() as patch:
 
         def look_and_cancel(_: TrialQueue, study_name: str) -> list[Request]:

@@ -390,7 +390,7 @@ def test_list_shows_the_good_files_beside_a_broken_one(cli: Cli, tmp_path: Path)
 
 
 def test_summary_keys_are_the_documented_ones() -> None:
-    from cifar_tune.config.trial import TrialSummary
+    from cifar_tune.storage.records import TrialSummary
 
     assert {field.name for field in dataclasses.fields(TrialSummary)} == TRIAL_KEYS
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

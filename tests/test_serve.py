@@ -21,15 +21,15 @@ from processes import Runner, kill_all, write_study
 from scripted import Notes
 from served import SECONDS, Served
 
-from cifar_tune import storage as stored
 from cifar_tune.errors import StudyBusyError, StudyGoneError
 from cifar_tune.live import LiveRun, LiveState
 from cifar_tune.plan import Work
 from cifar_tune.queue_page.app import make_queue_app
 from cifar_tune.runner import StudyOutcome
 from cifar_tune.service import Service
-from cifar_tune.storage_location import locate_storage
-from cifar_tune.trial_queue import Request, TrialQueue
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.location import locate_storage
+from cifar_tune.storage.queue import Request, TrialQueue
 
 # --- the order of things, with runs that do nothing ---------------------------------------------
 

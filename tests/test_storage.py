@@ -14,8 +14,8 @@ import optuna
 import pytest
 from conftest import TINY, Cli
 
-from cifar_tune.storage import create_study, open_to_write
-from cifar_tune.storage_location import check_readable, locate_storage
+from cifar_tune.storage.location import check_readable, locate_storage
+from cifar_tune.storage.studies import create_study, open_to_write
 
 RUN = ("study", "run", "dropout", *TINY, "--epochs", "1", "--trials", "0")
 
@@ -125,7 +125,7 @@ def test_full_disk_is_refused_before_anything_is_written(cli: Cli, small_disk: P
 @pytest.mark.e2e
 def test_disk_that_fills_up_during_a_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's own limit of pages stands in for the disk: its error is the same."""
-    from cifar_tune import storage
+    from cifar_tune.storage import studies as storage
 
     tune = storage._tune_sqlite
     limits: dict[str, int] = {}

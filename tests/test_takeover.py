@@ -17,7 +17,7 @@ from one_trial import Quiet, command, expect_equal, write_study_file
 from optuna.trial import TrialState
 from processes import Runner, are_gone, kill_all
 
-from cifar_tune import lease
+from cifar_tune.storage import lease
 
 HOUR = 3600.0
 

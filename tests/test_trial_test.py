@@ -24,7 +24,7 @@ from cifar_tune.data.bundle import read_bundled
 
 pytestmark = pytest.mark.e2e  # whole studies, one after another
 
-KEPT = Path("storage") / "cifar-tune-weights"
+KEPT = Path("storage.studies") / "cifar-tune-weights"
 NAME = "final/p=0.3/seed=1"
 
 
@@ -149,7 +149,7 @@ def test_no_room_for_the_weights_is_said_before_anything_is_trained(
     answer = cli("study", "run", study, *RUN)
     assert answer.code == 2
     assert "40 MB are free on this disk, 46 MB are needed" in answer.err
-    assert not Path("storage").exists()
+    assert not Path("storage.studies").exists()
 
 
 WALLED = (

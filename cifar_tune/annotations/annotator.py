@@ -24,11 +24,11 @@ from cifar_tune.annotations.summary import Progress, Summary, Wanted, compute_su
 from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.flights import Observer
-from cifar_tune.lease import Lease
 from cifar_tune.ledger import read_ledger
 from cifar_tune.plan import Plan
-from cifar_tune.storage_location import StorageLocation
-from cifar_tune.stored_trials import summarize
+from cifar_tune.storage.lease import Lease
+from cifar_tune.storage.location import StorageLocation
+from cifar_tune.storage.trials import summarize
 
 SHORT_SECONDS = 10.0
 """A run that is no longer sums up its study at its end only, and in its own process: to begin

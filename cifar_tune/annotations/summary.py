@@ -9,7 +9,7 @@ from cifar_tune.annotations.attributes import seal
 from cifar_tune.annotations.trial_notes import NotedStudy
 from cifar_tune.config.study_file import StudySpec, name_in_commands, resolve
 from cifar_tune.plan import Plan, Work
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
 
 
 @dataclass(frozen=True)

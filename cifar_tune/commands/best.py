@@ -18,7 +18,7 @@ from cifar_tune.commands.shared import (
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
 
 if TYPE_CHECKING:
     from cifar_tune.config.derived import Purpose
@@ -165,7 +165,7 @@ def run_derived(
     from cifar_tune.budget import parse_duration
     from cifar_tune.config.derived import derive_spec, fresh_seed
     from cifar_tune.runner import RunLimits
-    from cifar_tune.storage import read_precision
+    from cifar_tune.storage.studies import read_precision
     from cifar_tune.training.device import choose_device
     from cifar_tune.workers.choose import choose_workers
 

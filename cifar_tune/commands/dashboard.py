@@ -16,7 +16,7 @@ from rich.console import Console
 from cifar_tune import paths
 from cifar_tune.commands.shared import make_console
 from cifar_tune.errors import StorageError
-from cifar_tune.storage_location import explain_errors, locate_storage
+from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
     from cifar_tune.dashboard.access import Access
@@ -50,7 +50,7 @@ def show_dashboard(storage: str | None, options: ServerOptions) -> None:
     from cifar_tune.dashboard.guard import guard
     from cifar_tune.dashboard.server import open_server
     from cifar_tune.queue_page.app import make_queue_app
-    from cifar_tune.storage import open_to_read
+    from cifar_tune.storage.studies import open_to_read
 
     is_ending = threading.Event()
     with explain_errors(location):

@@ -16,7 +16,7 @@ from cifar_tune.commands.shared import read_overrides
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
 from cifar_tune.progress import Bars, PlainLines
-from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
+from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.workers.choose import has_local_workers
 from cifar_tune.workers.fork_server import begin_fork_server
 
@@ -198,8 +198,8 @@ def settle_precision(ready: Prepared, console: Console) -> Prepared:
 
     All trials of a study have the precision that its first run chose, so that they can be compared.
     """
-    from cifar_tune import storage as stored
     from cifar_tune.plan import example_config
+    from cifar_tune.storage import studies as stored
     from cifar_tune.training.precision import PrecisionCheck, check_precision
 
     _print_header(console, ready)

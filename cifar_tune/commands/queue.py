@@ -14,11 +14,11 @@ from cifar_tune.commands.shared import make_console, print_json, read_overrides,
 from cifar_tune.config.params import describe_range, read_params
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
-from cifar_tune.storage_location import StorageLocation, explain_errors, locate_storage
+from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.wording import format_params
 
 if TYPE_CHECKING:
-    from cifar_tune.trial_queue import Request
+    from cifar_tune.storage.queue import Request
 
 TERMINAL = "command line"
 
@@ -75,9 +75,9 @@ def nameable(loaded: LoadedStudyFile, name: str) -> str:
 
 
 def _ask(spec: StudySpec, study: str, location: StorageLocation, options: QueueOptions) -> None:
-    from cifar_tune import storage as stored
     from cifar_tune.reports.invocations import name_options
-    from cifar_tune.trial_queue import TrialQueue
+    from cifar_tune.storage import studies as stored
+    from cifar_tune.storage.queue import TrialQueue
 
     given = dict(map(_split, options.params))
     params, faults = read_params(spec, given)
@@ -110,8 +110,8 @@ def _ask(spec: StudySpec, study: str, location: StorageLocation, options: QueueO
 
 
 def _cancel(spec: StudySpec, location: StorageLocation, options: QueueOptions) -> None:
-    from cifar_tune import storage as stored
-    from cifar_tune.trial_queue import TrialQueue
+    from cifar_tune.storage import studies as stored
+    from cifar_tune.storage.queue import TrialQueue
 
     with explain_errors(location):
         open_requests = _list(spec, location)
@@ -148,8 +148,8 @@ def _print_space(console: Console, spec: StudySpec) -> None:
 
 
 def _list(spec: StudySpec, location: StorageLocation) -> list[Request]:
-    from cifar_tune import storage as stored
-    from cifar_tune.trial_queue import TrialQueue
+    from cifar_tune.storage import studies as stored
+    from cifar_tune.storage.queue import TrialQueue
 
     storage = stored.open_to_read(location)
     if storage is None:

@@ -16,7 +16,7 @@ from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import replacing
 from cifar_tune.reports.blocks import Page
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage.location import StorageLocation, locate_storage
 
 ACTIVATIONS = "activations"
 DOCUMENT_SUFFIX = ".j2"

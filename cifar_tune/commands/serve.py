@@ -30,12 +30,12 @@ from cifar_tune.commands.shared import make_console
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.errors import InputError
 from cifar_tune.progress import PlainLines
-from cifar_tune.storage_location import explain_errors, locate_storage
+from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
     from cifar_tune.live import LiveRun
     from cifar_tune.runner import StudyOutcome
-    from cifar_tune.trial_queue import Request, TrialQueue
+    from cifar_tune.storage.queue import Request, TrialQueue
 
 LEAVE_SECONDS = 5
 
@@ -53,14 +53,14 @@ def serve(names: tuple[str, ...], server_options: ServerOptions, options: StudyO
     access = choose_access(server_options.host, server_options.token, server_options.is_read_only)
     asked = [(name, prepare(name, options)) for name in names]
 
-    from cifar_tune import storage as stored
     from cifar_tune.dashboard.app import make_app
     from cifar_tune.dashboard.guard import guard
     from cifar_tune.dashboard.server import open_server
     from cifar_tune.live import LiveRun
     from cifar_tune.queue_page.app import make_queue_app
     from cifar_tune.service import Service
-    from cifar_tune.trial_queue import TrialQueue
+    from cifar_tune.storage import studies as stored
+    from cifar_tune.storage.queue import TrialQueue
 
     console = make_console()
     with explain_errors(location):

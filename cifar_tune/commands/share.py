@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cifar_tune.commands.shared import find_by_name, print_json
-from cifar_tune.storage_location import locate_storage
+from cifar_tune.storage.location import locate_storage
 
 
 def export_study(

@@ -17,15 +17,15 @@ from cifar_tune.config.study_file import (
     parse_override,
     resolve,
 )
-from cifar_tune.config.trial import StoredStudy
 from cifar_tune.errors import InputError
-from cifar_tune.passwords import mask_passwords
-from cifar_tune.storage_location import (
+from cifar_tune.storage.location import (
     StorageLocation,
     check_readable,
     explain_errors,
     locate_storage,
 )
+from cifar_tune.storage.passwords import mask_passwords
+from cifar_tune.storage.records import StoredStudy
 
 PLAIN_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
@@ -61,7 +61,7 @@ def read_stored(file_name: str, location: StorageLocation) -> list[StoredStudy]:
     if not location.exists():
         return []  # and Optuna need not be imported
 
-    from cifar_tune import storage
+    from cifar_tune.storage import studies as storage
 
     with explain_errors(location):
         return storage.read_studies(location, file_name)

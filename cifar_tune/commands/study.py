@@ -18,7 +18,7 @@ from cifar_tune.commands.execution import (
 from cifar_tune.commands.shared import make_console, print_json, read_overrides, read_stored
 from cifar_tune.config.study_file import find_study_files, load_study_file, resolve
 from cifar_tune.errors import StudyFileError
-from cifar_tune.storage_location import explain_errors, locate_storage
+from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
     from cifar_tune.runner import StudyOutcome
@@ -103,9 +103,9 @@ def show_study(
 def plan_study(name: str, options: StudyOptions) -> None:
     """Print what a run would do and how long it would take."""
     from cifar_tune import runner
-    from cifar_tune import storage as stored
     from cifar_tune.bench import measure_costs
     from cifar_tune.plan import make_plan
+    from cifar_tune.storage import studies as stored
 
     ready = prepare(name, options, begins_workers=False)
     with explain_errors(ready.location):

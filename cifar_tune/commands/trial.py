@@ -14,7 +14,7 @@ from cifar_tune.commands.shared import (
     print_json,
 )
 from cifar_tune.config.trial import TestRead, TestResult
-from cifar_tune.storage_location import (
+from cifar_tune.storage.location import (
     StorageLocation,
     check_readable,
     explain_errors,
@@ -107,7 +107,7 @@ def show_test_reads(storage: str | None, *, as_json: bool) -> None:
     rows: list[TestRead] = []
     if location.exists():
         from cifar_tune.ledger import read_ledger
-        from cifar_tune.storage import open_to_read
+        from cifar_tune.storage.studies import open_to_read
 
         with explain_errors(location):
             opened = open_to_read(location)

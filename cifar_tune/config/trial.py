@@ -28,8 +28,6 @@ HYPERPARAMETERS = (
 )
 """What a study may search over; those that are not required are the assignment's by default."""
 
-DROPPED = "dropped"
-"""Kind of failure of a trial that someone did not want to be gone on with."""
 QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
 """What reports state of a trial, and claims compare."""
 
@@ -202,61 +200,6 @@ class TestRead:
     time: str
     command: str
     result: TestResult
-
-
-@dataclass(frozen=True)
-class TrialSummary:
-    """A stored trial as tables and JSON show it.
-
-    Attributes:
-        number: of the trial in its study, from 0.
-        name: of a named trial with its replicate, e.g. ``dropout/p=0.3/seed=2``; None if sampled.
-        seed: that the trial was trained with; None until it was begun.
-        state: ``waiting``, ``running``, ``complete``, ``pruned`` or ``fail``.
-        params: the values of the searched hyperparameters.
-        settings: what a named trial sets for itself besides; empty if sampled.
-        epochs: how many were trained.
-        val_accuracy: after the last of them, as a fraction; None before the first.
-        seconds: wall-clock seconds from start to end; None until it ended.
-        failure: why it failed: ``kind`` (``not_finite``, ``interrupted``, ``died``, ``error`` or
-            ``dropped``), ``message`` and, where known, ``epoch`` and ``step``; None otherwise.
-        queued: whether a person asked for it.
-    """
-
-    number: int
-    name: str | None
-    seed: int | None
-    state: str
-    params: dict[str, float]
-    settings: dict[str, Any]
-    epochs: int
-    val_accuracy: float | None
-    seconds: float | None
-    failure: dict[str, Any] | None
-    queued: bool = False
-
-    @property
-    def outcome(self) -> str:
-        """The state, but ``dropped`` of a trial that was: Optuna knows only ``fail`` for it."""
-        is_dropped = self.state == "fail" and (self.failure or {}).get("kind") == DROPPED
-        return DROPPED if is_dropped else self.state
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether something went wrong with it; that it was dropped is no fault."""
-        return self.outcome == "fail"
-
-
-@dataclass(frozen=True)
-class StoredStudy:
-    """A stored study: its name, the profile and overrides of its study file, its trials in order,
-    and the best complete one, if any."""
-
-    study_name: str
-    profile: str
-    overrides: dict[str, Any]
-    trials: tuple[TrialSummary, ...]
-    best: TrialSummary | None
 
 
 def digest_of(value: object) -> str:

@@ -18,7 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from cifar_tune.dashboard.access import LOOPBACK_NAMES, Access
 from cifar_tune.dashboard.answers import Answer, Headers, redirect, refuse
 from cifar_tune.dashboard.sign_in import sign_in_page
-from cifar_tune.passwords import mask_passwords
+from cifar_tune.storage.passwords import mask_passwords
 
 SIGN_IN = "/login"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

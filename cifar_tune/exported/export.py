@@ -22,7 +22,7 @@ from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.reports.best import BestRecord, Rerun
 from cifar_tune.reports.trial import TrialDossier, read_dossier
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
 from cifar_tune.training.trainer import evaluate
 from cifar_tune.wording import format_duration
 

@@ -14,7 +14,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
-from cifar_tune import storage as stored
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET, IMAGE_SIZE, UInt8Array
 from cifar_tune.data.importing.image_folder import Oddities, decode_images
@@ -24,7 +23,8 @@ from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.rerun import find_complete, show_test_images
-from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView
 from cifar_tune.training.pictures.feature_maps import Network, describe_freeze, look_into, see
 

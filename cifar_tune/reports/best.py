@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_tune import storage as stored
 from cifar_tune.config.derived import PURPOSES, Purpose, derived_name, family
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import TrialSummary
 from cifar_tune.errors import InputError
 from cifar_tune.ledger import read_ledger
 from cifar_tune.likely_best import Candidate, Ranking, rank
@@ -19,7 +17,9 @@ from cifar_tune.reports.ablation import Ablation, read_ablations
 from cifar_tune.reports.gather import gather
 from cifar_tune.reports.measure import compare, measure, replicates
 from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
-from cifar_tune.storage_location import StorageLocation, explain_errors
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.records import TrialSummary
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ import jinja2
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from cifar_tune import storage
 from cifar_tune.config.derived import family
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.errors import CifarTuneError, InputError, WorkError
@@ -31,8 +30,9 @@ from cifar_tune.reports.markdown import pipe_table, to_markdown
 from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Measured, ReportRecord
 from cifar_tune.reports.study import compute_report
 from cifar_tune.reports.study_page import draw_report
-from cifar_tune.storage_location import StorageLocation, explain_errors
-from cifar_tune.stored_trials import summarize
+from cifar_tune.storage import studies as storage
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.trials import summarize
 from cifar_tune.wording import format_duration, format_params
 
 

@@ -9,14 +9,15 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune import paths, storage
+from cifar_tune import paths
 from cifar_tune.config.trial import TestRead
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.ledger import read_ledger
 from cifar_tune.reports.invocations import train_command
 from cifar_tune.reports.records import Evidence, TrialRecord
-from cifar_tune.storage_location import StorageLocation, explain_errors
-from cifar_tune.stored_trials import summarize
+from cifar_tune.storage import studies
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.trials import summarize
 from cifar_tune.training.predictions import Answers, load_predictions
 from cifar_tune.training.records import EpochMetrics
 
@@ -35,8 +36,8 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         StorageError: the database or a file beside it cannot be read or does not fit it.
     """
     with explain_errors(location):
-        database = storage.open_to_read(location)
-        study = storage.find_study(database, study_name)
+        database = studies.open_to_read(location)
+        study = studies.find_study(database, study_name)
         if study is None or database is None:
             raise InputError(f"study {study_name} is not stored in {location}")
         stored = study.get_trials(deepcopy=False)

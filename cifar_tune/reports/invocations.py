@@ -6,7 +6,7 @@ import shlex
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import StorageError
-from cifar_tune.storage_location import StorageLocation, locate_storage
+from cifar_tune.storage.location import StorageLocation, locate_storage
 
 
 def name_options(spec: StudySpec) -> str:

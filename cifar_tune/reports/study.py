@@ -18,7 +18,7 @@ from cifar_tune.reports.measure import measure, replicates
 from cifar_tune.reports.published import known_figures, protocol_differences
 from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.searching import compute_search, compute_sweep
-from cifar_tune.storage_location import StorageLocation
+from cifar_tune.storage.location import StorageLocation
 
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""

@@ -10,14 +10,15 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
-from cifar_tune import storage as stored
-from cifar_tune.config.trial import TestRead, TrialSummary
+from cifar_tune.config.trial import TestRead
 from cifar_tune.errors import InputError
 from cifar_tune.ledger import read_ledger
 from cifar_tune.likely_best import pooled_variance
 from cifar_tune.reports.best import group
-from cifar_tune.storage_location import StorageLocation, explain_errors
-from cifar_tune.stored_trials import names_of, summarize
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.records import TrialSummary
+from cifar_tune.storage.trials import names_of, summarize
 from cifar_tune.training.records import EpochMetrics
 
 

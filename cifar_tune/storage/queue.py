@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from cifar_tune.database_server import make_table
+from cifar_tune.storage.server import make_table
 
 State = Literal["waiting", "begun", "ended", "cancelled", "refused"]
 OPEN: tuple[State, ...] = ("waiting", "begun")

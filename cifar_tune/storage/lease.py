@@ -39,8 +39,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.database_server import make_table
 from cifar_tune.errors import LeaseLostError, StudyBusyError, StudyGoneError
+from cifar_tune.storage.server import make_table
 
 RENEW_SECONDS = 15
 WATCH_SECONDS = 90

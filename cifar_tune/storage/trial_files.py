@@ -12,10 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_tune import artifacts, paths
+from cifar_tune import paths
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.files import flush_folder
-from cifar_tune.kept_weights import Candidate, choose_kept
+from cifar_tune.storage import artifacts
+from cifar_tune.storage.kept_weights import Candidate, choose_kept
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 

@@ -16,23 +16,24 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, func, select
 
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.config.trial import Precision, StoredStudy, without_defaults
-from cifar_tune.database_server import (
+from cifar_tune.config.trial import Precision, without_defaults
+from cifar_tune.errors import StorageError, StudyMismatchError
+from cifar_tune.storage.location import (
+    LOCK_SECONDS,
+    StorageLocation,
+    check_readable,
+    check_writable,
+)
+from cifar_tune.storage.records import StoredStudy
+from cifar_tune.storage.server import (
     is_missing_table,
     make_tables,
     missing_driver,
     server_settings,
     wait_for_server,
 )
-from cifar_tune.errors import StorageError, StudyMismatchError
-from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
-from cifar_tune.storage_location import (
-    LOCK_SECONDS,
-    StorageLocation,
-    check_readable,
-    check_writable,
-)
-from cifar_tune.stored_trials import rank, summarize
+from cifar_tune.storage.sqlite import ONE_WAIT_SECONDS, patient_connection
+from cifar_tune.storage.trials import rank, summarize
 
 DEFAULT_SEED = 0
 FORMAT = 1

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
-    from cifar_tune.storage_location import StorageLocation
+    from cifar_tune.storage.location import StorageLocation
 
 CONNECT_SECONDS = 10
 """How long one try to reach a server may take."""

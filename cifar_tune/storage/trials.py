@@ -11,8 +11,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.agenda import Known
-from cifar_tune.artifacts import Artifact
-from cifar_tune.config.trial import DROPPED, TrialConfig, TrialSummary
+from cifar_tune.config.trial import TrialConfig
+from cifar_tune.storage.artifacts import Artifact
+from cifar_tune.storage.records import DROPPED, TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
 RETRIED = ("interrupted", "died", "error")

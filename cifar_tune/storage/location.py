@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
-from cifar_tune.passwords import hide_words, is_secret, mask_passwords
-from cifar_tune.patient_sqlite import ONE_WAIT_SECONDS, patient_connection
+from cifar_tune.storage.passwords import hide_words, is_secret, mask_passwords
+from cifar_tune.storage.sqlite import ONE_WAIT_SECONDS, patient_connection
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
