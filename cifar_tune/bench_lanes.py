@@ -31,7 +31,7 @@ from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.step import Tally, Totals, never
 from cifar_tune.training.step_graph import graphs_of_thread
 from cifar_tune.training.trainer import train_epoch
-from cifar_tune.workers.fork_server import threads_of_libraries
+from cifar_tune.workers.local.fork_server import threads_of_libraries
 
 Way = Literal["plain", "tuned", "ours"]
 

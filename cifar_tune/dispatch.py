@@ -36,7 +36,7 @@ from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.trial_files import StudyFiles
 from cifar_tune.storage.trials import CompleteTrials
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,
     REFUSED,
     Died,

@@ -31,7 +31,7 @@ from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.storage.studies import open_to_write
 from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics, TrialResult
-from cifar_tune.workers.messages import EpochEnded, Event, Finished, Materials, Started, Task
+from cifar_tune.workers.protocol import EpochEnded, Event, Finished, Materials, Started, Task
 
 EPOCHS = 20
 """Of a measured trial: the assignment's models that search most have so many."""

@@ -36,7 +36,7 @@ from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trial_files import StudyFiles
 from cifar_tune.training.provenance import git_commit
-from cifar_tune.workers.messages import Materials, Pool
+from cifar_tune.workers.protocol import Materials, Pool
 
 if TYPE_CHECKING:
     from cifar_tune.plan import Costs

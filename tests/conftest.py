@@ -35,7 +35,7 @@ from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training import objective
 from cifar_tune.training.pictures.activation_record import ActivationRecord, LayerView
-from cifar_tune.workers.messages import Materials
+from cifar_tune.workers.protocol import Materials
 
 # For processes too: the check at a study's first run takes longer than a tiny study.
 os.environ["CIFAR_TUNE_PRECISION"] = "fp32"
@@ -125,7 +125,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
 
         with monkeypatch.context() as patch:
             patch.setattr("cifar_tune.runner.run_study", run)
-            patch.setattr("cifar_tune.workers.work.STEPPED_SECONDS", 0.0)
+            patch.setattr("cifar_tune.workers.train_task.STEPPED_SECONDS", 0.0)
             yield
 
     return stop

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from cifar_tune.runner import StudyOutcome
 from cifar_tune.training.records import EpochMetrics, TrialResult
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     Died,
     EpochEnded,
     Event,

@@ -34,7 +34,7 @@ from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.workers.messages import Materials, Task
+from cifar_tune.workers.protocol import Materials, Task
 
 URL = "sqlite:///s.db"
 Run = Callable[..., StudyOutcome]

@@ -16,7 +16,7 @@ from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
 
 from cifar_tune.errors import StorageError, TrialFailedError
 from cifar_tune.training.records import TrialResult
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,
     REFUSED,
     Died,

@@ -18,7 +18,7 @@ from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.storage.queue import Request, TrialQueue
 from cifar_tune.training.records import TrialResult
-from cifar_tune.workers.messages import EpochEnded, Event, Finished, Started, Task
+from cifar_tune.workers.protocol import EpochEnded, Event, Finished, Started, Task
 
 ASKED = {"dropout_rate": 0.25, "learning_rate": 0.002, "augmentation_strength": 0.5}
 

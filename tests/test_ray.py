@@ -24,7 +24,7 @@ from processes import CLI, Runner
 
 from cifar_tune.config.schema import Resources
 from cifar_tune.errors import InputError
-from cifar_tune.workers.ray_cluster import check_resources, count_places
+from cifar_tune.workers.ray.cluster import check_resources, count_places
 
 PATIENCE = 180.0
 """Seconds that a step of a run may take on a busy machine."""

@@ -78,7 +78,7 @@ def test_no_module_imports_a_pickle() -> None:
         "commands.best",
         "commands.exported",
         "workers.choose",
-        "workers.local",
+        "workers.local.pool",
     ],
 )
 def test_torch_is_a_type_only_where_it_is_named_for_types(module: str) -> None:

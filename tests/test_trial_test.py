@@ -158,8 +158,8 @@ WALLED = (
     "training.trainer",
     "runner",
     "dispatch",
-    "workers.work",
-    "workers.local",
+    "workers.train_task",
+    "workers.local.pool",
 )
 
 

@@ -23,8 +23,9 @@ from worker_trials import (
 )
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.workers.local import LocalPool, Seat
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.local.pool import LocalPool
+from cifar_tune.workers.local.process import Seat
+from cifar_tune.workers.protocol import (
     Died,
     EpochEnded,
     Event,
@@ -35,7 +36,7 @@ from cifar_tune.workers.messages import (
     Stopped,
     Task,
 )
-from cifar_tune.workers.work import Work, work
+from cifar_tune.workers.train_task import Work, work
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -40,8 +40,9 @@ from cifar_tune.config.schema import Resources
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.inline import InlinePool
-from cifar_tune.workers.local import LocalPool, Seat
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.local.pool import LocalPool
+from cifar_tune.workers.local.process import Seat
+from cifar_tune.workers.protocol import (
     Died,
     EpochEnded,
     Event,
@@ -53,7 +54,7 @@ from cifar_tune.workers.messages import (
     Stepped,
     Stopped,
 )
-from cifar_tune.workers.work import Work, work
+from cifar_tune.workers.train_task import Work, work
 
 MakePool = Callable[[Work], Pool]
 
@@ -113,7 +114,7 @@ def _make_pool(kind: str, materials: Materials, folder: Path, work: Work) -> Poo
         return InlinePool(materials, CPU, work)
     if kind == "local":
         return LocalPool(materials, [Seat("cpu", 1), Seat("cpu", 1)], 0.5, folder / "logs", work)
-    from cifar_tune.workers.ray_pool import RayPool
+    from cifar_tune.workers.ray.pool import RayPool
 
     return RayPool(materials, None, Resources(cpus=1.0), work)
 

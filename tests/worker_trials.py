@@ -21,7 +21,7 @@ from cifar_tune.errors import WeightsError
 from cifar_tune.models.weights import load_weights
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     Channel,
     Died,
     EpochEnded,
@@ -34,7 +34,7 @@ from cifar_tune.workers.messages import (
     Stopped,
     Task,
 )
-from cifar_tune.workers.work import work
+from cifar_tune.workers.train_task import work
 
 CPU = torch.device("cpu")
 PATIENCE = 180.0
@@ -62,7 +62,7 @@ def fail_by_number(task: Task, *rest: Any) -> None:
     if task.number not in ERRORS:
         work(task, *rest)
         return
-    with mock.patch("cifar_tune.workers.work.run_trial", side_effect=ERRORS[task.number]):
+    with mock.patch("cifar_tune.workers.train_task.run_trial", side_effect=ERRORS[task.number]):
         work(task, *rest)
 
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from cifar_tune.annotations.summary import Summary, Wanted, compute_summary
-from cifar_tune.workers.fork_server import deaf_to
+from cifar_tune.workers.local.fork_server import deaf_to
 
 NICENESS = 10
 """Beside workers that use all cores, it has a tenth of one: a summary takes half a minute."""

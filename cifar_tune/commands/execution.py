@@ -18,7 +18,7 @@ from cifar_tune.errors import InputError
 from cifar_tune.progress import Bars, PlainLines
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.workers.choose import has_local_workers
-from cifar_tune.workers.fork_server import begin_fork_server
+from cifar_tune.workers.local.fork_server import begin_fork_server
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cifar_tune.flights import Observer
     from cifar_tune.runner import RunLimits, StudyOutcome
     from cifar_tune.workers.choose import WorkerChoice
-    from cifar_tune.workers.messages import Materials
+    from cifar_tune.workers.protocol import Materials
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_materials(ready: Prepared, limits: RunLimits) -> Materials:
     from cifar_tune.data.search_data import load_search_data
     from cifar_tune.models.weights import load_weights, missing_weights
     from cifar_tune.plan import example_config
-    from cifar_tune.workers.messages import Materials
+    from cifar_tune.workers.protocol import Materials
 
     spec = ready.spec
     data = load_search_data(spec.protocol.data, ready.root)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import psutil
 
 from cifar_tune.errors import DeviceError, InputError
-from cifar_tune.workers.messages import Materials, Pool
+from cifar_tune.workers.protocol import Materials, Pool
 
 if TYPE_CHECKING:
     import torch
 
     from cifar_tune.config.schema import Resources
-    from cifar_tune.workers.local import Seat
+    from cifar_tune.workers.local.process import Seat
 
 WORKER_BYTES = 2_000_000_000
 """Of memory that a worker on the processor may take: a quick study takes 1.2 GB."""
@@ -141,17 +141,17 @@ def make_pool(
     Raises:
         InputError: Ray is not installed, or there is no such cluster.
     """
-    from cifar_tune.workers.work import work
+    from cifar_tune.workers.train_task import work
 
     if choice.kind == "inline":
         from cifar_tune.workers.inline import InlinePool
 
         return InlinePool(materials, device, work)
     if choice.kind == "ray":
-        from cifar_tune.workers.ray_pool import RayPool
+        from cifar_tune.workers.ray.pool import RayPool
 
         return RayPool(materials, choice.address, resources, work)
-    from cifar_tune.workers.local import LocalPool
+    from cifar_tune.workers.local.pool import LocalPool
 
     seats, share = make_seats(choice, device)
     return LocalPool(materials, seats, share, logs, work)
@@ -160,7 +160,7 @@ def make_pool(
 def make_seats(choice: WorkerChoice, device: torch.device) -> tuple[list[Seat], float]:
     """What each local worker has of the machine, and the share of a device that a trial has."""
     from cifar_tune.training.device import cuda_devices
-    from cifar_tune.workers.local import Seat
+    from cifar_tune.workers.local.process import Seat
 
     count = choice.count or 1
     names = cuda_devices(device) if device.type == "cuda" else [str(device)]

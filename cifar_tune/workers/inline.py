@@ -6,20 +6,12 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from cifar_tune.workers.messages import (
-    Died,
-    Event,
-    Failed,
-    Finished,
-    Materials,
-    Stopped,
-    Task,
-)
+from cifar_tune.workers.protocol import Died, Event, Failed, Finished, Materials, Stopped, Task
 
 if TYPE_CHECKING:
     import torch
 
-    from cifar_tune.workers.work import Work
+    from cifar_tune.workers.train_task import Work
 
 CLOSE_SECONDS = 60.0
 """How long the end of a step is waited for: a thread cannot be killed."""

@@ -8,5 +8,5 @@ _nowhere = os.open(os.devnull, os.O_WRONLY)
 for _stream in (1, 2):
     os.dup2(_nowhere, _stream)
 
-import cifar_tune.workers.local_process  # noqa: E402
-import cifar_tune.workers.work  # noqa: E402, F401
+import cifar_tune.workers.local.process  # noqa: E402
+import cifar_tune.workers.train_task  # noqa: E402, F401

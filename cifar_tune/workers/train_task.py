@@ -15,7 +15,7 @@ from cifar_tune.training.device import describe_device
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,
     REFUSED,
     Channel,

@@ -259,9 +259,9 @@ def make_train() -> Callable[..., Any]:
             found = str(error)
         if found != wanted:
             return f"node {platform.node()}: {found}; expected the runner's versions: {wanted}"
-        from cifar_tune.workers import ray_task
+        from cifar_tune.workers.ray import task
 
-        return ray_task.train(refs, weights, desk)
+        return task.train(refs, weights, desk)
 
     return train
 

@@ -12,38 +12,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_tune.workers.fork_server import deaf_to, threads_of_libraries, worker_context
-from cifar_tune.workers.local_process import Decision, Life, Sources, Stop, live
-from cifar_tune.workers.messages import (
-    Died,
-    Event,
-    Failed,
-    Finished,
-    Materials,
-    Stopped,
-    Task,
-)
+from cifar_tune.workers.local.fork_server import deaf_to, threads_of_libraries, worker_context
+from cifar_tune.workers.local.process import Decision, Life, Seat, Sources, Stop, live
+from cifar_tune.workers.protocol import Died, Event, Failed, Finished, Materials, Stopped, Task
 
 if TYPE_CHECKING:
-    from cifar_tune.workers.work import Work
+    from cifar_tune.workers.train_task import Work
 
 TAIL_LINES = 20
 TAIL_BYTES = 8192
-
-
-@dataclass(frozen=True)
-class Seat:
-    """What one worker has of the machine.
-
-    Attributes:
-        device: ``cpu``, ``mps`` or ``cuda:N``.
-        threads: of PyTorch on the processor, for each trial.
-        slots: trials that it trains at once.
-    """
-
-    device: str
-    threads: int
-    slots: int = 1
 
 
 @dataclass

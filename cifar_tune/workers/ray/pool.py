@@ -16,8 +16,7 @@ import numpy as np
 from cifar_tune.errors import InputError, StorageError, WeightsError
 from cifar_tune.files import replacing
 from cifar_tune.training.records import TrialFiles
-from cifar_tune.workers import ray_task
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     REFUSED,
     Died,
     Event,
@@ -29,7 +28,8 @@ from cifar_tune.workers.messages import (
     Stopped,
     Task,
 )
-from cifar_tune.workers.ray_cluster import (
+from cifar_tune.workers.ray import task as ray_task
+from cifar_tune.workers.ray.cluster import (
     check_resources,
     connect,
     count_places,
@@ -38,11 +38,11 @@ from cifar_tune.workers.ray_cluster import (
     make_train,
     on_node,
 )
-from cifar_tune.workers.ray_task import TOKEN_FILE, Blobs, Order, Placed
+from cifar_tune.workers.ray.task import TOKEN_FILE, Blobs, Order, Placed
 
 if TYPE_CHECKING:
     from cifar_tune.config.schema import Resources
-    from cifar_tune.workers.work import Work
+    from cifar_tune.workers.train_task import Work
 
 TAIL_LINES = 20
 COUNT_SECONDS = 3.0

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune.errors import CifarTuneError, DataError
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     REFUSED,
     Event,
     Failed,
@@ -33,8 +33,7 @@ from cifar_tune.workers.messages import (
 if TYPE_CHECKING:
     import torch
 
-    from cifar_tune.workers.local import Seat
-    from cifar_tune.workers.work import Work
+    from cifar_tune.workers.train_task import Work
 
 
 @dataclass(frozen=True)
@@ -229,3 +228,18 @@ def live(line: Connection, life: Life) -> None:
     for _ in range(life.seat.slots - 1):
         threading.Thread(target=process.serve_slot, daemon=True).start()
     process.serve_slot()
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one worker has of the machine.
+
+    Attributes:
+        device: ``cpu``, ``mps`` or ``cuda:N``.
+        threads: of PyTorch on the processor, for each trial.
+        slots: trials that it trains at once.
+    """
+
+    device: str
+    threads: int
+    slots: int = 1

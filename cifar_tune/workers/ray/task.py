@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.training.records import TrialFiles
-from cifar_tune.workers.messages import (
+from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,
     REFUSED,
     Event,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cifar_tune.data.cifar10 import LabelledImages
     from cifar_tune.data.search_data import SearchData
     from cifar_tune.models.weights import Weights
-    from cifar_tune.workers.work import Work
+    from cifar_tune.workers.train_task import Work
 
 POLL_SECONDS = 0.3
 """How often a trial looks at the desk, at the most."""

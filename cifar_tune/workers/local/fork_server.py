@@ -28,7 +28,7 @@ def begin_fork_server() -> None:
     """
     if not _HAS_FORK_SERVER:
         return
-    forkserver.set_forkserver_preload(["cifar_tune.workers.forked"])
+    forkserver.set_forkserver_preload(["cifar_tune.workers.local.process_entry"])
     # It is to outlive a signal to all processes of a terminal, for the workers to save their state.
     with threads_of_libraries(1), deaf_to("SIGINT", "SIGTERM", "SIGHUP"):
         forkserver.ensure_running()
