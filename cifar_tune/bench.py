@@ -24,7 +24,7 @@ from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import build_model, find_dropouts, seed_dropouts, set_training
-from cifar_tune.plan import Costs, StepTimes, example_config, freeze_depths
+from cifar_tune.search.plan import Costs, StepTimes, example_config, freeze_depths
 from cifar_tune.training.malloc import keep_freed_memory
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_schedule

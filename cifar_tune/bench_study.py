@@ -21,7 +21,7 @@ from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError
-from cifar_tune.search import distributions
+from cifar_tune.search.samplers import distributions
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import locate_storage
 

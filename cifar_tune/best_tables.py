@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cifar_tune.reports.ablation import Ablation
     from cifar_tune.reports.best import BestRecord, Rerun, TestUse
     from cifar_tune.reports.records import Measured
-    from cifar_tune.runner import StudyOutcome
+    from cifar_tune.search.runner import StudyOutcome
 
 
 def describe(candidate: Candidate) -> str:

@@ -23,10 +23,10 @@ from rich.console import Console
 from cifar_tune.annotations.annotator import StudyAnnotator
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.data.search_data import load_search_data
-from cifar_tune.plan import Costs, StepTimes
-from cifar_tune.progress import PlainLines
-from cifar_tune.runner import RunLimits, run_study
-from cifar_tune.search import distributions
+from cifar_tune.search.plan import Costs, StepTimes
+from cifar_tune.search.progress import PlainLines
+from cifar_tune.search.runner import RunLimits, run_study
+from cifar_tune.search.samplers import distributions
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.storage.studies import open_to_write
 from cifar_tune.training.provenance import software

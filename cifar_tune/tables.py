@@ -12,59 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.config.study_file import LoadedStudyFile
-from cifar_tune.plan import Plan
+from cifar_tune.search.progress import state_style
 from cifar_tune.storage.location import StorageLocation
-from cifar_tune.storage.records import StoredStudy, TrialSummary
+from cifar_tune.storage.records import StoredStudy, TrialSummary, trial_kind, trial_label
 from cifar_tune.wording import _SHORT, format_accuracy, format_duration, format_params
 
 if TYPE_CHECKING:
-    from cifar_tune.runner import StudyOutcome
-
-_STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
-
-
-def trial_label(trial: TrialSummary) -> str:
-    """A trial's number and, where it has one, its name."""
-    return f"trial {trial.number} {trial.name or f'({trial_kind(trial)})'}"
-
-
-def trial_kind(trial: TrialSummary) -> str:
-    """Where a trial comes from: ``named``, ``queued`` or ``sampled``."""
-    return "named" if trial.name is not None else "queued" if trial.queued else "sampled"
-
-
-def state_style(state: str) -> str:
-    """The colour of a trial's state."""
-    return _STYLES.get(state, "dim")
-
-
-def describe_failure(trial: TrialSummary) -> str:
-    """Why a trial failed."""
-    failure = trial.failure or {}
-    return str(failure.get("message", "for an unknown reason"))
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """A plan in words."""
-    if not plan.trials:
-        return ["Nothing is left to do; --trials N adds N sampled trials."]
-    seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")
-    lines = [
-        f"Named trials: {plan.named} of {plan.named_total} left ({seeds} each), "
-        f"sampled trials: {plan.sampled}"
-        + (f", queued trials: {plan.queued}" if plan.queued else "")
-        + f"; {plan.epochs} epochs each, "
-        f"{plan.epochs_most} in all without pruning"
-        + (f"; {plan.workers} trials at once." if plan.workers > 1 else "."),
-        f"Expected time: {format_duration(plan.seconds_expected)}, between "
-        f"{format_duration(plan.seconds_least)} and {format_duration(plan.seconds_most)}.",
-    ]
-    if plan.epochs_most > plan.epochs_least:
-        lines.append(
-            f"Pruning may save up to {plan.epochs_most - plan.epochs_least} epochs "
-            f"({format_duration(plan.seconds_saved_most)})."
-        )
-    return lines
+    from cifar_tune.search.runner import StudyOutcome
 
 
 def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, width: int) -> Table:

@@ -29,9 +29,9 @@ from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData, load_search_data
-from cifar_tune.plan import Costs, StepTimes
 from cifar_tune.reports.activations import compute_activations
-from cifar_tune.runner import RunLimits, StudyOutcome, run_study
+from cifar_tune.search.plan import Costs, StepTimes
+from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training import objective
 from cifar_tune.training.pictures.activation_record import ActivationRecord, LayerView
@@ -124,7 +124,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
             return run_study(*arguments, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr("cifar_tune.runner.run_study", run)
+            patch.setattr("cifar_tune.search.runner.run_study", run)
             patch.setattr("cifar_tune.workers.train_task.STEPPED_SECONDS", 0.0)
             yield
 

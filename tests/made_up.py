@@ -21,7 +21,7 @@ from cifar_tune.ledger import record_test_read
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import load_weights
-from cifar_tune.search import distributions
+from cifar_tune.search.samplers import distributions
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.training.predictions import make_predictions, save_predictions

@@ -18,7 +18,7 @@ from processes import write_study
 
 from cifar_tune import bench
 from cifar_tune.cli import main
-from cifar_tune.progress import PlainLines
+from cifar_tune.search.progress import PlainLines
 
 SMALL = ("--set", "train_images=64", "--set", "validation_images=20", "--set", "batch_size=16")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
-from cifar_tune.runner import StudyOutcome
+from cifar_tune.search.runner import StudyOutcome
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import (
     Died,

@@ -30,7 +30,6 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler
 
-from cifar_tune import search
 from cifar_tune.config.schema import (
     GP,
     TPE,
@@ -43,6 +42,7 @@ from cifar_tune.config.schema import (
 )
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
+from cifar_tune.search import samplers
 from cifar_tune.storage.studies import best_trial
 from cifar_tune.storage.trials import create_sampled, record_complete, record_pruned
 
@@ -99,7 +99,7 @@ def simulate(surrogate: Surrogate, candidate: Candidate, epochs: int, seed: int)
     study = optuna.create_study(
         study_name=f"simulated-{seed}", direction="maximize", pruner=candidate.make_pruner()
     )
-    space = search.distributions(surrogate.space)
+    space = samplers.distributions(surrogate.space)
     trained, leads, leader = 0, [], -1
     for number in itertools.count():
         sampler = candidate.make_sampler(derive_seed(seed, "sampler", number), space)
@@ -134,12 +134,12 @@ def _train(study: optuna.Study, trial: optuna.Trial, curve: list[float]) -> int:
 
 def of_product(name: str, sampler: Sampler, pruner: Pruner) -> Candidate:
     """A way to search that a study file can state."""
-    return Candidate(name, of_study_file(sampler), lambda: search.make_pruner(pruner))
+    return Candidate(name, of_study_file(sampler), lambda: samplers.make_pruner(pruner))
 
 
 def of_study_file(sampler: Sampler) -> MakeSampler:
     """Makes the sampler as the runner does."""
-    return lambda seed, space: search.make_sampler(sampler, seed, space)
+    return lambda seed, space: samplers.make_sampler(sampler, seed, space)
 
 
 def _median(startup_trials: int, warmup_epochs: int) -> MedianPruner:
@@ -212,7 +212,7 @@ def _of_optuna(tpe: MakeSampler, gp: MakeSampler) -> list[Candidate]:
     def cma(seed: int, _space: object) -> BaseSampler:
         return CmaEsSampler(seed=seed, n_startup_trials=1, consider_pruned_trials=True)
 
-    no_pruner, median = optuna.pruners.NopPruner, lambda: search.make_pruner(_median(4, 0))
+    no_pruner, median = optuna.pruners.NopPruner, lambda: samplers.make_pruner(_median(4, 0))
     found = [
         Candidate("TPE (6) + halving by 2", tpe, halving(2)),
         Candidate("TPE (6) + halving by 3", tpe, halving(3)),

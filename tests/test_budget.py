@@ -13,13 +13,14 @@ import pytest
 import torch
 from conftest import TINY, Cli
 
-from cifar_tune.agenda import Agenda, Item, Known
-from cifar_tune.budget import Spending, parse_duration
 from cifar_tune.config.schema import Budget
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.errors import DeviceError, InputError
-from cifar_tune.plan import Costs, StepTimes
+from cifar_tune.search.budget import Spending, parse_duration
+from cifar_tune.search.plan import Costs, StepTimes
+from cifar_tune.search.work_list import Agenda, Item
 from cifar_tune.storage.kept_weights import WEIGHTS_BYTES, Candidate, choose_kept, room_needed
+from cifar_tune.storage.trials import Known
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.choose import choose_workers, make_seats
 

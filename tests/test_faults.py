@@ -24,7 +24,8 @@ from one_trial import (
 from optuna.trial import TrialState
 from processes import Runner, kill_all
 
-from cifar_tune import files, runner
+from cifar_tune import files
+from cifar_tune.search import runner
 from cifar_tune.training import objective
 
 

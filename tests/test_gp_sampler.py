@@ -17,8 +17,8 @@ from scripted import Run, ScriptedPool, train
 
 from cifar_tune.config.schema import GP, TPE, Random, Sampler
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.gp_sampler import MOST_TRIALS
-from cifar_tune.search import distributions, make_sampler
+from cifar_tune.search.gp import MOST_TRIALS
+from cifar_tune.search.samplers import distributions, make_sampler
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.storage.trials import create_sampled, put_back, resume

@@ -27,7 +27,7 @@ from one_trial import (
 from optuna.trial import TrialState
 from processes import Runner, kill_all
 
-from cifar_tune.progress import PlainLines
+from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage import location, studies
 
 LOCKED = "another program has kept it locked for"

@@ -12,8 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from cifar_tune.config.schema import MedianPruner, NoPruner, PercentilePruner, Pruner
 from cifar_tune.overhead import Overhead
-from cifar_tune.search import make_pruner
-from cifar_tune.storage.trials import CompleteTrials
+from cifar_tune.search.pruners import CompleteTrials, make_pruner
 
 
 def test_overhead_prints_what_the_runner_costs(cli: Cli) -> None:

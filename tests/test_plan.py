@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.plan import Costs, StepTimes, Work, freeze_depths, make_plan
+from cifar_tune.search.plan import Costs, StepTimes, Work, freeze_depths, make_plan
 
 # A step of 128 images takes 1 s with nothing frozen and 0.2 s with everything frozen; checking 128
 # takes 0.1 s. In the quick profile that is 39.06 steps and 8 checks an epoch.

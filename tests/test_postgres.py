@@ -33,8 +33,8 @@ from cifar_tune import bench
 from cifar_tune.bench import measure_costs
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.app import make_app
-from cifar_tune.plan import Costs
-from cifar_tune.progress import PlainLines
+from cifar_tune.search.plan import Costs
+from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage import server as database_server
 from cifar_tune.storage import studies
 from cifar_tune.storage.lease import hold_lease

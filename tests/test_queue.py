@@ -96,7 +96,7 @@ def test_a_trial_that_is_queued_while_a_run_goes_on_is_taken_up_by_it(
 def test_a_queued_trial_is_never_pruned(
     run: Run, ask: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar_tune.storage.trials.CompleteTrials.should_prune", lambda *_: True)
+    monkeypatch.setattr("cifar_tune.search.pruners.CompleteTrials.should_prune", lambda *_: True)
     ask(**ASKED)
 
     def script(task: Task, _: int) -> Iterator[Event]:

@@ -22,11 +22,11 @@ from scripted import Notes
 from served import SECONDS, Served
 
 from cifar_tune.errors import StudyBusyError, StudyGoneError
-from cifar_tune.live import LiveRun, LiveState
-from cifar_tune.plan import Work
 from cifar_tune.queue_page.app import make_queue_app
-from cifar_tune.runner import StudyOutcome
-from cifar_tune.service import Service
+from cifar_tune.search.live import LiveRun, LiveState
+from cifar_tune.search.plan import Work
+from cifar_tune.search.runner import StudyOutcome
+from cifar_tune.search.service import Service
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.storage.queue import Request, TrialQueue
@@ -105,7 +105,7 @@ def test_a_request_that_cannot_be_begun_is_not_tried_for_ever(queue: TrialQueue)
 def test_a_study_that_another_process_runs_is_tried_again(
     queue: TrialQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar_tune.service.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("cifar_tune.search.service.BUSY_SECONDS", 0.3)
     busy, other = add(queue, "a"), add(queue, "b")
     tries = iter(range(3))
 

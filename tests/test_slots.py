@@ -9,11 +9,11 @@ import pytest
 import torch
 from conftest import Cli
 
-from cifar_tune import slot_search
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import DeviceError, InputError
-from cifar_tune.slot_search import (
+from cifar_tune.search import slots as slot_search
+from cifar_tune.search.slots import (
     fewest_near_best,
     measure_slots,
     measure_steps_per_second,

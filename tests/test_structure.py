@@ -71,7 +71,7 @@ def test_no_module_imports_a_pickle() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "runner",
+        "search.runner",
         "commands.study",
         "commands.trial",
         "commands.trial_record",

@@ -153,11 +153,11 @@ def test_no_room_for_the_weights_is_said_before_anything_is_trained(
 
 
 WALLED = (
-    "search",
+    "search.samplers",
     "training.objective",
     "training.trainer",
-    "runner",
-    "dispatch",
+    "search.runner",
+    "search.dispatcher",
     "workers.train_task",
     "workers.local.pool",
 )

@@ -10,7 +10,6 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from cifar_tune.agenda import Agenda
 from cifar_tune.annotations.attributes import (
     batches,
     is_ours,
@@ -23,9 +22,10 @@ from cifar_tune.annotations.background import Background
 from cifar_tune.annotations.summary import Progress, Summary, Wanted, compute_summary
 from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.flights import Observer
 from cifar_tune.ledger import read_ledger
-from cifar_tune.plan import Plan
+from cifar_tune.search.observer import Observer
+from cifar_tune.search.plan import Plan
+from cifar_tune.search.work_list import Agenda
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.trials import summarize

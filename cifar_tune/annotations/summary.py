@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cifar_tune.annotations.attributes import seal
 from cifar_tune.annotations.trial_notes import NotedStudy
 from cifar_tune.config.study_file import StudySpec, name_in_commands, resolve
-from cifar_tune.plan import Plan, Work
+from cifar_tune.search.plan import Plan, Work
 from cifar_tune.storage.location import StorageLocation
 
 

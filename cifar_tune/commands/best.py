@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cifar_tune.config.derived import Purpose
     from cifar_tune.likely_best import Candidate
     from cifar_tune.reports.best import BestRecord
-    from cifar_tune.runner import StudyOutcome
+    from cifar_tune.search.runner import StudyOutcome
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ def run_derived(
     options: BestOptions,
 ) -> StudyOutcome:
     """Run what is left of a derived study."""
-    from cifar_tune.budget import parse_duration
     from cifar_tune.config.derived import derive_spec, fresh_seed
-    from cifar_tune.runner import RunLimits
+    from cifar_tune.search.budget import parse_duration
+    from cifar_tune.search.runner import RunLimits
     from cifar_tune.storage.studies import read_precision
     from cifar_tune.training.device import choose_device
     from cifar_tune.workers.choose import choose_workers

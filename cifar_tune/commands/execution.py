@@ -15,7 +15,7 @@ from cifar_tune import paths
 from cifar_tune.commands.shared import read_overrides
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
-from cifar_tune.progress import Bars, PlainLines
+from cifar_tune.search.progress import Bars, PlainLines
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.workers.choose import has_local_workers
 from cifar_tune.workers.local.fork_server import begin_fork_server
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import torch
 
     from cifar_tune.config.trial import Precision
-    from cifar_tune.flights import Observer
-    from cifar_tune.runner import RunLimits, StudyOutcome
+    from cifar_tune.search.observer import Observer
+    from cifar_tune.search.runner import RunLimits, StudyOutcome
     from cifar_tune.workers.choose import WorkerChoice
     from cifar_tune.workers.protocol import Materials
 
@@ -86,7 +86,7 @@ def load_materials(ready: Prepared, limits: RunLimits) -> Materials:
     """The images and weights that a run needs, and weights that queued trials may need."""
     from cifar_tune.data.search_data import load_search_data
     from cifar_tune.models.weights import load_weights, missing_weights
-    from cifar_tune.plan import example_config
+    from cifar_tune.search.plan import example_config
     from cifar_tune.workers.protocol import Materials
 
     spec = ready.spec
@@ -112,10 +112,10 @@ def run_prepared(
     Args:
         should_stop: as for ``runner.run_study``.
     """
-    from cifar_tune import runner
     from cifar_tune.annotations.annotator import StudyAnnotator
     from cifar_tune.bench import measure_costs
-    from cifar_tune.slot_search import settle_slots
+    from cifar_tune.search import runner
+    from cifar_tune.search.slots import settle_slots
     from cifar_tune.workers.choose import make_pool
 
     spec, workers = ready.spec, ready.workers
@@ -198,7 +198,7 @@ def settle_precision(ready: Prepared, console: Console) -> Prepared:
 
     All trials of a study have the precision that its first run chose, so that they can be compared.
     """
-    from cifar_tune.plan import example_config
+    from cifar_tune.search.plan import example_config
     from cifar_tune.storage import studies as stored
     from cifar_tune.training.precision import PrecisionCheck, check_precision
 

@@ -29,12 +29,12 @@ from cifar_tune.commands.queue import TERMINAL, nameable
 from cifar_tune.commands.shared import make_console
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.errors import InputError
-from cifar_tune.progress import PlainLines
+from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
-    from cifar_tune.live import LiveRun
-    from cifar_tune.runner import StudyOutcome
+    from cifar_tune.search.live import LiveRun
+    from cifar_tune.search.runner import StudyOutcome
     from cifar_tune.storage.queue import Request, TrialQueue
 
 LEAVE_SECONDS = 5
@@ -56,9 +56,9 @@ def serve(names: tuple[str, ...], server_options: ServerOptions, options: StudyO
     from cifar_tune.dashboard.app import make_app
     from cifar_tune.dashboard.guard import guard
     from cifar_tune.dashboard.server import open_server
-    from cifar_tune.live import LiveRun
     from cifar_tune.queue_page.app import make_queue_app
-    from cifar_tune.service import Service
+    from cifar_tune.search.live import LiveRun
+    from cifar_tune.search.service import Service
     from cifar_tune.storage import studies as stored
     from cifar_tune.storage.queue import TrialQueue
 
@@ -101,7 +101,7 @@ def _make_runner(
     options: StudyOptions, console: Console
 ) -> Callable[[Request, LiveRun, Callable[[], bool]], StudyOutcome]:
     def run(request: Request, live: LiveRun, should_stop: Callable[[], bool]) -> StudyOutcome:
-        from cifar_tune.runner import RunLimits
+        from cifar_tune.search.runner import RunLimits
 
         settings = tuple(f"{key}={json.dumps(value)}" for key, value in request.overrides.items())
         ready = prepare(request.study, replace(options, profile=request.profile, settings=settings))

@@ -21,7 +21,7 @@ from cifar_tune.errors import StudyFileError
 from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
-    from cifar_tune.runner import StudyOutcome
+    from cifar_tune.search.runner import StudyOutcome
 
 
 def list_studies(storage: str | None, *, as_json: bool) -> None:
@@ -102,9 +102,10 @@ def show_study(
 
 def plan_study(name: str, options: StudyOptions) -> None:
     """Print what a run would do and how long it would take."""
-    from cifar_tune import runner
     from cifar_tune.bench import measure_costs
-    from cifar_tune.plan import make_plan
+    from cifar_tune.search import runner
+    from cifar_tune.search.plan import make_plan
+    from cifar_tune.search.progress import plan_lines
     from cifar_tune.storage import studies as stored
 
     ready = prepare(name, options, begins_workers=False)
@@ -120,14 +121,14 @@ def plan_study(name: str, options: StudyOptions) -> None:
         header |= {"profile": ready.spec.profile_name, "storage": str(ready.location)}
         print_json({**header, **dataclasses.asdict(plan)})
         return
-    for line in tables.plan_lines(plan):
+    for line in plan_lines(plan):
         make_console().print(line)
 
 
 def run_study(name: str, options: StudyOptions) -> int:
     """Run what is left of a study and print its trials; the exit code."""
-    from cifar_tune.budget import parse_duration
-    from cifar_tune.runner import RunLimits
+    from cifar_tune.search.budget import parse_duration
+    from cifar_tune.search.runner import RunLimits
 
     seconds = None if options.timeout is None else parse_duration(options.timeout)
     ready = prepare(name, options)

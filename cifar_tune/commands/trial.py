@@ -20,7 +20,7 @@ from cifar_tune.storage.location import (
     explain_errors,
     locate_storage,
 )
-from cifar_tune.tables import describe_failure, trial_label
+from cifar_tune.storage.records import describe_failure, trial_label
 
 
 def test_trials(
@@ -82,10 +82,10 @@ def drop_trials(
     """Drop a trial that has not ended, or all of them, and print which."""
     spec, location = find_by_name(name, profile, epochs, settings, storage)
 
-    from cifar_tune import drop
+    from cifar_tune.search import ended_trials
 
     console = make_console(to_stderr=as_json)
-    dropped = drop.drop_trials(location, spec, trial_name, console.print)
+    dropped = ended_trials.drop_trials(location, spec, trial_name, console.print)
     if as_json:
         print_json({"dropped": list(map(dataclasses.asdict, dropped))})
         return

@@ -13,7 +13,7 @@ from rich.text import Text
 from cifar_tune import paths
 from cifar_tune.commands.shared import find_by_name, make_console, print_json
 from cifar_tune.storage.location import StorageLocation
-from cifar_tune.tables import describe_failure, trial_label
+from cifar_tune.storage.records import describe_failure, trial_label
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:

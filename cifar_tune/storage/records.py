@@ -62,3 +62,19 @@ class StoredStudy:
     overrides: dict[str, Any]
     trials: tuple[TrialSummary, ...]
     best: TrialSummary | None
+
+
+def trial_label(trial: TrialSummary) -> str:
+    """A trial's number and, where it has one, its name."""
+    return f"trial {trial.number} {trial.name or f'({trial_kind(trial)})'}"
+
+
+def trial_kind(trial: TrialSummary) -> str:
+    """Where a trial comes from: ``named``, ``queued`` or ``sampled``."""
+    return "named" if trial.name is not None else "queued" if trial.queued else "sampled"
+
+
+def describe_failure(trial: TrialSummary) -> str:
+    """Why a trial failed."""
+    failure = trial.failure or {}
+    return str(failure.get("message", "for an unknown reason"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cifar_tune.agenda import Known
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.storage.artifacts import Artifact
 from cifar_tune.storage.records import DROPPED, TrialSummary
@@ -193,42 +193,6 @@ def rank(trial: FrozenTrial) -> tuple[float, int]:
     return trial.value or 0.0, -trial.number
 
 
-class CompleteTrials:
-    """What a pruner asks of a study: its complete trials, and whether more is better.
-
-    Kept in memory, as only this process adds any: Optuna's own study reads the database for each
-    epoch anew.
-    """
-
-    def __init__(self, study: optuna.Study) -> None:
-        self.direction = study.direction
-        self._pruner = study.pruner
-        self._complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        self._best = max(map(rank, self._complete), default=(-1.0, 0))
-
-    def get_trials(self, *_: object, **__: object) -> list[FrozenTrial]:
-        """The complete trials, which is all that the pruners of ``search.make_pruner`` ask for."""
-        return self._complete
-
-    def add(self, trial: FrozenTrial) -> None:
-        """A trial is complete."""
-        self._complete.append(trial)
-        self._best = max(self._best, rank(trial))
-
-    @property
-    def best_accuracy(self) -> float:
-        """The highest validation accuracy, as a fraction; below 0 where no trial is complete."""
-        return self._best[0]
-
-    def is_best(self, number: int, val_accuracy: float) -> bool:
-        """Whether a trial that ends so is the best, as ``rank`` has it."""
-        return (val_accuracy, -number) >= self._best
-
-    def should_prune(self, trial: optuna.Trial) -> bool:
-        """Whether a trial is to be stopped after the last epoch that it reported."""
-        return self._pruner.prune(cast("optuna.Study", self), latest(trial))
-
-
 def is_to_be_retried(trial: FrozenTrial) -> bool:
     """Whether a trial failed for a reason that is not its configuration's."""
     failure = trial.user_attrs.get("failure") or {}
@@ -292,3 +256,28 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         failure=attributes.get("failure"),
         queued="queued" in attributes,
     )
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial that the storage has.
+
+    Attributes:
+        number: of the trial.
+        name: of a named trial with its replicate; None if sampled.
+        state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again), ``retried``
+            (that was done) or ``dropped`` (it stands in for nothing).
+        seed, params: where it has them.
+        epochs: that it was trained for.
+        is_again: whether it is another one's second run.
+        queued: of a trial that someone asked for, its stored attribute with the request's id.
+    """
+
+    number: int
+    name: str | None
+    state: str
+    seed: int | None
+    params: Mapping[str, float]
+    epochs: int
+    is_again: bool
+    queued: Mapping[str, Any] | None = None

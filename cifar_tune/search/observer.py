@@ -11,10 +11,10 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from cifar_tune.agenda import Agenda, Item
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.plan import Plan
+from cifar_tune.search.plan import Plan
+from cifar_tune.search.work_list import Agenda, Item
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import TrialSummary

@@ -9,35 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.plan import Work, example_config
+from cifar_tune.search.plan import Work, example_config
+from cifar_tune.storage.trials import Known
 
 if TYPE_CHECKING:
     from cifar_tune.storage.queue import Request
-
-
-@dataclass(frozen=True)
-class Known:
-    """A trial that the storage has.
-
-    Attributes:
-        number: of the trial.
-        name: of a named trial with its replicate; None if sampled.
-        state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again), ``retried``
-            (that was done) or ``dropped`` (it stands in for nothing).
-        seed, params: where it has them.
-        epochs: that it was trained for.
-        is_again: whether it is another one's second run.
-        queued: of a trial that someone asked for, its stored attribute with the request's id.
-    """
-
-    number: int
-    name: str | None
-    state: str
-    seed: int | None
-    params: Mapping[str, float]
-    epochs: int
-    is_again: bool
-    queued: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from cifar_tune.config.schema import GP, TPE, MedianPruner, PercentilePruner, Pruner, Sampler
+from cifar_tune.config.schema import GP, TPE, Sampler
 from cifar_tune.config.space import Space, WholeRange
-from cifar_tune.gp_sampler import GPOfAllTrials
+from cifar_tune.search.gp import GPOfAllTrials
 
 
 def distributions(space: Space) -> Mapping[str, BaseDistribution]:
@@ -64,22 +64,3 @@ def make_sampler(
         later = make_sampler(tpe, seed, space, parallel=parallel)
         return GPOfAllTrials(space, sampler.startup_trials, seed, later)
     return optuna.samplers.RandomSampler(seed=seed)
-
-
-def make_pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
-    """Build the pruner.
-
-    Epochs are reported as steps 1, 2, …; Optuna begins to prune at the step that equals its
-    ``n_warmup_steps``, which is the first one after the warm-up.
-    """
-    if isinstance(pruner, MedianPruner):
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs + 1
-        )
-    if isinstance(pruner, PercentilePruner):
-        return optuna.pruners.PercentilePruner(
-            pruner.percentile,
-            n_startup_trials=pruner.startup_trials,
-            n_warmup_steps=pruner.warmup_epochs + 1,
-        )
-    return optuna.pruners.NopPruner()

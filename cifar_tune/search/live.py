@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.flights import Observer
-from cifar_tune.plan import Plan
+from cifar_tune.search.observer import Observer
+from cifar_tune.search.plan import Plan
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
 

@@ -17,7 +17,7 @@ from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.data.search_data import Subset
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
-from cifar_tune.plan import example_config
+from cifar_tune.search.plan import example_config
 from cifar_tune.training.cuda_graph import CudaGraph, Graph
 from cifar_tune.training.device import cuda_devices
 from cifar_tune.training.network import TrainingNetwork

@@ -13,12 +13,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from cifar_tune.errors import CifarTuneError, StudyBusyError
-from cifar_tune.live import LiveRun
+from cifar_tune.search.live import LiveRun
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.storage.queue import Request, TrialQueue
 
 if TYPE_CHECKING:
-    from cifar_tune.runner import StudyOutcome
+    from cifar_tune.search.runner import StudyOutcome
 
 LOOK_SECONDS = 0.5
 """Between two looks for requests while there is nothing to do."""

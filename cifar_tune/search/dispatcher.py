@@ -14,8 +14,6 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from cifar_tune import errors
-from cifar_tune.agenda import Agenda, Item
-from cifar_tune.budget import Spending
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
@@ -27,14 +25,16 @@ from cifar_tune.errors import (
     TrialFailedError,
     WorkError,
 )
-from cifar_tune.flights import Annotator, Flight, Observer
-from cifar_tune.search import make_sampler
+from cifar_tune.search.budget import Spending
+from cifar_tune.search.observer import Annotator, Flight, Observer
+from cifar_tune.search.pruners import CompleteTrials
+from cifar_tune.search.samplers import make_sampler
+from cifar_tune.search.work_list import Agenda, Item
 from cifar_tune.storage import trials
 from cifar_tune.storage.kept_weights import may_be_kept
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.trial_files import StudyFiles
-from cifar_tune.storage.trials import CompleteTrials
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,

@@ -9,9 +9,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.plan import Plan
-from cifar_tune.storage.records import TrialSummary
-from cifar_tune.tables import describe_failure, plan_lines, state_style, trial_label
+from cifar_tune.search.plan import Plan
+from cifar_tune.storage.records import (
+    TrialSummary,
+    describe_failure,
+    trial_label,
+)
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_accuracy, format_duration, format_params
 
@@ -194,3 +197,34 @@ def trial_line(trial: TrialSummary) -> str:
 
 def _epochs(trial: TrialSummary) -> str:
     return f"{trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
+
+
+_STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
+
+
+def state_style(state: str) -> str:
+    """The colour of a trial's state."""
+    return _STYLES.get(state, "dim")
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A plan in words."""
+    if not plan.trials:
+        return ["Nothing is left to do; --trials N adds N sampled trials."]
+    seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")
+    lines = [
+        f"Named trials: {plan.named} of {plan.named_total} left ({seeds} each), "
+        f"sampled trials: {plan.sampled}"
+        + (f", queued trials: {plan.queued}" if plan.queued else "")
+        + f"; {plan.epochs} epochs each, "
+        f"{plan.epochs_most} in all without pruning"
+        + (f"; {plan.workers} trials at once." if plan.workers > 1 else "."),
+        f"Expected time: {format_duration(plan.seconds_expected)}, between "
+        f"{format_duration(plan.seconds_least)} and {format_duration(plan.seconds_most)}.",
+    ]
+    if plan.epochs_most > plan.epochs_least:
+        lines.append(
+            f"Pruning may save up to {plan.epochs_most - plan.epochs_least} epochs "
+            f"({format_duration(plan.seconds_saved_most)})."
+        )
+    return lines

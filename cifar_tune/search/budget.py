@@ -11,7 +11,7 @@ from typing import Any
 from cifar_tune.config.schema import Budget
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import InputError
-from cifar_tune.plan import Costs
+from cifar_tune.search.plan import Costs
 from cifar_tune.training.records import EpochMetrics
 
 _UNITS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}

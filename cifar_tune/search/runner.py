@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.storages import RDBStorage
 
-from cifar_tune.agenda import Agenda
-from cifar_tune.budget import Spending
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.dispatch import Dispatcher
 from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.files import check_disk_space
-from cifar_tune.flights import Annotator, MakeAnnotator, NoAnnotator, Observer
-from cifar_tune.plan import Work, make_plan
-from cifar_tune.search import distributions, make_pruner
+from cifar_tune.search.budget import Spending
+from cifar_tune.search.dispatcher import Dispatcher
+from cifar_tune.search.observer import Annotator, MakeAnnotator, NoAnnotator, Observer
+from cifar_tune.search.plan import Work, make_plan
+from cifar_tune.search.pruners import CompleteTrials, make_pruner
+from cifar_tune.search.samplers import distributions
+from cifar_tune.search.work_list import Agenda
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage import trials
 from cifar_tune.storage.kept_weights import room_needed
@@ -39,7 +40,7 @@ from cifar_tune.training.provenance import git_commit
 from cifar_tune.workers.protocol import Materials, Pool
 
 if TYPE_CHECKING:
-    from cifar_tune.plan import Costs
+    from cifar_tune.search.plan import Costs
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def _make_dispatcher(
             "git_commit": git_commit(),
             "device_share": pool.share,
         },
-        complete=trials.CompleteTrials(study),
+        complete=CompleteTrials(study),
         queue=opened.queue,
     )
 
