@@ -12,10 +12,10 @@ from rich.table import Table
 from cifar_tune.wording import format_accuracy, format_duration, format_params
 
 if TYPE_CHECKING:
-    from cifar_tune.likely_best import Candidate
-    from cifar_tune.reports.ablation import Ablation
-    from cifar_tune.reports.best import BestRecord, Rerun, TestUse
-    from cifar_tune.reports.records import Measured
+    from cifar_tune.evaluation.ablation import Ablation
+    from cifar_tune.evaluation.best import BestRecord, Rerun, TestUse
+    from cifar_tune.evaluation.ranking import Candidate
+    from cifar_tune.evaluation.records import Measured
     from cifar_tune.search.runner import StudyOutcome
 
 

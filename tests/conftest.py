@@ -29,7 +29,7 @@ from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData, load_search_data
-from cifar_tune.reports.activations import compute_activations
+from cifar_tune.evaluation.activations import compute_activations
 from cifar_tune.search.plan import Costs, StepTimes
 from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage

@@ -14,10 +14,10 @@ from optuna.trial import TrialState, create_trial
 
 from cifar_tune import paths
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.config.trial import TestResult, TrialConfig
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
-from cifar_tune.ledger import record_test_read
+from cifar_tune.evaluation.test_reads import TestResult, record_test_read
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import load_weights

@@ -19,8 +19,8 @@ from typing import Any
 from curves import SEARCHED
 
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.reports.gather import gather
-from cifar_tune.reports.records import Evidence, TrialRecord
+from cifar_tune.evaluation.evidence import gather
+from cifar_tune.evaluation.records import Evidence, TrialRecord
 from cifar_tune.storage.location import locate_storage
 
 COMMAND = (

@@ -12,7 +12,7 @@ from conftest import Compute, find_layer
 from PIL import Image
 
 from cifar_tune.data.bundle import read_bundled
-from cifar_tune.ledger import read_ledger
+from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.reports.activation_page import csv_rows, draw_activations, record_json
 from cifar_tune.reports.blocks import Page, Pictures, Table
 from cifar_tune.storage.location import StorageLocation

@@ -22,9 +22,9 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.errors import InputError, WeightsError
+from cifar_tune.evaluation.activations import DEFAULT_LAYERS, compute_activations
 from cifar_tune.models.resnet import build_model
 from cifar_tune.reports.activation_page import draw_activations
-from cifar_tune.reports.activations import DEFAULT_LAYERS, compute_activations
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training.pictures.feature_maps import look_into
 

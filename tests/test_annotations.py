@@ -29,7 +29,7 @@ from cifar_tune.config.derived import derive_spec
 from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.data.search_data import SearchData
-from cifar_tune.likely_best import Candidate
+from cifar_tune.evaluation.ranking import Candidate
 from cifar_tune.search.plan import Costs, StepTimes
 from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage

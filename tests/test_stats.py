@@ -9,7 +9,7 @@ import pytest
 from conftest import Cli
 from scipy import stats
 
-from cifar_tune.stats import (
+from cifar_tune.evaluation.stats import (
     Estimate,
     Reading,
     distance_beyond,
@@ -17,7 +17,7 @@ from cifar_tune.stats import (
     estimate_from_outcomes,
     tail,
 )
-from cifar_tune.verdicts import Contrast, judge
+from cifar_tune.evaluation.verdicts import Contrast, judge
 
 
 def contrast(*differences: float, smallest: float = 0.01, shared: float = 0.0) -> Contrast:

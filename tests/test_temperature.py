@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from cifar_tune.exported.temperature import calibration_error, fit_temperature
+from cifar_tune.evaluation.export.temperature import calibration_error, fit_temperature
 
 
 def draw(temperature: float, images: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from cifar_tune.data.bundle import read_bundled
 
 pytestmark = pytest.mark.e2e  # whole studies, one after another
 
-KEPT = Path("storage.studies") / "cifar-tune-weights"
+KEPT = Path("storage") / "cifar-tune-weights"
 NAME = "final/p=0.3/seed=1"
 
 
@@ -97,12 +97,12 @@ def test_figure_is_not_shown_where_it_cannot_be_written_down(
     cli: Cli, study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli("study", "run", study, *RUN)
-    from cifar_tune import rerun
+    from cifar_tune.evaluation import test_images
 
     def broken(*_arguments: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(rerun, "record_test_read", broken)
+    monkeypatch.setattr(test_images, "record_test_read", broken)
     answer = cli("trial", "test", study, NAME)
     assert answer.code == 2
     assert answer.out == ""
@@ -149,7 +149,7 @@ def test_no_room_for_the_weights_is_said_before_anything_is_trained(
     answer = cli("study", "run", study, *RUN)
     assert answer.code == 2
     assert "40 MB are free on this disk, 46 MB are needed" in answer.err
-    assert not Path("storage.studies").exists()
+    assert not Path("storage").exists()
 
 
 WALLED = (
@@ -183,7 +183,7 @@ def test_no_import_leads_from_the_search_to_the_test_images(module: str) -> None
             elif isinstance(node, ast.Import):
                 left += [alias.name for alias in node.names]
     assert len(reached) > 2
-    assert not {"cifar_tune.rerun", "cifar_tune.ledger"} & reached
+    assert not {"cifar_tune.evaluation.test_images", "cifar_tune.evaluation.test_reads"} & reached
 
 
 def test_search_data_holds_no_test_image(bundled: Any) -> None:

@@ -22,7 +22,7 @@ from cifar_tune.annotations.background import Background
 from cifar_tune.annotations.summary import Progress, Summary, Wanted, compute_summary
 from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.ledger import read_ledger
+from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.search.observer import Observer
 from cifar_tune.search.plan import Plan
 from cifar_tune.search.work_list import Agenda

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import say
 from cifar_tune.reports.figures import (
     draw_accuracies,
     draw_comparison,
     draw_pareto,
     draw_sweep,
 )
-from cifar_tune.reports.records import ReportRecord
-from cifar_tune.reports.words import say
 
 MOST_CHARACTERS = 100_000
 """Of a figure; it is sent anew with every look at the study."""

@@ -8,11 +8,12 @@ from urllib.parse import quote
 from cifar_tune.annotations.markdown import code, code_block, plain, table
 from cifar_tune.annotations.summary import Progress
 from cifar_tune.annotations.trial_notes import NotedStudy, derived_command
+from cifar_tune.evaluation.measure import measure, replicates
+from cifar_tune.evaluation.records import Evidence, Measured, ModelRecord, TrialRecord
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import count, say, say_spread, say_value, short
 from cifar_tune.reports.claim_blocks import say_contrast, say_reason
-from cifar_tune.reports.measure import measure, replicates
-from cifar_tune.reports.records import Evidence, Measured, ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.study_page import protocol_warning
-from cifar_tune.reports.words import count, say, say_spread, say_value, short
 from cifar_tune.wording import format_duration, format_params
 
 MOST_ROWS = 40

@@ -52,8 +52,8 @@ def compute_summary(wanted: Wanted) -> Summary:
     """
     from cifar_tune.annotations.figures import study_figures
     from cifar_tune.annotations.study_notes import derived_note, study_note
-    from cifar_tune.reports.gather import gather
-    from cifar_tune.reports.study import compute_report
+    from cifar_tune.evaluation.evidence import gather
+    from cifar_tune.evaluation.study import compute_report
 
     location, spec = wanted.location, wanted.spec
     study = NotedStudy.of(spec, location)

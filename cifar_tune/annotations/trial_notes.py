@@ -12,9 +12,9 @@ from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import StudySpec, name_in_commands
 from cifar_tune.config.trial import HYPERPARAMETERS, QUANTITIES
-from cifar_tune.reports.invocations import name_options, storage_options, train_command
-from cifar_tune.reports.published import known_figures, protocol_differences
-from cifar_tune.reports.words import count, say, say_differences, say_setting, say_value
+from cifar_tune.evaluation.invocations import name_options, storage_options, train_command
+from cifar_tune.evaluation.published import known_figures, protocol_differences
+from cifar_tune.evaluation.words import count, say, say_differences, say_setting, say_value
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trials import RETRIED

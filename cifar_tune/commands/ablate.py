@@ -12,7 +12,7 @@ from cifar_tune.commands.shared import make_console, print_json
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
-    from cifar_tune.likely_best import Candidate
+    from cifar_tune.evaluation.ranking import Candidate
 
 
 def ablate_best(
@@ -36,7 +36,7 @@ def ablate_best(
     found = find(name, options, None)
 
     from cifar_tune.config.derived import put_back
-    from cifar_tune.reports.best import choose
+    from cifar_tune.evaluation.best import choose
 
     choice = choose(found.record, trial, trial_name)
     reference = _read_reference(found, against)

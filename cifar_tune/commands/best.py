@@ -22,8 +22,8 @@ from cifar_tune.storage.location import StorageLocation
 
 if TYPE_CHECKING:
     from cifar_tune.config.derived import Purpose
-    from cifar_tune.likely_best import Candidate
-    from cifar_tune.reports.best import BestRecord
+    from cifar_tune.evaluation.best import BestRecord
+    from cifar_tune.evaluation.ranking import Candidate
     from cifar_tune.search.runner import StudyOutcome
 
 
@@ -94,7 +94,7 @@ def rerun_best(
     found = find(name, options, None)
 
     from cifar_tune.config.derived import rerun_purpose
-    from cifar_tune.reports.best import choose
+    from cifar_tune.evaluation.best import choose
 
     choice = choose(found.record, trial, trial_name)
     console = make_console(to_stderr=options.as_json)
@@ -123,14 +123,14 @@ def _read_test_images(
 ) -> None:
     """Evaluate those of the wanted re-runs on the test images that were not yet."""
     from cifar_tune.config.derived import derived_name
-    from cifar_tune.rerun import test_trial, unread
+    from cifar_tune.evaluation.test_images import evaluate_on_test, unread
     from cifar_tune.training.device import choose_device
 
     study_name = derived_name(found.spec.study_name, purpose)
     root, device = paths.data_root(options.data_dir), choose_device(options.device)
     for one in unread(found.location, study_name):
         if one in wanted:
-            test_trial(found.location, study_name, one, root, device, command_line())
+            evaluate_on_test(found.location, study_name, one, root, device, command_line())
 
 
 # --- the study ----------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def find(name: str, options: BestOptions, top: int | None) -> Found:
         name, options.profile, options.epochs, options.settings, options.storage
     )
 
-    from cifar_tune.reports.best import compute_best
+    from cifar_tune.evaluation.best import compute_best
 
     return Found(name, spec, location, compute_best(location, spec, top))
 

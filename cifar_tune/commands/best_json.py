@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cifar_tune.commands.best import Found
-    from cifar_tune.likely_best import Candidate
-    from cifar_tune.reports.ablation import Ablation
-    from cifar_tune.reports.best import BestRecord, Rerun
+    from cifar_tune.evaluation.ablation import Ablation
+    from cifar_tune.evaluation.best import BestRecord, Rerun
+    from cifar_tune.evaluation.ranking import Candidate
 
 
 def header_json(found: Found) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.progress import track
 from rich.table import Table
 
-from cifar_tune.calibration import FIGURES, Rate
-from cifar_tune.calibration import calibrate as simulate_and_count
 from cifar_tune.commands.shared import make_console, print_json
+from cifar_tune.evaluation.calibration import FIGURES, Rate
+from cifar_tune.evaluation.calibration import calibrate as simulate_and_count
 
 
 def calibrate(rounds: int, *, as_json: bool) -> int:

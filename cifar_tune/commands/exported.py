@@ -14,8 +14,8 @@ from cifar_tune.errors import InputError
 from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:
-    from cifar_tune.exported.export import Export
-    from cifar_tune.reports.best import Choice
+    from cifar_tune.evaluation.best import Choice
+    from cifar_tune.evaluation.export.model import Export
 
 
 def export_best(
@@ -34,10 +34,10 @@ def export_best(
         raise InputError("--trial and --name: expected one of the two")
     found = find(name, options, None)
 
-    from cifar_tune.exported.export import export
-    from cifar_tune.exported.model_files import check_folder
-    from cifar_tune.exported.onnx_file import check_installed, export_onnx
-    from cifar_tune.reports.best import choose
+    from cifar_tune.evaluation.best import choose
+    from cifar_tune.evaluation.export.model import export
+    from cifar_tune.evaluation.export.model_files import check_folder
+    from cifar_tune.evaluation.export.onnx import check_installed, export_onnx
 
     check_folder(out, overwrite=overwrite)
     if onnx:
@@ -105,8 +105,8 @@ def predict_images(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, *, as_json: bool
 ) -> None:
     """Print what an exported model says of image files."""
-    from cifar_tune.exported.model_files import open_model
-    from cifar_tune.exported.predict import predict
+    from cifar_tune.evaluation.export.model_files import open_model
+    from cifar_tune.evaluation.export.predict import predict
     from cifar_tune.training.device import choose_device
 
     chosen = choose_device(device)

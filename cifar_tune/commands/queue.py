@@ -75,7 +75,7 @@ def nameable(loaded: LoadedStudyFile, name: str) -> str:
 
 
 def _ask(spec: StudySpec, study: str, location: StorageLocation, options: QueueOptions) -> None:
-    from cifar_tune.reports.invocations import name_options
+    from cifar_tune.evaluation.invocations import name_options
     from cifar_tune.storage import studies as stored
     from cifar_tune.storage.queue import TrialQueue
 

@@ -134,9 +134,9 @@ def _make_study(name: str, location: StorageLocation, options: ReportOptions) ->
     overrides = read_overrides(options.epochs, options.settings)
     spec = find_stored(loaded, options.profile, overrides, location)
 
-    from cifar_tune.reports.invocations import name_options
+    from cifar_tune.evaluation.invocations import name_options
+    from cifar_tune.evaluation.study import compute_report
     from cifar_tune.reports.numbers import csv_rows, record_json
-    from cifar_tune.reports.study import compute_report
     from cifar_tune.reports.study_page import draw_report
 
     record = compute_report(location, loaded, spec, name)
@@ -147,9 +147,9 @@ def _make_study(name: str, location: StorageLocation, options: ReportOptions) ->
 
 
 def _make_activations(location: StorageLocation, options: ReportOptions) -> _Made:
+    from cifar_tune.evaluation.activations import compute_activations
+    from cifar_tune.evaluation.invocations import name_options
     from cifar_tune.reports.activation_page import csv_rows, draw_activations, record_json
-    from cifar_tune.reports.activations import compute_activations
-    from cifar_tune.reports.invocations import name_options
 
     overrides = read_overrides(options.epochs, options.settings)
     names = [options.study] if options.study is not None else _SEARCHED_FOR_WEIGHTS

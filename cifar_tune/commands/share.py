@@ -18,11 +18,11 @@ def export_study(
     out: Path,
 ) -> None:
     """Write a stored study, with those that were derived from it, to a file."""
-    from cifar_tune import study_export
+    from cifar_tune.evaluation.export import study
 
     spec, location = find_by_name(name, profile, epochs, settings, storage)
-    content = study_export.export_study(location, spec.study_name)
-    study_export.write_export(content, out)
+    content = study.export_study(location, spec.study_name)
+    study.write_export(content, out)
     counts = ", ".join(
         f"{one['study_name']} with {len(one['trials'])} trials" for one in content["studies"]
     )
@@ -31,11 +31,11 @@ def export_study(
 
 def import_studies(files: Sequence[Path], storage: str | None, *, as_json: bool) -> None:
     """Add what files have of studies, and the database does not."""
-    from cifar_tune import study_export
+    from cifar_tune.evaluation.export import study
 
     location = locate_storage(storage)
-    contents = [study_export.read_export(path) for path in files]  # all, before any is added
-    found = [study_export.import_study(content, location) for content in contents]
+    contents = [study.read_export(path) for path in files]  # all, before any is added
+    found = [study.import_study(content, location) for content in contents]
     trials = {name: added for one in found for name, added in one.trials.items()}
     test_reads = sum(one.test_reads for one in found)
     if as_json:

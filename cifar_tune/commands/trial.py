@@ -13,7 +13,7 @@ from cifar_tune.commands.shared import (
     make_console,
     print_json,
 )
-from cifar_tune.config.trial import TestRead, TestResult
+from cifar_tune.evaluation.test_reads import TestRead, TestResult
 from cifar_tune.storage.location import (
     StorageLocation,
     check_readable,
@@ -37,14 +37,18 @@ def test_trials(
     """Evaluate a trial on the test images, or all that were not yet, and print what came out."""
     spec, location = find_by_name(name, profile, epochs, settings, storage)
 
-    from cifar_tune import rerun
+    from cifar_tune.evaluation import test_images
     from cifar_tune.training.device import choose_device
 
     root, chosen = paths.data_root(data_dir), choose_device(device)
-    wanted = [trial_name] if trial_name is not None else rerun.unread(location, spec.study_name)
+    wanted = (
+        [trial_name] if trial_name is not None else test_images.unread(location, spec.study_name)
+    )
     results = []
     for one in wanted:
-        result = rerun.test_trial(location, spec.study_name, one, root, chosen, command_line())
+        result = test_images.evaluate_on_test(
+            location, spec.study_name, one, root, chosen, command_line()
+        )
         results.append(result)
         if not as_json:
             _print_result(result, location)
@@ -106,7 +110,7 @@ def show_test_reads(storage: str | None, *, as_json: bool) -> None:
     check_readable(location)
     rows: list[TestRead] = []
     if location.exists():
-        from cifar_tune.ledger import read_ledger
+        from cifar_tune.evaluation.test_reads import read_ledger
         from cifar_tune.storage.studies import open_to_read
 
         with explain_errors(location):

@@ -17,8 +17,8 @@ from cifar_tune.storage.records import describe_failure, trial_label
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
-    from cifar_tune.reports.trial import TrialDossier
-    from cifar_tune.reproduce import Reproduction
+    from cifar_tune.evaluation.reproduce import Reproduction
+    from cifar_tune.evaluation.trial import TrialDossier
     from cifar_tune.training.records import EpochMetrics
 
 
@@ -70,7 +70,7 @@ def rerun_trial(
     """Train a trial again and say whether it came out the same: the exit code is 0 if it did."""
     dossier, _ = _read(name, trial_name, profile, epochs, settings, storage)
 
-    from cifar_tune.reproduce import reproduce
+    from cifar_tune.evaluation.reproduce import reproduce
     from cifar_tune.training.device import choose_device
 
     console = make_console(to_stderr=as_json)
@@ -108,7 +108,7 @@ def _read(
 ) -> tuple[TrialDossier, StorageLocation]:
     spec, location = find_by_name(name, profile, epochs, settings, storage)
 
-    from cifar_tune.reports.trial import read_dossier
+    from cifar_tune.evaluation.trial import read_dossier
 
     return read_dossier(location, spec.study_name, trial_name), location
 

@@ -16,7 +16,7 @@ from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrainOn
 
 if TYPE_CHECKING:
-    from cifar_tune.likely_best import Candidate  # SciPy takes a while to load
+    from cifar_tune.evaluation.ranking import Candidate  # SciPy takes a while to load
 
 Purpose = Literal["confirm", "rerun", "rerun-all"]
 """``confirm``: to choose among configurations; ``rerun``: to know what one is worth on the test

@@ -164,44 +164,6 @@ def without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class TestResult:
-    """What one trial's final weights gave on the test images.
-
-    Attributes:
-        trial: its number in its study.
-        name: of a named trial with its replicate; None if sampled.
-        weights_sha256: of the file of its kept weights.
-        test_sha256: of the test images' bytes.
-        images: how many they are.
-        accuracy: fraction of them classified rightly.
-        loss: mean cross-entropy in nats.
-        flip_accuracy: the same fraction where the logits of each image and of its mirror image are
-            averaged (test-time flip); None of reads before there was such a figure. It is told
-            apart: no comparison uses it.
-    """
-
-    study_name: str
-    trial: int
-    name: str | None
-    seed: int
-    weights_sha256: str
-    test_sha256: str
-    images: int
-    accuracy: float
-    loss: float
-    flip_accuracy: float | None = None
-
-
-@dataclass(frozen=True)
-class TestRead:
-    """A row of the ledger: when (UTC, ISO 8601) and by which command the test images were read."""
-
-    time: str
-    command: str
-    result: TestResult
-
-
 def digest_of(value: object) -> str:
     """SHA-256 of a value's canonical JSON, as hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import count, say, say_effect, say_p, short, sources
 from cifar_tune.reports.blocks import Block, Card, Cell, Chart, Prose, Row, Table, Tone
 from cifar_tune.reports.claim_figures import draw_contrasts
-from cifar_tune.reports.records import ClaimRecord, ContrastRecord, ReportRecord
-from cifar_tune.reports.words import count, say, say_effect, say_p, short, sources
 
 FIRST_SEEDS = 3
 """With which a first spread is had."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from cifar_tune.reports.records import ClaimRecord, ContrastRecord
+from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord
+from cifar_tune.evaluation.words import say, short
 from cifar_tune.reports.theme import COLOURS, LINE, make_figure
-from cifar_tune.reports.words import say, short
 
 
 def draw_contrasts(claims: Sequence[ClaimRecord], *, is_time: bool) -> tuple[go.Figure, int]:

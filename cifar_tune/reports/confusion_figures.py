@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from cifar_tune.evaluation.records import ConfusionRecord
 from cifar_tune.reports.figures import error_bars
-from cifar_tune.reports.records import ConfusionRecord
 from cifar_tune.reports.theme import COLOURS, SEQUENTIAL, TEXT, make_figure
 
 

@@ -23,12 +23,12 @@ from jinja2.sandbox import SandboxedEnvironment
 from cifar_tune.config.derived import family
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.errors import CifarTuneError, InputError, WorkError
+from cifar_tune.evaluation.invocations import name_options
+from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord, Measured
+from cifar_tune.evaluation.study import ReportRecord, compute_report
 from cifar_tune.reports.blocks import Card, Chart, Page, Table
 from cifar_tune.reports.export import digest_comment
-from cifar_tune.reports.invocations import name_options
 from cifar_tune.reports.markdown import pipe_table, to_markdown
-from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Measured, ReportRecord
-from cifar_tune.reports.study import compute_report
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage import studies as storage
 from cifar_tune.storage.location import StorageLocation, explain_errors

@@ -6,13 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
-from cifar_tune.reports.records import (
-    Measured,
-    ModelRecord,
-    ReportRecord,
-    SweepRecord,
-    TrialRecord,
-)
+from cifar_tune.evaluation.records import Measured, ModelRecord, SweepRecord, TrialRecord
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import say, short
 from cifar_tune.reports.theme import (
     COLOURS,
     DASHES,
@@ -20,7 +16,6 @@ from cifar_tune.reports.theme import (
     make_figure,
     translucent,
 )
-from cifar_tune.reports.words import say, short
 from cifar_tune.training.records import EpochMetrics
 
 BAND = 0.16

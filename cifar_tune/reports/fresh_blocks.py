@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from cifar_tune.evaluation.ablation import Ablation
+from cifar_tune.evaluation.best import Confirmation, Rerun
+from cifar_tune.evaluation.records import Measured
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import say, say_effect, say_spread, say_value
 from cifar_tune.reports import blocks
-from cifar_tune.reports.ablation import Ablation
-from cifar_tune.reports.best import Confirmation, Rerun
 from cifar_tune.reports.blocks import Block, Cell, Prose, Row, Table
-from cifar_tune.reports.records import Measured, ReportRecord
-from cifar_tune.reports.words import say, say_effect, say_spread, say_value
 from cifar_tune.wording import format_params
 
 

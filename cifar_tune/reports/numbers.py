@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from cifar_tune.reports.records import ContrastRecord, Measured, ReportRecord
+from cifar_tune.evaluation.records import ContrastRecord, Measured
+from cifar_tune.evaluation.study import ReportRecord
 
 COLUMNS = (
     "part", "model", "trial", "seed", "state", "epoch", "quantity", "than", "value", "low", "high",

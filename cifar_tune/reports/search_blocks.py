@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cifar_tune.evaluation.records import SearchRecord
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import anchor, say, say_value, sources
 from cifar_tune.reports.blocks import Block, Cell, Chart, Facts, Prose, Row, Table
-from cifar_tune.reports.records import ReportRecord, SearchRecord
 from cifar_tune.reports.search_figures import (
     draw_history,
     draw_importances,
@@ -13,7 +15,6 @@ from cifar_tune.reports.search_figures import (
     draw_parallel,
     draw_slice,
 )
-from cifar_tune.reports.words import anchor, say, say_value, sources
 from cifar_tune.wording import format_duration, format_params
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from cifar_tune.reports.records import SearchRecord, TrialRecord
+from cifar_tune.evaluation.records import SearchRecord, TrialRecord
+from cifar_tune.evaluation.words import say
 from cifar_tune.reports.theme import COLOURS, LINE, make_figure, translucent
-from cifar_tune.reports.words import say
 
 _COMPLETE, _PRUNED, _NAMED = COLOURS[0], COLOURS[5], COLOURS[2]
 _TICKS = 5

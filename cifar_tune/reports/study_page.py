@@ -6,6 +6,20 @@ import shlex
 from collections.abc import Iterator
 
 from cifar_tune.config.trial import QUANTITIES
+from cifar_tune.evaluation.records import ModelRecord, TrialRecord
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.words import (
+    anchor,
+    count,
+    say,
+    say_differences,
+    say_effect,
+    say_setting,
+    say_spread,
+    say_value,
+    short,
+    sources,
+)
 from cifar_tune.reports import blocks
 from cifar_tune.reports.blocks import Block, Cell, Page, Prose, Row, Section, Table
 from cifar_tune.reports.claim_blocks import claim_blocks
@@ -18,20 +32,7 @@ from cifar_tune.reports.figures import (
     draw_sweep,
 )
 from cifar_tune.reports.fresh_blocks import fresh_blocks
-from cifar_tune.reports.records import ModelRecord, ReportRecord, TrialRecord
 from cifar_tune.reports.search_blocks import search_blocks
-from cifar_tune.reports.words import (
-    anchor,
-    count,
-    say,
-    say_differences,
-    say_effect,
-    say_setting,
-    say_spread,
-    say_value,
-    short,
-    sources,
-)
 from cifar_tune.wording import format_params
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.exported.temperature import Calibration
-from cifar_tune.reports.records import Measured
+from cifar_tune.evaluation.export.temperature import Calibration
+from cifar_tune.evaluation.records import Measured
 
 _HEADS = {
     "linear": "nn.Linear(512, {classes})",

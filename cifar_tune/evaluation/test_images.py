@@ -16,13 +16,13 @@ import torch
 from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
-from cifar_tune.config.trial import TestResult, TrialConfig
+from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
-from cifar_tune.ledger import read_ledger, record_test_read
+from cifar_tune.evaluation.test_reads import TestResult, read_ledger, record_test_read
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.storage import studies as stored
@@ -32,7 +32,7 @@ from cifar_tune.training.predictions import make_predictions, save_predictions
 from cifar_tune.training.trainer import evaluate
 
 
-def test_trial(
+def evaluate_on_test(
     location: StorageLocation,
     study_name: str,
     trial_name: str,

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
-from cifar_tune.reports.words import say
-from cifar_tune.stats import (
+from cifar_tune.evaluation.records import ContrastRecord, Evidence, Measured, TrialRecord
+from cifar_tune.evaluation.stats import (
     Estimate,
     Reading,
     binomial_variance,
     estimate_from_images,
     estimate_from_outcomes,
 )
+from cifar_tune.evaluation.verdicts import Contrast
+from cifar_tune.evaluation.words import say
 from cifar_tune.training.predictions import Answers
-from cifar_tune.verdicts import Contrast
 
 
 def replicates(evidence: Evidence, model: str) -> list[TrialRecord]:

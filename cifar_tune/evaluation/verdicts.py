@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy import special, stats
 
-from cifar_tune.stats import (
+from cifar_tune.evaluation.stats import (
     LEVEL,
     Estimate,
     degrees_of_freedom,

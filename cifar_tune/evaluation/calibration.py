@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from cifar_tune.stats import Estimate, Reading, estimate_from_images
-from cifar_tune.verdicts import POWER, Contrast, judge
+from cifar_tune.evaluation.stats import Estimate, Reading, estimate_from_images
+from cifar_tune.evaluation.verdicts import POWER, Contrast, judge
 
 FAMILIES = (1, 6, 20)
 SEED_COUNTS = (3, 5, 10)

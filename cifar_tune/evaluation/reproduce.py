@@ -19,9 +19,9 @@ import torch
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DataError, InputError
+from cifar_tune.evaluation.stats import binomial_variance
+from cifar_tune.evaluation.trial import TrialDossier
 from cifar_tune.models.weights import load_weights
-from cifar_tune.reports.trial import TrialDossier
-from cifar_tune.stats import binomial_variance
 from cifar_tune.training.device import describe_device
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.provenance import software

@@ -5,20 +5,25 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
 from cifar_tune.config.trial import QUANTITIES
-from cifar_tune.reports.best import group, read_fresh_runs
-from cifar_tune.reports.claims import judge_claims
-from cifar_tune.reports.confusion import compute_confusion
-from cifar_tune.reports.gather import gather
-from cifar_tune.reports.invocations import name_options
-from cifar_tune.reports.measure import measure, replicates
-from cifar_tune.reports.published import known_figures, protocol_differences
-from cifar_tune.reports.records import Evidence, Missing, ModelRecord, ReportRecord, TrialRecord
-from cifar_tune.reports.searching import compute_search, compute_sweep
+from cifar_tune.evaluation.best import group, read_fresh_runs
+from cifar_tune.evaluation.claims import judge_claims
+from cifar_tune.evaluation.confusion import compute_confusion
+from cifar_tune.evaluation.evidence import gather
+from cifar_tune.evaluation.invocations import name_options
+from cifar_tune.evaluation.measure import measure, replicates
+from cifar_tune.evaluation.published import known_figures, protocol_differences
+from cifar_tune.evaluation.records import Evidence, Missing, ModelRecord, TrialRecord
+from cifar_tune.evaluation.search_summary import compute_search, compute_sweep
 from cifar_tune.storage.location import StorageLocation
+
+if TYPE_CHECKING:
+    from cifar_tune.evaluation.best import FreshRuns
+from cifar_tune.evaluation.records import ClaimRecord, ConfusionRecord, SearchRecord, SweepRecord
 
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""
@@ -179,3 +184,48 @@ def _list(trials: Iterable[TrialRecord]) -> str:
     names = [trial.name for trial in trials]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+@dataclass(frozen=True)
+class ReportRecord:
+    """Everything that a report of a study states.
+
+    Attributes:
+        file_name: the study file's name.
+        command: runs the study.
+        options: of the command line that name this study, e.g. ``--profile quick``.
+        is_comparable: whether its protocol is that of the published figures, for all models.
+        differences: (key, published, here), where it is not.
+        pareto: models that no other beats in accuracy and time together; ``pareto_quantity`` is
+            the accuracy that was compared.
+        fresh: what was run beside the study, and how often the test images were read for it.
+    """
+
+    study_name: str
+    file_name: str
+    title: str
+    description: str
+    profile: str
+    profile_description: str
+    options: str
+    command: str
+    protocol: dict[str, Any]
+    devices: tuple[str, ...]
+    software: tuple[str, ...]
+    trials: tuple[TrialRecord, ...]
+    best: int | None
+    models: tuple[ModelRecord, ...]
+    published_source: str
+    published_device: str
+    published_profile: str
+    remarks: tuple[str, ...]
+    is_comparable: bool
+    differences: tuple[tuple[str, str, str], ...]
+    claims: tuple[ClaimRecord, ...]
+    pareto: tuple[str, ...]
+    pareto_quantity: str
+    sweep: SweepRecord | None
+    search: SearchRecord | None
+    confusion: ConfusionRecord | None
+    fresh: FreshRuns
+    missing: tuple[Missing, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
 from cifar_tune.config.trial import QUANTITIES
-from cifar_tune.reports.words import say_setting
+from cifar_tune.evaluation.words import say_setting
 
 
 def known_figures(figures: PublishedFigures) -> dict[str, float]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cifar_tune.config.derived import ABLATED
-from cifar_tune.likely_best import Candidate
-from cifar_tune.reports.measure import compare, measure, replicates
-from cifar_tune.reports.records import ContrastRecord, Evidence, Measured
+from cifar_tune.evaluation.measure import compare, measure, replicates
+from cifar_tune.evaluation.ranking import Candidate
+from cifar_tune.evaluation.records import ContrastRecord, Evidence, Measured
 
 SMALLEST_EFFECT = 0.01
 """One point of accuracy counts, as in the claims of study files; intervals do not depend on it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cifar_tune.reports.gather import IMPORTANCE_TRIALS
-from cifar_tune.reports.records import (
+from cifar_tune.evaluation.evidence import IMPORTANCE_TRIALS
+from cifar_tune.evaluation.records import (
     Evidence,
     PrunedTrial,
     SearchRecord,

@@ -20,9 +20,9 @@ from cifar_tune.data.importing.image_folder import Oddities, decode_images
 from cifar_tune.data.importing.printable import printable
 from cifar_tune.data.search_data import open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
+from cifar_tune.evaluation.test_images import find_complete, show_test_images
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
-from cifar_tune.rerun import find_complete, show_test_images
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView

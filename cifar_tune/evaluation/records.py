@@ -7,15 +7,12 @@ Accuracies are fractions, times seconds of training and validation. A quantity i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cifar_tune.config.trial import TestRead
+from cifar_tune.evaluation.test_reads import TestRead
+from cifar_tune.evaluation.verdicts import Advice, Verdict
 from cifar_tune.training.predictions import Answers
 from cifar_tune.training.records import EpochMetrics
-from cifar_tune.verdicts import Advice, Verdict
-
-if TYPE_CHECKING:
-    from cifar_tune.reports.best import FreshRuns
 
 
 @dataclass(frozen=True)
@@ -278,48 +275,3 @@ class ConfusionRecord:
     per_class: tuple[Measured | None, ...]
     most_wrong: tuple[WrongImage, ...]
     trials: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ReportRecord:
-    """Everything that a report of a study states.
-
-    Attributes:
-        file_name: the study file's name.
-        command: runs the study.
-        options: of the command line that name this study, e.g. ``--profile quick``.
-        is_comparable: whether its protocol is that of the published figures, for all models.
-        differences: (key, published, here), where it is not.
-        pareto: models that no other beats in accuracy and time together; ``pareto_quantity`` is
-            the accuracy that was compared.
-        fresh: what was run beside the study, and how often the test images were read for it.
-    """
-
-    study_name: str
-    file_name: str
-    title: str
-    description: str
-    profile: str
-    profile_description: str
-    options: str
-    command: str
-    protocol: dict[str, Any]
-    devices: tuple[str, ...]
-    software: tuple[str, ...]
-    trials: tuple[TrialRecord, ...]
-    best: int | None
-    models: tuple[ModelRecord, ...]
-    published_source: str
-    published_device: str
-    published_profile: str
-    remarks: tuple[str, ...]
-    is_comparable: bool
-    differences: tuple[tuple[str, str, str], ...]
-    claims: tuple[ClaimRecord, ...]
-    pareto: tuple[str, ...]
-    pareto_quantity: str
-    sweep: SweepRecord | None
-    search: SearchRecord | None
-    confusion: ConfusionRecord | None
-    fresh: FreshRuns
-    missing: tuple[Missing, ...]

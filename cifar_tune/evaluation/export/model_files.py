@@ -14,8 +14,8 @@ from torch import nn
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import InputError, StorageError, WeightsError
-from cifar_tune.exported.card import Described, write_card
-from cifar_tune.exported.temperature import Calibration
+from cifar_tune.evaluation.export.card import Described, write_card
+from cifar_tune.evaluation.export.temperature import Calibration
 from cifar_tune.files import replacing
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model

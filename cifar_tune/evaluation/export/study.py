@@ -21,11 +21,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune import __version__
 from cifar_tune.config.derived import family
-from cifar_tune.config.trial import TestRead, TestResult, digest_of
+from cifar_tune.config.trial import digest_of
 from cifar_tune.errors import InputError, StorageError
-from cifar_tune.exported_answers import describe_answers, keep_answers, read_answers
+from cifar_tune.evaluation.export.study_predictions import (
+    describe_answers,
+    keep_answers,
+    read_answers,
+)
+from cifar_tune.evaluation.test_reads import TestRead, TestResult, add_test_reads, read_ledger
 from cifar_tune.files import replacing
-from cifar_tune.ledger import add_test_reads, read_ledger
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors

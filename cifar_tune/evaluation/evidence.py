@@ -10,11 +10,10 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune import paths
-from cifar_tune.config.trial import TestRead
 from cifar_tune.errors import InputError, StorageError
-from cifar_tune.ledger import read_ledger
-from cifar_tune.reports.invocations import train_command
-from cifar_tune.reports.records import Evidence, TrialRecord
+from cifar_tune.evaluation.invocations import train_command
+from cifar_tune.evaluation.records import Evidence, TrialRecord
+from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.trials import summarize

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cifar_tune.data.loader import place, validation_batches
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import InputError, StorageError, WorkError
-from cifar_tune.exported.model_files import open_model
+from cifar_tune.evaluation.export.model_files import open_model
 from cifar_tune.files import replacing
 
 FILE = "model.onnx"

@@ -10,11 +10,10 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
-from cifar_tune.config.trial import TestRead
 from cifar_tune.errors import InputError
-from cifar_tune.ledger import read_ledger
-from cifar_tune.likely_best import pooled_variance
-from cifar_tune.reports.best import group
+from cifar_tune.evaluation.best import group
+from cifar_tune.evaluation.ranking import pooled_variance
+from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.records import TrialSummary

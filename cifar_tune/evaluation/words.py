@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cifar_tune.wording import format_duration
 
 if TYPE_CHECKING:  # they stand on SciPy, which takes a second to load
-    from cifar_tune.reports.records import Measured, TrialRecord
+    from cifar_tune.evaluation.records import Measured, TrialRecord
 
 WORDS = {
     "train_accuracy": "training accuracy",

@@ -18,7 +18,7 @@ from cifar_tune.data.importing.printable import printable
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
-from cifar_tune.exported.model_files import ExportedModel
+from cifar_tune.evaluation.export.model_files import ExportedModel
 from cifar_tune.training.trainer import evaluate
 
 

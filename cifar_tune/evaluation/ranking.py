@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from cifar_tune.stats import LEVEL, binomial_variance
+from cifar_tune.evaluation.stats import LEVEL, binomial_variance
 
 SHORTLIST = 3
 """Configurations that a short list has at the least, where there are so many."""

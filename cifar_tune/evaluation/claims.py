@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cifar_tune.config.schema import Claim
-from cifar_tune.reports.measure import compare
-from cifar_tune.reports.records import ClaimRecord, ContrastRecord, Evidence
-from cifar_tune.verdicts import Contrast, Judgement, judge
+from cifar_tune.evaluation.measure import compare
+from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord, Evidence
+from cifar_tune.evaluation.verdicts import Contrast, Judgement, judge
 
 
 def judge_claims(evidence: Evidence, claims: Sequence[Claim]) -> tuple[ClaimRecord, ...]:

@@ -11,12 +11,12 @@ from typing import Any
 from cifar_tune.config.derived import PURPOSES, Purpose, derived_name, family
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import InputError
-from cifar_tune.ledger import read_ledger
-from cifar_tune.likely_best import Candidate, Ranking, rank
-from cifar_tune.reports.ablation import Ablation, read_ablations
-from cifar_tune.reports.gather import gather
-from cifar_tune.reports.measure import compare, measure, replicates
-from cifar_tune.reports.records import ContrastRecord, Evidence, Measured, TrialRecord
+from cifar_tune.evaluation.ablation import Ablation, read_ablations
+from cifar_tune.evaluation.evidence import gather
+from cifar_tune.evaluation.measure import compare, measure, replicates
+from cifar_tune.evaluation.ranking import Candidate, Ranking, rank
+from cifar_tune.evaluation.records import ContrastRecord, Evidence, Measured, TrialRecord
+from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.records import TrialSummary

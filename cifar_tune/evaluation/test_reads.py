@@ -7,7 +7,7 @@ Optuna's tables, so they outlive a deleted study.
 from __future__ import annotations
 
 import datetime
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import (
     DDL,
@@ -27,7 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
-from cifar_tune.config.trial import TestRead, TestResult
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.storage.server import make_table
 
@@ -119,3 +118,41 @@ def read_ledger(engine: Engine) -> list[TestRead]:
             )
             for row in rows
         ]
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one trial's final weights gave on the test images.
+
+    Attributes:
+        trial: its number in its study.
+        name: of a named trial with its replicate; None if sampled.
+        weights_sha256: of the file of its kept weights.
+        test_sha256: of the test images' bytes.
+        images: how many they are.
+        accuracy: fraction of them classified rightly.
+        loss: mean cross-entropy in nats.
+        flip_accuracy: the same fraction where the logits of each image and of its mirror image are
+            averaged (test-time flip); None of reads before there was such a figure. It is told
+            apart: no comparison uses it.
+    """
+
+    study_name: str
+    trial: int
+    name: str | None
+    seed: int
+    weights_sha256: str
+    test_sha256: str
+    images: int
+    accuracy: float
+    loss: float
+    flip_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class TestRead:
+    """A row of the ledger: when (UTC, ISO 8601) and by which command the test images were read."""
+
+    time: str
+    command: str
+    result: TestResult

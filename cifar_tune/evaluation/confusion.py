@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifar_tune.reports.measure import measured_fraction
-from cifar_tune.reports.records import (
+from cifar_tune.evaluation.measure import measured_fraction
+from cifar_tune.evaluation.records import (
     ConfusionRecord,
     Evidence,
     Measured,
     TrialRecord,
     WrongImage,
 )
-from cifar_tune.stats import Reading, estimate_from_images
+from cifar_tune.evaluation.stats import Reading, estimate_from_images
 from cifar_tune.training.predictions import Answers, Predictions
 
 SHOWN = 12

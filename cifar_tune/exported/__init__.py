@@ -1,1 +1,0 @@
-"""Models that leave the product: files that plain torchvision loads, their card, and their use."""
