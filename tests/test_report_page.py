@@ -38,7 +38,7 @@ from cifar_tune.reports.blocks import (
     Table,
     Tile,
 )
-from cifar_tune.reports.export import write_figures
+from cifar_tune.reports.figure_files import write_figures
 from cifar_tune.reports.html import render_page
 
 HOSTILE = "<script>alert('x')</script> \" onload=\"x & </script> <!-- \u2028 ]]>"

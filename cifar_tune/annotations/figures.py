@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.words import say
-from cifar_tune.reports.figures import (
+from cifar_tune.reports.figures.named_trials import (
     draw_accuracies,
     draw_comparison,
     draw_pareto,

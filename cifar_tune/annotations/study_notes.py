@@ -12,7 +12,7 @@ from cifar_tune.evaluation.measure import measure, replicates
 from cifar_tune.evaluation.records import Evidence, Measured, ModelRecord, TrialRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.words import count, say, say_spread, say_value, short
-from cifar_tune.reports.claim_blocks import say_contrast, say_reason
+from cifar_tune.reports.sections.claims import say_contrast, say_reason
 from cifar_tune.reports.study_page import protocol_warning
 from cifar_tune.wording import format_duration, format_params
 

@@ -81,7 +81,7 @@ def report(name: str, options: ReportOptions) -> None:
     else:
         _write(made, location, options.out)
     if options.figures is not None:
-        from cifar_tune.reports.export import write_figures
+        from cifar_tune.reports.figure_files import write_figures
 
         written = write_figures(made.page, options.figures, options.figure_format)
         said = make_console(to_stderr=options.as_json or options.as_csv)
@@ -104,7 +104,7 @@ def _write_document(path: Path, location: StorageLocation, options: ReportOption
         raise InputError(f"--figure-format {options.figure_format}: expected svg with a template")
 
     from cifar_tune.reports.document import check_document, render_document
-    from cifar_tune.reports.export import write_charts
+    from cifar_tune.reports.figure_files import write_charts
 
     out = path.with_suffix("") if options.out is None else options.out
 

@@ -1,1 +1,5 @@
-"""Reports: each computes a typed record from what is stored, and draws it in a second step."""
+"""What ``evaluation`` found, drawn as HTML, Markdown, JSON, CSV and Plotly figures.
+
+Computes nothing that a reader would cite. May import ``evaluation``, ``search`` and the rooms
+above. Begin reading with ``study_page.py``, then ``blocks.py`` and ``html.py``.
+"""

@@ -27,7 +27,7 @@ from cifar_tune.evaluation.invocations import name_options
 from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord, Measured
 from cifar_tune.evaluation.study import ReportRecord, compute_report
 from cifar_tune.reports.blocks import Card, Chart, Page, Table
-from cifar_tune.reports.export import digest_comment
+from cifar_tune.reports.figure_files import digest_comment
 from cifar_tune.reports.markdown import pipe_table, to_markdown
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage import studies as storage

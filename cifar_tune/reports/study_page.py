@@ -22,17 +22,17 @@ from cifar_tune.evaluation.words import (
 )
 from cifar_tune.reports import blocks
 from cifar_tune.reports.blocks import Block, Cell, Page, Prose, Row, Section, Table
-from cifar_tune.reports.claim_blocks import claim_blocks
-from cifar_tune.reports.confusion_blocks import confusion_blocks
-from cifar_tune.reports.figures import (
+from cifar_tune.reports.figures.named_trials import (
     draw_accuracies,
     draw_comparison,
     draw_curves,
     draw_pareto,
     draw_sweep,
 )
-from cifar_tune.reports.fresh_blocks import fresh_blocks
-from cifar_tune.reports.search_blocks import search_blocks
+from cifar_tune.reports.sections.claims import claim_blocks
+from cifar_tune.reports.sections.confusion import confusion_blocks
+from cifar_tune.reports.sections.reruns import fresh_blocks
+from cifar_tune.reports.sections.search import search_blocks
 from cifar_tune.wording import format_params
 
 

@@ -8,7 +8,7 @@ from cifar_tune.evaluation.records import SearchRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.words import anchor, say, say_value, sources
 from cifar_tune.reports.blocks import Block, Cell, Chart, Facts, Prose, Row, Table
-from cifar_tune.reports.search_figures import (
+from cifar_tune.reports.figures.search import (
     draw_history,
     draw_importances,
     draw_learning_curves,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from cifar_tune.evaluation.records import ConfusionRecord
-from cifar_tune.reports.figures import error_bars
+from cifar_tune.reports.figures.named_trials import error_bars
 from cifar_tune.reports.theme import COLOURS, SEQUENTIAL, TEXT, make_figure
 
 

@@ -11,7 +11,7 @@ from cifar_tune.evaluation.records import WrongImage
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.words import short, sources
 from cifar_tune.reports.blocks import Block, Chart, Pictures, Prose, Tile
-from cifar_tune.reports.confusion_figures import draw_classes, draw_confusion
+from cifar_tune.reports.figures.confusion import draw_classes, draw_confusion
 
 
 def confusion_blocks(record: ReportRecord, command: str) -> Iterator[Block]:

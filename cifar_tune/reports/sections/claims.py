@@ -9,7 +9,7 @@ from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.words import count, say, say_effect, say_p, short, sources
 from cifar_tune.reports.blocks import Block, Card, Cell, Chart, Prose, Row, Table, Tone
-from cifar_tune.reports.claim_figures import draw_contrasts
+from cifar_tune.reports.figures.claims import draw_contrasts
 
 FIRST_SEEDS = 3
 """With which a first spread is had."""
