@@ -20,8 +20,8 @@ import optuna
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from cifar_tune.annotations.annotator import StudyAnnotator
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.dashboard.notes.annotator import StudyAnnotator
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.search.plan import Costs, StepTimes
 from cifar_tune.search.progress import PlainLines

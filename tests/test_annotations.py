@@ -22,12 +22,12 @@ from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_ve
 from sqlalchemy import Engine, event
 from test_dispatch import Notes, ScriptedPool, train
 
-from cifar_tune.annotations import annotator, background
-from cifar_tune.annotations.attributes import is_ours, seal
-from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
 from cifar_tune.config.derived import derive_spec
 from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
+from cifar_tune.dashboard.notes import annotator, background
+from cifar_tune.dashboard.notes.attributes import is_ours, seal
+from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.evaluation.ranking import Candidate
 from cifar_tune.search.plan import Costs, StepTimes

@@ -86,7 +86,7 @@ def test_every_trial_of_a_study_has_its_pictures_and_table(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, bundled: SearchData
 ) -> None:
     monkeypatch.setattr(
-        trials.CompleteTrials, "should_prune", lambda _self, trial: trial.number == 2
+        pruners.CompleteTrials, "should_prune", lambda _self, trial: trial.number == 2
     )
     draw = learning_curves.draw_learning_curves
 

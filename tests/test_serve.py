@@ -21,8 +21,8 @@ from processes import Runner, kill_all, write_study
 from scripted import Notes
 from served import SECONDS, Served
 
+from cifar_tune.dashboard.queue.app import make_queue_app
 from cifar_tune.errors import StudyBusyError, StudyGoneError
-from cifar_tune.queue_page.app import make_queue_app
 from cifar_tune.search.live import LiveRun, LiveState
 from cifar_tune.search.plan import Work
 from cifar_tune.search.runner import StudyOutcome

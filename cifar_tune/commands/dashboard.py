@@ -48,8 +48,8 @@ def show_dashboard(storage: str | None, options: ServerOptions) -> None:
 
     from cifar_tune.dashboard.app import make_app
     from cifar_tune.dashboard.guard import guard
+    from cifar_tune.dashboard.queue.app import make_queue_app
     from cifar_tune.dashboard.server import open_server
-    from cifar_tune.queue_page.app import make_queue_app
     from cifar_tune.storage.studies import open_to_read
 
     is_ending = threading.Event()

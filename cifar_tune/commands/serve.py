@@ -55,8 +55,8 @@ def serve(names: tuple[str, ...], server_options: ServerOptions, options: StudyO
 
     from cifar_tune.dashboard.app import make_app
     from cifar_tune.dashboard.guard import guard
+    from cifar_tune.dashboard.queue.app import make_queue_app
     from cifar_tune.dashboard.server import open_server
-    from cifar_tune.queue_page.app import make_queue_app
     from cifar_tune.search.live import LiveRun
     from cifar_tune.search.service import Service
     from cifar_tune.storage import studies as stored

@@ -1,1 +1,4 @@
-"""optuna-dashboard on our storage, served safely."""
+"""optuna-dashboard, the guard before it, the notes it shows and the page of the queue.
+
+May import ``reports`` and the rooms above. Begin reading with ``server.py``, then ``guard.py``.
+"""

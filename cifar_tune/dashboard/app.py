@@ -14,9 +14,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from optuna.storages import BaseStorage, RDBStorage
 from optuna_dashboard import wsgi
 
-from cifar_tune.dashboard.answers import Headers, answer_json
 from cifar_tune.dashboard.artifacts import ArtifactFolder, check_upload, serve_artifact
 from cifar_tune.dashboard.fast_reads import cache_reads
+from cifar_tune.dashboard.responses import Headers, answer_json
 
 COMPRESSED_FROM = 50_000
 """Bytes of an answer from which on it is compressed: to a twentieth, at 200 MB/s."""

@@ -23,7 +23,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
-from cifar_tune.dashboard.answers import Answer, refuse, status_line
+from cifar_tune.dashboard.responses import Answer, refuse, status_line
 
 CONTENT_TYPES = {
     ".png": "image/png",

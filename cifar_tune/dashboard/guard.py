@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from cifar_tune.dashboard.access import LOOPBACK_NAMES, Access
-from cifar_tune.dashboard.answers import Answer, Headers, redirect, refuse
+from cifar_tune.dashboard.responses import Answer, Headers, redirect, refuse
 from cifar_tune.dashboard.sign_in import sign_in_page
 from cifar_tune.storage.passwords import mask_passwords
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from jinja2 import Environment
 
-from cifar_tune.dashboard.answers import Answer
+from cifar_tune.dashboard.responses import Answer
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -10,10 +10,10 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from cifar_tune.annotations.attributes import seal, write_notes
-from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
 from cifar_tune.config.derived import PURPOSES, derive_spec
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.dashboard.notes.attributes import seal, write_notes
+from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.errors import InputError
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage import trials

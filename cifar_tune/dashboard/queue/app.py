@@ -13,8 +13,8 @@ from optuna.storages import RDBStorage
 
 from cifar_tune.config.params import read_params
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.dashboard.queue import view
 from cifar_tune.errors import CifarTuneError, InputError
-from cifar_tune.queue_page import view
 from cifar_tune.search.service import Service
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.queue import TrialQueue
@@ -59,7 +59,7 @@ class _Page:
         self._is_read_only = is_read_only
         self._queue = TrialQueue(storage.engine)
         self._environment = Environment(
-            loader=PackageLoader("cifar_tune.queue_page"),
+            loader=PackageLoader("cifar_tune.dashboard.queue"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

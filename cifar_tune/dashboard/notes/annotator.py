@@ -10,7 +10,8 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from cifar_tune.annotations.attributes import (
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.dashboard.notes.attributes import (
     batches,
     is_ours,
     read_notes,
@@ -18,10 +19,10 @@ from cifar_tune.annotations.attributes import (
     write_figures,
     write_notes,
 )
-from cifar_tune.annotations.background import Background
-from cifar_tune.annotations.summary import Progress, Summary, Wanted, compute_summary
-from cifar_tune.annotations.trial_notes import NotedStudy, trial_note
-from cifar_tune.config.study_file import StudySpec
+from cifar_tune.dashboard.notes.background import Background
+from cifar_tune.dashboard.notes.study_notes import Progress
+from cifar_tune.dashboard.notes.summary import Summary, Wanted, compute_summary
+from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.search.observer import Observer
 from cifar_tune.search.plan import Plan

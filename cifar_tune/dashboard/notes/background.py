@@ -10,7 +10,7 @@ import time
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from cifar_tune.annotations.summary import Summary, Wanted, compute_summary
+from cifar_tune.dashboard.notes.summary import Summary, Wanted, compute_summary
 from cifar_tune.workers.local.fork_server import deaf_to
 
 NICENESS = 10

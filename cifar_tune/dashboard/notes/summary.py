@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cifar_tune.annotations.attributes import seal
-from cifar_tune.annotations.trial_notes import NotedStudy
 from cifar_tune.config.study_file import StudySpec, name_in_commands, resolve
-from cifar_tune.search.plan import Plan, Work
+from cifar_tune.dashboard.notes.attributes import seal
+from cifar_tune.dashboard.notes.study_notes import Progress
+from cifar_tune.dashboard.notes.trial_notes import NotedStudy
 from cifar_tune.storage.location import StorageLocation
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the run that goes on has to do.
-
-    Attributes:
-        left: what it has not begun.
-        plan: it, as it was when the run began; None where nothing was left then.
-        why_left: what kept the run from doing it, in words; None while it goes on.
-    """
-
-    left: Work
-    plan: Plan | None
-    why_left: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +35,8 @@ def compute_summary(wanted: Wanted) -> Summary:
     Raises:
         CifarTuneError: the storage cannot be read, or has no such study.
     """
-    from cifar_tune.annotations.figures import study_figures
-    from cifar_tune.annotations.study_notes import derived_note, study_note
+    from cifar_tune.dashboard.notes.figures import study_figures
+    from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
     from cifar_tune.evaluation.evidence import gather
     from cifar_tune.evaluation.study import compute_report
 

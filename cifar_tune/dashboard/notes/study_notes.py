@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
-from cifar_tune.annotations.markdown import code, code_block, plain, table
-from cifar_tune.annotations.summary import Progress
-from cifar_tune.annotations.trial_notes import NotedStudy, derived_command
+from cifar_tune.dashboard.notes.markdown import code, code_block, plain, table
+from cifar_tune.dashboard.notes.trial_notes import NotedStudy, derived_command
 from cifar_tune.evaluation.measure import measure, replicates
 from cifar_tune.evaluation.records import Evidence, Measured, ModelRecord, TrialRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.words import count, say, say_spread, say_value, short
 from cifar_tune.reports.sections.claims import say_contrast, say_reason
 from cifar_tune.reports.study_page import protocol_warning
+from cifar_tune.search.plan import Plan, Work
 from cifar_tune.wording import format_duration, format_params
 
 MOST_ROWS = 40
@@ -212,3 +213,18 @@ def _claims(record: ReportRecord) -> str:
             said += f" {plain(say_contrast(claim, claim.contrasts[claim.deciding]))}."
         lines.append(f"- {said} {plain(say_reason(claim))}")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the run that goes on has to do.
+
+    Attributes:
+        left: what it has not begun.
+        plan: it, as it was when the run began; None where nothing was left then.
+        why_left: what kept the run from doing it, in words; None while it goes on.
+    """
+
+    left: Work
+    plan: Plan | None
+    why_left: str | None = None

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cifar_tune.annotations.markdown import code_block, plain, table
 from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import StudySpec, name_in_commands
 from cifar_tune.config.trial import HYPERPARAMETERS, QUANTITIES
+from cifar_tune.dashboard.notes.markdown import code_block, plain, table
 from cifar_tune.evaluation.invocations import name_options, storage_options, train_command
 from cifar_tune.evaluation.published import known_figures, protocol_differences
 from cifar_tune.evaluation.words import count, say, say_differences, say_setting, say_value
