@@ -23,13 +23,13 @@ from dashboard_client import Live, copy_database, serving
 from scripted import EPOCHS, Notes, Run, ScriptedPool
 from worker_trials import Reference, load_materials, make_reference, single_thread
 
-from cifar_tune import bench
 from cifar_tune.cli import main
 from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.evaluation.activations import compute_activations
+from cifar_tune.search import costs
 from cifar_tune.search.plan import Costs, StepTimes
 from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage
@@ -85,8 +85,8 @@ def cli(
     monkeypatch.setenv("CIFAR_TUNE_WORKERS", "inline")
     monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
     # A plan's few seconds of measuring would be most of the time of a tiny study.
-    monkeypatch.setattr(bench, "MEASURE_SECONDS", 0.1)
-    monkeypatch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+    monkeypatch.setattr(costs, "MEASURE_SECONDS", 0.1)
+    monkeypatch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
     if not draws_pictures:
         monkeypatch.setattr(objective, "draw_pictures", lambda *_: None)
 
@@ -229,8 +229,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StorageLocation, 
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(bench, "MEASURE_SECONDS", 0.1)
-        patch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+        patch.setattr(costs, "MEASURE_SECONDS", 0.1)
+        patch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
         patch.setenv("CIFAR_TUNE_WORKERS", "inline")
         command = [
             "study",

@@ -16,8 +16,8 @@ import pytest
 from conftest import Answer, Cli
 from processes import write_study
 
-from cifar_tune import bench
 from cifar_tune.cli import main
+from cifar_tune.search import costs
 from cifar_tune.search.progress import PlainLines
 
 SMALL = ("--set", "train_images=64", "--set", "validation_images=20", "--set", "batch_size=16")
@@ -57,8 +57,8 @@ class Quiet:
         if not database.exists():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("CIFAR_TUNE_WORKERS", "inline")
-                patch.setattr(bench, "MEASURE_SECONDS", 0.1)
-                patch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+                patch.setattr(costs, "MEASURE_SECONDS", 0.1)
+                patch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
                 with pytest.raises(SystemExit) as end:
                     main(command(self._file, database, epochs))
             assert end.value.code == 0

@@ -12,10 +12,10 @@ import pytest
 import torch
 from conftest import Cli
 
-from cifar_tune import bench_cases
-from cifar_tune.bench import PlainLoop
-from cifar_tune.bench_cases import count_flops, list_cases
-from cifar_tune.bench_study import compare_study
+from cifar_tune.benchmarks import cases as bench_cases
+from cifar_tune.benchmarks.cases import count_flops, list_cases
+from cifar_tune.benchmarks.plain_loop import PlainLoop
+from cifar_tune.benchmarks.study import compare_study
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.training.objective import run_trial

@@ -20,7 +20,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from processes import Runner, are_gone, kill_all, kill_process, write_study
 
-from cifar_tune import bench
+from cifar_tune.search import costs
 
 LEAVE_SECONDS = 5.0
 ONE_TRIAL = ("--only", "kill/p=0.1", "--seeds", "1")
@@ -139,9 +139,9 @@ def test_ctrl_c_while_the_machine_is_measured(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study_file, database = write_study_file(tmp_path), tmp_path / "studies.db"
-    monkeypatch.setattr(bench, "MEASURE_SECONDS", 60.0)
-    monkeypatch.setattr(bench, "MEASURE_STEPS", 10**9)
-    real, pressed = bench.train_epoch, []
+    monkeypatch.setattr(costs, "MEASURE_SECONDS", 60.0)
+    monkeypatch.setattr(costs, "MEASURE_STEPS", 10**9)
+    real, pressed = costs.train_epoch, []
 
     def train_and_press(*arguments: Any) -> Any:
         if not pressed:
@@ -149,7 +149,7 @@ def test_ctrl_c_while_the_machine_is_measured(
             threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         return real(*arguments)
 
-    monkeypatch.setattr(bench, "train_epoch", train_and_press)
+    monkeypatch.setattr(costs, "train_epoch", train_and_press)
     answer = cli(*command(study_file, database))
     assert time.monotonic() - pressed[0] - 0.5 < LEAVE_SECONDS
     assert (answer.code, answer.err.strip()) == (130, "interrupted")

@@ -10,8 +10,8 @@ import pytest
 from conftest import Cli
 from optuna.trial import TrialState, create_trial
 
+from cifar_tune.benchmarks.overhead import Overhead
 from cifar_tune.config.schema import MedianPruner, NoPruner, PercentilePruner, Pruner
-from cifar_tune.overhead import Overhead
 from cifar_tune.search.pruners import CompleteTrials, make_pruner
 
 

@@ -29,10 +29,10 @@ from optuna_dashboard import save_note
 from postgres import HOST, Server, psycopg, running_server
 from sqlalchemy import Engine, event
 
-from cifar_tune import bench
-from cifar_tune.bench import measure_costs
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.app import make_app
+from cifar_tune.search import costs
+from cifar_tune.search.costs import measure_costs
 from cifar_tune.search.plan import Costs
 from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage import server as database_server
@@ -115,7 +115,7 @@ def ask(cli: Cli, database: Database, monkeypatch: pytest.MonkeyPatch) -> Ask:
                 file.write('keep_weights = "named"\n')
     monkeypatch.setenv("CIFAR_TUNE_STORAGE", database.url())
     # Measuring the machine takes longer than the trials of most of these runs.
-    monkeypatch.setattr(bench, "measure_costs", lambda *_: measured_once())
+    monkeypatch.setattr(costs, "measure_costs", lambda *_: measured_once())
 
     def run(*arguments: str, code: int = 0) -> Answer:
         monkeypatch.setattr(sys, "argv", ["cifar-tune", *arguments])

@@ -23,8 +23,8 @@ from conftest import Cli
 from processes import write_study
 from sqlalchemy import Engine, event
 
-from cifar_tune import bench
 from cifar_tune.cli import main
+from cifar_tune.search import costs
 
 RESUMED = 4
 """Of some 170 moments, evenly spread. All of them: CIFAR_TUNE_TEST_MOMENTS=1000."""
@@ -128,8 +128,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     recorder = Recorder(folder / "whole", folder / "copies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIFAR_TUNE_WORKERS", "inline")
-        patch.setattr(bench, "MEASURE_SECONDS", 0.1)
-        patch.setattr(bench, "STEP_SECONDS_MOST", 0.1)
+        patch.setattr(costs, "MEASURE_SECONDS", 0.1)
+        patch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
         # So that the holder of the lease in the copies is a process that is gone, not this one.
         patch.setattr(psutil, "boot_time", lambda: 0.0)
         recorder.watch(patch)

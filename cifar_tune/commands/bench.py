@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from cifar_tune.bench_cases import CaseResult
-    from cifar_tune.bench_lanes import Way
-    from cifar_tune.bench_study import StudyResult
+    from cifar_tune.benchmarks.cases import CaseResult
+    from cifar_tune.benchmarks.lanes import Way
+    from cifar_tune.benchmarks.study import StudyResult
 
 STUDY = "study"
 
 
 def bench(rounds: int, device_name: str | None, only: Sequence[str], *, as_json: bool) -> None:
     """Time the plain loop, the tuned plain loop and ours, in turn, and print all."""
-    from cifar_tune.bench import software_line
-    from cifar_tune.bench_cases import list_cases, time_case
+    from cifar_tune.benchmarks.cases import list_cases, time_case
+    from cifar_tune.benchmarks.plain_loop import software_line
     from cifar_tune.training.device import choose_device, describe_device
 
     device = choose_device(device_name)
@@ -74,7 +74,7 @@ def _study_line(study: StudyResult) -> str:
 
 
 def _compare_study(device: torch.device, seed: int, console: Console) -> StudyResult:
-    from cifar_tune.bench_study import compare_study
+    from cifar_tune.benchmarks.study import compare_study
 
     def told(whose: str, seconds: float, accuracy: float) -> None:
         console.print(f"  study         {whose:<6}{seconds:9.1f} s  {100 * accuracy:.1f} %")

@@ -112,9 +112,9 @@ def run_prepared(
     Args:
         should_stop: as for ``runner.run_study``.
     """
-    from cifar_tune.bench import measure_costs
     from cifar_tune.dashboard.notes.annotator import StudyAnnotator
     from cifar_tune.search import runner
+    from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.slots import settle_slots
     from cifar_tune.workers.choose import make_pool
 

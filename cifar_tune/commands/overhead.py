@@ -9,7 +9,7 @@ from cifar_tune.commands.shared import make_console, print_json
 
 def overhead(finished: int, trials: int, *, as_json: bool) -> None:
     """Measure what the runner itself costs and print it."""
-    from cifar_tune.overhead import EPOCHS, measure_overhead
+    from cifar_tune.benchmarks.overhead import EPOCHS, measure_overhead
 
     console = make_console(to_stderr=as_json)
     found = measure_overhead(finished, trials, console.print)

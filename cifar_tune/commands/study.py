@@ -102,8 +102,8 @@ def show_study(
 
 def plan_study(name: str, options: StudyOptions) -> None:
     """Print what a run would do and how long it would take."""
-    from cifar_tune.bench import measure_costs
     from cifar_tune.search import runner
+    from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.plan import make_plan
     from cifar_tune.search.progress import plan_lines
     from cifar_tune.storage import studies as stored

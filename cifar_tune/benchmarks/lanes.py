@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from cifar_tune import paths
-from cifar_tune.bench import PlainLoop
+from cifar_tune.benchmarks.plain_loop import PlainLoop
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError

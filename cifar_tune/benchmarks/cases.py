@@ -14,7 +14,7 @@ from typing import get_args
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifar_tune.bench_lanes import Lane, Way
+from cifar_tune.benchmarks.lanes import Lane, Way
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import torch
 
-from cifar_tune.bench import PlainLoop
+from cifar_tune.benchmarks.plain_loop import PlainLoop
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.data.search_data import load_search_data

@@ -1,0 +1,102 @@
+"""Seconds that a step of training and of validation takes here, measured before a plan is made."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import TrialConfig
+from cifar_tune.data.cifar10 import CLASSES
+from cifar_tune.data.loader import DeviceSplit
+from cifar_tune.data.synthetic import config_for_noise, random_images
+from cifar_tune.models.resnet import seed_dropouts
+from cifar_tune.search.plan import Costs, StepTimes, example_config, freeze_depths
+from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.network import TrainingNetwork
+from cifar_tune.training.optimizer import make_optimizer
+from cifar_tune.training.trainer import evaluate, train_epoch
+
+MEASURE_SECONDS = 1.0
+MEASURE_STEPS = 10
+STEP_SECONDS_MOST = 1.0
+FIRST_IMAGES = 8
+
+Run = Callable[[int], float]
+
+
+def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
+    """Time the steps of a study's trials at the least and the greatest freeze depth they have.
+
+    Args:
+        threads: on the processor that a trial has.
+    """
+    example = example_config(spec)
+    shallow, deep = freeze_depths(spec)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        times = {
+            depth: measure_steps(replace(example, freeze_depth=depth), device)
+            for depth in {shallow, deep}
+        }
+    finally:
+        torch.set_num_threads(before)
+    return Costs(shallow, times[shallow], deep, times[deep])
+
+
+def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
+    """Time single training steps and validation batches, for a few seconds.
+
+    Random images serve: how long a step takes does not depend on what they show. Where a full
+    batch would take too long it is measured with fewer images and scaled up.
+    """
+    keep_freed_memory()
+    step, check = _timed_steps(config_for_noise(config), device)
+    step(FIRST_IMAGES)  # the first one also sets up memory and kernels
+    fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
+    images = max(min(fitting, config.batch_size), min(FIRST_IMAGES, config.batch_size))
+    scale = config.batch_size / images
+    step(images)
+    check(images)
+    deadline = time.perf_counter() + MEASURE_SECONDS
+    training, validation = [step(images) * scale], [check(images) * scale]
+    while len(training) < MEASURE_STEPS and time.perf_counter() < deadline:
+        training.append(step(images) * scale)
+        if len(validation) < len(training) // 4:
+            validation.append(check(images) * scale)
+    low, high = np.percentile(training, [10, 90])
+    median = statistics.median(training)
+    return StepTimes(float(low), median, float(high), statistics.median(validation))
+
+
+def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:
+    """Functions that train on, and evaluate, so many images and return the seconds it took."""
+    whole = random_images(max(config.batch_size, FIRST_IMAGES))
+    network = TrainingNetwork(config, len(CLASSES), None, device)
+    model, optimizer = network.model, make_optimizer(network.model, config)
+    training = network.place_training(whole, None)
+    validation = network.place_validation(whole, None)
+    seed_dropouts(model, config, 1)
+
+    def timed(run: Callable[[TrialConfig, DeviceSplit], object], all_of_it: DeviceSplit) -> Run:
+        def run_some(images: int) -> float:
+            part = replace(all_of_it, rows=all_of_it.rows[:images])
+            start = time.perf_counter()
+            run(replace(config, batch_size=images, train_images=images), part)
+            return time.perf_counter() - start
+
+        return run_some
+
+    def train(one_batch: TrialConfig, part: DeviceSplit) -> object:
+        return train_epoch(model, optimizer, part, one_batch, 1, lambda _done: None)
+
+    def check(one_batch: TrialConfig, part: DeviceSplit) -> object:
+        return evaluate(model, part, one_batch, 1, lambda _done: None)
+
+    return timed(train, training), timed(check, validation)
