@@ -1,6 +1,6 @@
 """``python -m cifar_tune`` is ``cifar-tune``."""
 
-from cifar_tune.cli import main
+from cifar_tune.cli.app import main
 
 if __name__ == "__main__":
     main()

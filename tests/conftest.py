@@ -23,7 +23,7 @@ from dashboard_client import Live, copy_database, serving
 from scripted import EPOCHS, Notes, Run, ScriptedPool
 from worker_trials import Reference, load_materials, make_reference, single_thread
 
-from cifar_tune.cli import main
+from cifar_tune.cli.app import main
 from cifar_tune.config.schema import NoPruner, Random
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig

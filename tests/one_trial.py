@@ -16,7 +16,7 @@ import pytest
 from conftest import Answer, Cli
 from processes import write_study
 
-from cifar_tune.cli import main
+from cifar_tune.cli.app import main
 from cifar_tune.search import costs
 from cifar_tune.search.progress import PlainLines
 

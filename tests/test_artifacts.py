@@ -28,6 +28,7 @@ from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.search_data import SearchData, Subset
 from cifar_tune.errors import StorageError
 from cifar_tune.search import pruners
+from cifar_tune.storage import trials
 from cifar_tune.storage.studies import best_trial
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.pictures import activation_maps, confusion_matrix, learning_curves

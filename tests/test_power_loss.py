@@ -23,7 +23,7 @@ from conftest import Cli
 from processes import write_study
 from sqlalchemy import Engine, event
 
-from cifar_tune.cli import main
+from cifar_tune.cli.app import main
 from cifar_tune.search import costs
 
 RESUMED = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 
-from cifar_tune.cli import app
+from cifar_tune.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 EVIDENCE = Path(__file__).parent / "data" / "results"

@@ -13,7 +13,7 @@ import pytest
 from conftest import Cli
 
 import cifar_tune
-from cifar_tune.cli import app
+from cifar_tune.cli.app import app
 
 PACKAGE = Path(cifar_tune.__file__).parent
 
@@ -37,7 +37,7 @@ def test_every_command_has_help_with_an_example(cli: Cli, command: tuple[str, ..
 def test_help_imports_neither_torch_nor_optuna() -> None:
     script = (
         "import sys\n"
-        "from cifar_tune.cli import main\n"
+        "from cifar_tune.cli.app import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'optuna', 'numpy', 'pydantic', 'sqlalchemy'} & set(sys.modules)\n"
@@ -72,11 +72,11 @@ def test_no_module_imports_a_pickle() -> None:
     "module",
     [
         "search.runner",
-        "commands.study",
-        "commands.trial",
-        "commands.trial_record",
-        "commands.best",
-        "commands.exported",
+        "cli.commands.study",
+        "cli.commands.trial",
+        "cli.commands.trial_show",
+        "cli.commands.best",
+        "cli.commands.export",
         "workers.choose",
         "workers.local.pool",
     ],

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cifar_tune import best_tables
-from cifar_tune.commands.best import BestOptions, Found, exit_code, find, run_derived
-from cifar_tune.commands.best_json import ablation_json, header_json
-from cifar_tune.commands.shared import make_console, print_json
+from cifar_tune.cli import best_tables
+from cifar_tune.cli.commands.best import BestOptions, Found, exit_code, find, run_derived
+from cifar_tune.cli.commands.best_json import ablation_json, header_json
+from cifar_tune.cli.commands.shared import make_console, print_json
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:

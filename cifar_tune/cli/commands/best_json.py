@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cifar_tune.commands.best import Found
+    from cifar_tune.cli.commands.best import Found
     from cifar_tune.evaluation.ablation import Ablation
     from cifar_tune.evaluation.best import BestRecord, Rerun
     from cifar_tune.evaluation.ranking import Candidate

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cifar_tune import paths
-from cifar_tune.commands.dashboard import (
+from cifar_tune.cli.commands.dashboard import (
     ServerOptions,
     announce,
     collect_garbage_less_often,
     open_browser,
 )
-from cifar_tune.commands.execution import (
+from cifar_tune.cli.commands.execution import (
     Prepared,
     StudyOptions,
     load_materials,
@@ -25,8 +25,8 @@ from cifar_tune.commands.execution import (
     run_prepared,
     settle_precision,
 )
-from cifar_tune.commands.queue import TERMINAL, nameable
-from cifar_tune.commands.shared import make_console
+from cifar_tune.cli.commands.queue import TERMINAL, nameable
+from cifar_tune.cli.commands.shared import make_console
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.errors import InputError
 from cifar_tune.search.progress import PlainLines

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cifar_tune.options import options
+from cifar_tune.cli.options import options
 
 _SERVED = ("host", "port", "token", "read-only", "open")
 
@@ -19,7 +19,7 @@ def dashboard(storage: str | None, **given: Any) -> None:
     Other machines reach it with --host 0.0.0.0; then it needs a token, and is read-only unless
     --read-write is given. Ctrl-C stops it.
     """
-    from cifar_tune.commands import dashboard as dashboard_commands
+    from cifar_tune.cli.commands import dashboard as dashboard_commands
 
     dashboard_commands.show_dashboard(storage, dashboard_commands.ServerOptions(**given))
 
@@ -42,7 +42,7 @@ def queue(name: str, **given: Any) -> None:
     of the study takes the trial up, at once if one is going on, and trains it to its end: nothing
     that was asked for is pruned. Without --param, what is queued is printed.
     """
-    from cifar_tune.commands import queue as queue_commands
+    from cifar_tune.cli.commands import queue as queue_commands
 
     queue_commands.queue_trial(name, queue_commands.QueueOptions(**given))
 
@@ -68,9 +68,9 @@ def serve(names: tuple[str, ...], **given: Any) -> None:
     Trials and studies are queued at /queue in the browser or by `cifar-tune study queue`. What was
     queued outlives the process: the same command goes on. Ctrl-C stops it.
     """
-    from cifar_tune.commands import dashboard as dashboard_commands
-    from cifar_tune.commands import execution
-    from cifar_tune.commands import serve as serve_commands
+    from cifar_tune.cli.commands import dashboard as dashboard_commands
+    from cifar_tune.cli.commands import execution
+    from cifar_tune.cli.commands import serve as serve_commands
 
     served = {key: given.pop(key) for key in ("host", "port", "token", "is_read_only", "opens")}
     serve_commands.serve(

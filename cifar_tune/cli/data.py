@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cifar_tune.options import options
+from cifar_tune.cli.options import options
 
 
 @click.group(epilog="Example: cifar-tune data status")
@@ -18,7 +18,7 @@ def data() -> None:
 @options("data-dir", "json")
 def data_status(data_dir: Path | None, as_json: bool) -> None:
     """Check the bundled images by digest and list those that were imported."""
-    from cifar_tune.commands import data as data_commands
+    from cifar_tune.cli.commands import data as data_commands
 
     data_commands.show_data(data_dir, as_json=as_json)
 
@@ -27,7 +27,7 @@ def data_status(data_dir: Path | None, as_json: bool) -> None:
 @options("data-dir")
 def data_fetch(data_dir: Path | None) -> None:
     """Download the full CIFAR-10 (170 MB, its authors' binary archive) and import it."""
-    from cifar_tune.commands import data as data_commands
+    from cifar_tune.cli.commands import data as data_commands
 
     data_commands.fetch_data(data_dir)
 
@@ -56,7 +56,7 @@ def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) 
     With --name, PATH is a folder of images, PATH/train/CLASS/FILE with validation and test beside
     train where there are any, or an .npz file.
     """
-    from cifar_tune.commands import data as data_commands
+    from cifar_tune.cli.commands import data as data_commands
 
     data_commands.import_data(path, name, size, data_dir)
 
@@ -69,7 +69,7 @@ def data_verify(name: str, data_dir: Path | None) -> None:
 
     NAME is what they are called, by default cifar10.
     """
-    from cifar_tune.commands import data as data_commands
+    from cifar_tune.cli.commands import data as data_commands
 
     data_commands.verify_data(name, data_dir)
 
@@ -83,7 +83,7 @@ def weights() -> None:
 @options("data-dir", "json")
 def weights_status(data_dir: Path | None, as_json: bool) -> None:
     """List pretrained weights of ResNet-18: in the package, imported, and ImageNet's."""
-    from cifar_tune.commands import weights as weights_commands
+    from cifar_tune.cli.commands import weights as weights_commands
 
     weights_commands.show_weights(data_dir, as_json=as_json)
 
@@ -92,7 +92,7 @@ def weights_status(data_dir: Path | None, as_json: bool) -> None:
 @options("data-dir")
 def weights_fetch(data_dir: Path | None) -> None:
     """Download torchvision's ImageNet weights of ResNet-18 (47 MB), checked by digest."""
-    from cifar_tune.commands import weights as weights_commands
+    from cifar_tune.cli.commands import weights as weights_commands
 
     weights_commands.fetch_weights(data_dir)
 
@@ -110,6 +110,6 @@ def weights_import(path: Path, name: str | None, data_dir: Path | None) -> None:
 
     Every tensor but the classifier's is kept and must be there. Nothing in the file is executed.
     """
-    from cifar_tune.commands import weights as weights_commands
+    from cifar_tune.cli.commands import weights as weights_commands
 
     weights_commands.import_weights(path, name, data_dir)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_tune.options import Command, options
+from cifar_tune.cli.options import Command, options
 
 if TYPE_CHECKING:
     from cifar_tune.config.trial import TrainOn
@@ -57,7 +57,7 @@ def best_show(name: str, top: int | None, **given: Any) -> None:
 
     NAME is the name of a study file or its path.
     """
-    from cifar_tune.commands import best as best_commands
+    from cifar_tune.cli.commands import best as best_commands
 
     best_commands.show_best(name, top, best_commands.BestOptions(**given))
 
@@ -75,7 +75,7 @@ def best_confirm(name: str, seeds: int, top: int | None, **given: Any) -> None:
     NAME is the name of a study file or its path. The runs are a study of their own, which the
     search never sees. Run again to continue, or with more --seeds.
     """
-    from cifar_tune.commands import best as best_commands
+    from cifar_tune.cli.commands import best as best_commands
 
     sys.exit(best_commands.confirm_best(name, seeds, top, best_commands.BestOptions(**given)))
 
@@ -101,7 +101,7 @@ def best_rerun(
     NAME is the name of a study file or its path. Without --trial or --name it is the confirmed
     best, else the likely best. Every read is written to the ledger before the figure is shown.
     """
-    from cifar_tune.commands import best as best_commands
+    from cifar_tune.cli.commands import best as best_commands
 
     options_ = best_commands.BestOptions(**given)
     sys.exit(best_commands.rerun_best(name, seeds, trial, trial_name, train_on, options_))
@@ -142,8 +142,8 @@ def best_ablate(
     others stay. The runs stand beside those of `best rerun`, on the same seeds, and are compared on
     the validation images; the search never sees them.
     """
-    from cifar_tune.commands import ablate
-    from cifar_tune.commands.best import BestOptions
+    from cifar_tune.cli.commands import ablate
+    from cifar_tune.cli.commands.best import BestOptions
 
     options_ = BestOptions(**given)
     sys.exit(ablate.ablate_best(name, against, groups, seeds, trial, trial_name, options_))
@@ -178,11 +178,11 @@ def best_export(
     NAME is the name of a study file or its path. The folder has the weights as safetensors, the
     configuration with a fitted temperature, and a model card.
     """
-    from cifar_tune.commands import exported
-    from cifar_tune.commands.best import BestOptions
+    from cifar_tune.cli.commands import export
+    from cifar_tune.cli.commands.best import BestOptions
 
     options_ = BestOptions(**given)
-    exported.export_best(
+    export.export_best(
         name, out, trial, trial_name, train_on, onnx=onnx, overwrite=overwrite, options=options_
     )
 
@@ -198,6 +198,6 @@ def predict(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool
 ) -> None:
     """Say what an exported MODEL makes of image files, as calibrated probabilities."""
-    from cifar_tune.commands import exported
+    from cifar_tune.cli.commands import export
 
-    exported.predict_images(model, images, top, device, as_json=as_json)
+    export.predict_images(model, images, top, device, as_json=as_json)

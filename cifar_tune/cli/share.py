@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cifar_tune.options import options
+from cifar_tune.cli.options import options
 
 
 @click.command("export", epilog="Example: cifar-tune study export dropout --out dropout.json")
@@ -26,7 +26,7 @@ def study_export(name: str, **given: Any) -> None:
     NAME is the name of a study file or its path. Confirmations, re-runs and what trials say of each
     image go with it; weights and pictures do not.
     """
-    from cifar_tune.commands import share
+    from cifar_tune.cli.commands import share
 
     share.export_study(name, **given)
 
@@ -41,6 +41,6 @@ def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) ->
 
     Each FILE is what `cifar-tune study export` wrote. One that was altered is refused.
     """
-    from cifar_tune.commands import share
+    from cifar_tune.cli.commands import share
 
     share.import_studies(files, storage, as_json=as_json)

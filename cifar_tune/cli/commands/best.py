@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_tune import best_tables, paths
-from cifar_tune.commands.best_json import best_json, header_json, rerun_json, test_use_json
-from cifar_tune.commands.execution import Prepared, execute
-from cifar_tune.commands.shared import (
-    command_line,
-    find_by_name,
-    make_console,
-    print_json,
-)
+from cifar_tune import paths
+from cifar_tune.cli import best_tables
+from cifar_tune.cli.commands.best_json import best_json, header_json, rerun_json, test_use_json
+from cifar_tune.cli.commands.execution import Prepared, execute
+from cifar_tune.cli.commands.shared import command_line, find_by_name, make_console, print_json
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError

@@ -15,12 +15,12 @@ from typing import Any
 import click
 
 from cifar_tune import __version__
-from cifar_tune.cli_best import best, predict
-from cifar_tune.cli_dashboard import dashboard, queue, serve
-from cifar_tune.cli_data import data, weights
-from cifar_tune.cli_share import study_export, study_import
+from cifar_tune.cli.best import best, predict
+from cifar_tune.cli.dashboard import dashboard, queue, serve
+from cifar_tune.cli.data import data, weights
+from cifar_tune.cli.options import options
+from cifar_tune.cli.share import study_export, study_import
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.options import options
 from cifar_tune.storage.passwords import mask_passwords
 
 INTERRUPTED = 130
@@ -92,7 +92,7 @@ def study() -> None:
 @options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files: those in ./studies, then those that come with the package."""
-    from cifar_tune.commands import study as study_commands
+    from cifar_tune.cli.commands import study as study_commands
 
     study_commands.list_studies(storage, as_json=as_json)
 
@@ -106,7 +106,7 @@ def study_show(name: str, **given: Any) -> None:
     NAME is the name of a study file or its path. With --epochs or --set, only the study of its
     own that they name is shown.
     """
-    from cifar_tune.commands import study as study_commands
+    from cifar_tune.cli.commands import study as study_commands
 
     study_commands.show_study(name, **given)
 
@@ -135,8 +135,8 @@ def study_plan(name: str, **given: Any) -> None:
 
     NAME is the name of a study file or its path.
     """
-    from cifar_tune.commands import execution
-    from cifar_tune.commands import study as study_commands
+    from cifar_tune.cli.commands import execution
+    from cifar_tune.cli.commands import study as study_commands
 
     study_commands.plan_study(name, execution.StudyOptions(**given))
 
@@ -167,8 +167,8 @@ def study_run(name: str, **given: Any) -> None:
     NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
     stops cleanly.
     """
-    from cifar_tune.commands import execution
-    from cifar_tune.commands import study as study_commands
+    from cifar_tune.cli.commands import execution
+    from cifar_tune.cli.commands import study as study_commands
 
     sys.exit(study_commands.run_study(name, execution.StudyOptions(**given)))
 
@@ -197,7 +197,7 @@ def trial_test(name: str, trial_name: str | None, **given: Any) -> None:
     every named trial that was not tested yet. Every such read is written to a ledger before the
     figure is shown: cifar-tune test-reads.
     """
-    from cifar_tune.commands import trial as trial_commands
+    from cifar_tune.cli.commands import trial as trial_commands
 
     trial_commands.test_trials(name, trial_name, **given)
 
@@ -211,9 +211,9 @@ def trial_show(name: str, trial_name: str, **given: Any) -> None:
 
     NAME is the name of a study file or its path, TRIAL the trial's number or full name.
     """
-    from cifar_tune.commands import trial_record
+    from cifar_tune.cli.commands import trial_show
 
-    trial_record.show_trial(name, trial_name, **given)
+    trial_show.show_trial(name, trial_name, **given)
 
 
 @trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")
@@ -227,9 +227,9 @@ def trial_rerun(name: str, trial_name: str, **given: Any) -> None:
     kind of processor with the same versions that is bit for bit, elsewhere within the spread over
     seeds; what differs is named. Nothing is stored.
     """
-    from cifar_tune.commands import trial_record
+    from cifar_tune.cli.commands import trial_show
 
-    sys.exit(trial_record.rerun_trial(name, trial_name, **given))
+    sys.exit(trial_show.rerun_trial(name, trial_name, **given))
 
 
 @trial.command("drop", epilog="Example: cifar-tune trial drop dropout dropout/p=0.3/seed=2")
@@ -244,7 +244,7 @@ def trial_drop(name: str, trial_name: str | None, **given: Any) -> None:
     study as a failed trial that says so, and its checkpoints are removed. Nothing goes on with it:
     a run that is to have that named trial, or one more sampled trial, begins a new one.
     """
-    from cifar_tune.commands import trial as trial_commands
+    from cifar_tune.cli.commands import trial as trial_commands
 
     trial_commands.drop_trials(name, trial_name, **given)
 
@@ -253,7 +253,7 @@ def trial_drop(name: str, trial_name: str | None, **given: Any) -> None:
 @options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:
     """List every time that the test images were read: when, for which trial, what came out."""
-    from cifar_tune.commands import trial as trial_commands
+    from cifar_tune.cli.commands import trial as trial_commands
 
     trial_commands.show_test_reads(storage, as_json=as_json)
 
@@ -312,7 +312,7 @@ def report(name: str, **given: Any) -> None:
     instead. Or NAME is a document of your own, a Jinja2 template such as results.md.j2, in which
     stored studies fill in numbers, tables and figures.
     """
-    from cifar_tune.commands import report as report_commands
+    from cifar_tune.cli.commands import report as report_commands
 
     report_commands.report(name, report_commands.ReportOptions(**given))
 
@@ -331,7 +331,7 @@ def calibrate(rounds: int, as_json: bool) -> None:
 
     Ends with 1 if one of the figures is not what it should be.
     """
-    from cifar_tune.commands import calibrate as calibrate_commands
+    from cifar_tune.cli.commands import calibrate as calibrate_commands
 
     sys.exit(calibrate_commands.calibrate(rounds, as_json=as_json))
 
@@ -362,7 +362,7 @@ def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool)
     tuned one has loader workers, channels-last memory and torch.compile besides. Last, a whole
     study against plain Optuna and the plain loop. All of it takes about an hour on two cores.
     """
-    from cifar_tune.commands import bench as bench_commands
+    from cifar_tune.cli.commands import bench as bench_commands
 
     bench_commands.bench(rounds, device, only, as_json=as_json)
 
@@ -385,6 +385,6 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
     A temporary SQLite database is filled with finished trials, and a study is run on it whose
     workers train nothing.
     """
-    from cifar_tune.commands import overhead as overhead_commands
+    from cifar_tune.cli.commands import overhead as overhead_commands
 
     overhead_commands.overhead(finished, trials, as_json=as_json)

@@ -1,1 +1,0 @@
-"""What each command does after its arguments are parsed: call the product, print the answer."""
