@@ -238,7 +238,7 @@ def test_a_process_that_dies_is_told_once_and_ends_nothing(
 
 def test_trials_of_a_derived_study_name_what_made_them(spec: StudySpec, run: Run) -> None:
     candidate = Candidate("dropout/p=0.3", (2,), (0.5,), spec.named[2].params, {})
-    derived = derive_spec(spec, "confirm", [candidate], seeds=1)
+    derived = derive_spec(spec, "confirm", [candidate.as_named()], seeds=1)
     run(of=derived)
     name = "dropout/confirm:quick:epochs=2"
     command = "cifar-tune best confirm dropout --profile quick --set epochs=2"

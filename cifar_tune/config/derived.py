@@ -7,16 +7,13 @@ recorded in the same way. The sampler of the study that they belong to never see
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import Literal
 
-from cifar_tune.config.schema import Budget, NamedTrial, NoPruner, Random, Settings
+from cifar_tune.config.schema import Budget, NamedTrial, NoPruner, Random
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrainOn
-
-if TYPE_CHECKING:
-    from cifar_tune.evaluation.ranking import Candidate  # SciPy takes a while to load
 
 Purpose = Literal["confirm", "rerun", "rerun-all"]
 """``confirm``: to choose among configurations; ``rerun``: to know what one is worth on the test
@@ -52,7 +49,7 @@ def family(study_name: str) -> tuple[str, ...]:
 
 
 def derive_spec(
-    spec: StudySpec, purpose: Purpose, candidates: Iterable[Candidate], seeds: int
+    spec: StudySpec, purpose: Purpose, named_trials: Iterable[NamedTrial], seeds: int
 ) -> StudySpec:
     """A study of some configurations of another one, each on so many seeds.
 
@@ -62,7 +59,7 @@ def derive_spec(
     return dataclasses.replace(
         spec,
         study_name=derived_name(spec.study_name, purpose),
-        named=tuple(map(_as_named, candidates)),
+        named=tuple(named_trials),
         sampler=Random(name="random"),
         pruner=NoPruner(name="none"),
         trials=0,
@@ -78,25 +75,3 @@ def derive_spec(
 def fresh_seed(study_seed: int, purpose: Purpose) -> int:
     """The seed of a derived study: none of its trials has a seed of the study it belongs to."""
     return derive_seed(study_seed, "derived study", purpose)
-
-
-def put_back(
-    candidate: Candidate, reference: Mapping[str, float], keys: Sequence[str]
-) -> Candidate:
-    """The configuration with a reference's values of some hyperparameters, under a name of its
-    own."""
-    return dataclasses.replace(
-        candidate,
-        label=f"{candidate.label}{ABLATED}{'+'.join(keys)}",
-        params={**candidate.params, **{key: reference[key] for key in keys}},
-        numbers=(),
-        outcomes=(),
-    )
-
-
-def _as_named(candidate: Candidate) -> NamedTrial:
-    return NamedTrial(
-        name=candidate.label,
-        params=candidate.params,
-        settings=Settings(**candidate.settings),
-    )

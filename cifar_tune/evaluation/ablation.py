@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cifar_tune.config.derived import ABLATED
 from cifar_tune.evaluation.measure import compare, measure, replicates
 from cifar_tune.evaluation.ranking import Candidate
 from cifar_tune.evaluation.records import ContrastRecord, Evidence, Measured
+
+if TYPE_CHECKING:
+    from cifar_tune.evaluation.ranking import Candidate  # SciPy takes a while to load
 
 SMALLEST_EFFECT = 0.01
 """One point of accuracy counts, as in the claims of study files; intervals do not depend on it."""
@@ -70,4 +75,18 @@ def _read(evidence: Evidence, whole: str, label: str, values: dict[str, float]) 
         values=values,
         val_accuracy=measure(evidence, replicates(evidence, label), "val_accuracy"),
         loss=None if isinstance(compared, str) else compared[1],
+    )
+
+
+def put_back(
+    candidate: Candidate, reference: Mapping[str, float], keys: Sequence[str]
+) -> Candidate:
+    """The configuration with a reference's values of some hyperparameters, under a name of its
+    own."""
+    return dataclasses.replace(
+        candidate,
+        label=f"{candidate.label}{ABLATED}{'+'.join(keys)}",
+        params={**candidate.params, **{key: reference[key] for key in keys}},
+        numbers=(),
+        outcomes=(),
     )

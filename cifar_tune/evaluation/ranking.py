@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from cifar_tune.config.schema import NamedTrial, Settings
 from cifar_tune.evaluation.stats import LEVEL, binomial_variance
 
 SHORTLIST = 3
@@ -50,6 +51,10 @@ class Candidate:
     def mean(self) -> float:
         """Of the outcomes."""
         return sum(self.outcomes) / len(self.outcomes)
+
+    def as_named(self) -> NamedTrial:
+        """Return the configuration as a named trial of a study, under its label."""
+        return NamedTrial(name=self.label, params=self.params, settings=Settings(**self.settings))
 
 
 @dataclass(frozen=True)

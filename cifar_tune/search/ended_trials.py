@@ -12,16 +12,18 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.config.derived import PURPOSES, derive_spec
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.dashboard.notes.attributes import seal, write_notes
-from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.errors import InputError
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage import trials
-from cifar_tune.storage.lease import hold_lease
+from cifar_tune.storage.lease import Lease, hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trial_files import StudyFiles
+
+WriteNote = Callable[[optuna.Study, StudySpec, StorageLocation, Lease, FrozenTrial], None]
+"""Notes state figures of the test images that others have read, which nothing of the search may
+see: their writer is handed in."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ def drop_trials(
     spec: StudySpec,
     trial_name: str | None,
     on_wait: Callable[[str], None],
+    write_note: WriteNote,
 ) -> list[Dropped]:
     """End trials that have not ended, as failed with that as the reason; their checkpoints go.
 
@@ -48,6 +51,7 @@ def drop_trials(
         trial_name: the number of the trial, or its name with its replicate; None drops all of the
             study, and of its confirmations and re-runs.
         on_wait: told, once for each study, why it takes a while.
+        write_note: brings the note of a trial up to date that was dropped.
 
     Raises:
         InputError: the study is not stored, there is no such trial, or it has ended.
@@ -74,7 +78,7 @@ def drop_trials(
         return [
             dropped
             for one in wanted
-            for dropped in _drop(storage, location, one, trial_name, on_wait)
+            for dropped in _drop(storage, location, one, trial_name, on_wait, write_note)
         ]
 
 
@@ -84,20 +88,17 @@ def _drop(
     spec: StudySpec,
     trial_name: str | None,
     on_wait: Callable[[str], None],
+    write_note: WriteNote,
 ) -> Iterator[Dropped]:
     name = spec.study_name
     study = stored.create_study(storage, name)
-    noted = NotedStudy.of(spec, location)
     files = StudyFiles(spec, location.beside, uuid.uuid4().hex[:8], {})
     with hold_lease(storage.engine, study._study_id, name, on_wait, lambda: False) as lease:
         for trial in _unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)
             files.clear(trial.number)
-            summary = trials.summarize(ended)
-            note = seal(trial_note(noted, summary, ended.user_attrs))
-            with lease.fence() as connection:
-                write_notes(connection, study._study_id, {trial._trial_id: note})
-            yield Dropped(name, summary)
+            write_note(study, spec, location, lease, ended)
+            yield Dropped(name, trials.summarize(ended))
         files.remove_empty_folders()
         TrialQueue(storage.engine).restore(name, trials.list_queued(study))
 

@@ -35,7 +35,7 @@ def ablate_best(
         raise InputError("--trial and --name: expected one of the two")
     found = find(name, options, None)
 
-    from cifar_tune.config.derived import put_back
+    from cifar_tune.evaluation.ablation import put_back
     from cifar_tune.evaluation.best import choose
 
     choice = choose(found.record, trial, trial_name)

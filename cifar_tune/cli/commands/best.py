@@ -168,7 +168,7 @@ def run_derived(
     seconds = None if options.timeout is None else parse_duration(options.timeout)
     device = choose_device(options.device)
     ready = Prepared(
-        spec=derive_spec(found.spec, purpose, candidates, seeds),
+        spec=derive_spec(found.spec, purpose, [one.as_named() for one in candidates], seeds),
         reason=f"that of {found.spec.study_name}",
         location=found.location,
         device=device,

@@ -81,10 +81,11 @@ def drop_trials(
     """Drop a trial that has not ended, or all of them, and print which."""
     spec, location = find_by_name(name, profile, epochs, settings, storage)
 
+    from cifar_tune.dashboard.notes.annotator import write_trial_note
     from cifar_tune.search import ended_trials
 
     console = make_console(to_stderr=as_json)
-    dropped = ended_trials.drop_trials(location, spec, trial_name, console.print)
+    dropped = ended_trials.drop_trials(location, spec, trial_name, console.print, write_trial_note)
     if as_json:
         print_json({"dropped": list(map(dataclasses.asdict, dropped))})
         return

@@ -188,3 +188,17 @@ class StudyAnnotator:
 
 def _kept_weights(trial: FrozenTrial) -> tuple[int, str | None]:
     return trial.number, trial.user_attrs.get("kept_weights_sha256")
+
+
+def write_trial_note(
+    study: optuna.Study,
+    spec: StudySpec,
+    location: StorageLocation,
+    lease: Lease,
+    trial: FrozenTrial,
+) -> None:
+    """Bring the note of one trial up to date."""
+    noted = NotedStudy.of(spec, location)
+    note = seal(trial_note(noted, summarize(trial), trial.user_attrs))
+    with lease.fence() as connection:
+        write_notes(connection, study._study_id, {trial._trial_id: note})
