@@ -43,3 +43,9 @@ def format_params(params: Mapping[str, float | str]) -> str:
 
 def _short(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def printable(name: object) -> str:
+    """A name as text, escaped where it holds line breaks, control characters or broken Unicode."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)

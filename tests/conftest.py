@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import os
 import signal
 import sqlite3
@@ -12,12 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import FINETUNE, TINY, Answer, Cli, Compute, StopAfter
 from copies import Full, stand_in
 from dashboard_client import Live, copy_database, serving
 from scripted import EPOCHS, Notes, Run, ScriptedPool
@@ -34,35 +34,11 @@ from cifar_tune.search.plan import Costs, StepTimes
 from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training import objective
-from cifar_tune.training.pictures.activation_record import ActivationRecord, LayerView
+from cifar_tune.training.pictures.activation_record import ActivationRecord
 from cifar_tune.workers.protocol import Materials
 
 # For processes too: the check at a study's first run takes longer than a tiny study.
 os.environ["CIFAR_TUNE_PRECISION"] = "fp32"
-
-TINY = ("--set", "train_images=64", "--set", "validation_images=50", "--set", "batch_size=32")
-"""Overrides that make a trial of real images take a fraction of a second."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Standard output as the one JSON object that it must be."""
-        record: dict[str, Any] = json.loads(self.out)
-        return record
-
-
-Cli = Callable[..., Answer]
-StopAfter = Callable[[int], AbstractContextManager[None]]
-Compute = Callable[..., ActivationRecord]
-FINETUNE = "transfer/finetune/seed=1"
 
 
 @pytest.fixture
@@ -300,22 +276,17 @@ def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) ->
     return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
 
 
-def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerView:
-    """What the report says of a layer for one of its images."""
-    return next(one for one in record.images[image].layers if one.layer == layer)
-
-
 LONG = ("test_faults.py", "test_locks.py", "test_takeover.py", "test_power_loss.py")
 """Modules of faults that take minutes."""
 
 SLOW = (
-    "test_bench.py",
+    "test_cases.py",
     "test_frozen_prefix.py",
     "test_precision.py",
     "test_search_benchmark.py",
     "test_slots.py",
     "test_step_graph.py",
-    "test_whole_map.py",
+    "test_full_map_conv.py",
 )
 """Modules whose cases train for seconds each: too slow to be among the unit tests."""
 

@@ -20,9 +20,9 @@ from typing import IO, Any
 import numpy as np
 
 from cifar_tune.data.cifar10 import FULL_SET, FULL_SET_DIGESTS, LabelledImages, UInt8Array
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
 from cifar_tune.files import replacing
+from cifar_tune.wording import printable
 
 FORMAT = "cifar-tune image set 1"
 SPLITS = ("train", "validation", "test")

@@ -17,7 +17,6 @@ from cifar_tune import paths
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET, IMAGE_SIZE, UInt8Array
 from cifar_tune.data.importing.image_folder import Oddities, decode_images
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.data.search_data import open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
 from cifar_tune.evaluation.test_images import find_complete, show_test_images
@@ -27,6 +26,7 @@ from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView
 from cifar_tune.training.pictures.feature_maps import Network, describe_freeze, look_into, see
+from cifar_tune.wording import printable
 
 DEFAULT_LAYERS = ("conv1", "layer1.0.conv1", "layer1.1.conv2")
 """Counterparts of the three layers that the assignment showed."""

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from cifar_tune import paths
 from cifar_tune.cli import best_tables
-from cifar_tune.cli.commands.best_json import best_json, header_json, rerun_json, test_use_json
+from cifar_tune.cli.commands.best_json import (
+    Found,
+    best_json,
+    header_json,
+    rerun_json,
+    test_use_json,
+)
 from cifar_tune.cli.commands.execution import Prepared, execute
 from cifar_tune.cli.commands.shared import command_line, find_by_name, make_console, print_json
-from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError
-from cifar_tune.storage.location import StorageLocation
 
 if TYPE_CHECKING:
     from cifar_tune.config.derived import Purpose
-    from cifar_tune.evaluation.best import BestRecord
     from cifar_tune.evaluation.ranking import Candidate
     from cifar_tune.search.runner import StudyOutcome
 
@@ -39,16 +42,6 @@ class BestOptions:
     slots: int | None = None
     data_dir: Path | None = None
     timeout: str | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A stored study, and all that is known of its best configuration."""
-
-    name: str  # as the user gave it
-    spec: StudySpec
-    location: StorageLocation
-    record: BestRecord
 
 
 def show_best(name: str, top: int | None, options: BestOptions) -> None:

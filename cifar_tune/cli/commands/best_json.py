@@ -6,9 +6,17 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cifar_tune.cli.commands.best import Found
     from cifar_tune.evaluation.ablation import Ablation
     from cifar_tune.evaluation.best import BestRecord, Rerun
+    from cifar_tune.evaluation.ranking import Candidate
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.storage.location import StorageLocation
+
+if TYPE_CHECKING:
+    from cifar_tune.evaluation.best import BestRecord
     from cifar_tune.evaluation.ranking import Candidate
 
 
@@ -114,3 +122,13 @@ def ablation_json(ablation: Ablation) -> dict[str, Any]:
         "val_accuracy": _measured(ablation.val_accuracy),
         "parts": [dataclasses.asdict(one) for one in ablation.parts],
     }
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stored study, and all that is known of its best configuration."""
+
+    name: str  # as the user gave it
+    spec: StudySpec
+    location: StorageLocation
+    record: BestRecord

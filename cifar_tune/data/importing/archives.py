@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, cast
 
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
+from cifar_tune.wording import printable
 
 Sizes = Mapping[str, tuple[int, int]]
 """Name of an expected file, without folders: the fewest and the most bytes it may have."""

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from cifar_tune.data.cifar10 import UInt8Array
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
+from cifar_tune.wording import printable
 
 MAX_OPCODES = 1_000_000
 """A batch of 10,000 images has about 60,000; each makes a value of a few dozen bytes."""

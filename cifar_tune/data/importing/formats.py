@@ -21,8 +21,8 @@ from cifar_tune.data.importing.image_folder import (
     refuse_unreadable,
 )
 from cifar_tune.data.importing.npz import is_npz, read_npz
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
+from cifar_tune.wording import printable
 
 BATCH_IMAGES = 10_000
 """Images in a batch; five batches are the training set, one is the test set."""

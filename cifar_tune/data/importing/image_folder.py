@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from cifar_tune.data.cifar10 import LabelledImages, UInt8Array
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
+from cifar_tune.wording import printable
 
 SPLIT_FOLDERS = {
     "train": ("train",),

@@ -17,8 +17,8 @@ from cifar_tune.data.image_set import SPLITS, ImageSet, open_image_set, write_im
 from cifar_tune.data.importing.formats import read_full_set
 from cifar_tune.data.importing.image_folder import MAX_CLASSES, read_own_folder
 from cifar_tune.data.importing.npz import is_npz, read_npz
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
+from cifar_tune.wording import printable
 
 RESERVED_NAMES = (FULL_SET, "bundled")
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from cifar_tune.data.cifar10 import LabelledImages, UInt8Array
 from cifar_tune.data.importing.archives import MAX_MEMBERS, check_growth, growth_limit
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.errors import DataError
+from cifar_tune.wording import printable
 
 KEYS = {
     "train": (("train_images", "train_labels"), ("x_train", "y_train")),

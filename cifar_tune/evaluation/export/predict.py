@@ -14,12 +14,12 @@ from scipy import special
 
 from cifar_tune.data.cifar10 import LabelledImages
 from cifar_tune.data.importing.image_folder import Oddities, decode_images
-from cifar_tune.data.importing.printable import printable
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.export.model_files import ExportedModel
 from cifar_tune.training.trainer import evaluate
+from cifar_tune.wording import printable
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,175 @@
+"""A study goes to another machine as one file, and comes back from it as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import TINY, Answer, Cli
+from made_up import MadeUp
+
+from cifar_tune.config.trial import digest_of
+
+FILE = "dropout.json"
+HERE = "storage/cifar-tune.db"
+TRIALS = 7
+
+
+@pytest.fixture
+def exported(cli: Cli) -> dict[str, Any]:
+    """A study with named trials that were read on the test images, and sampled and pruned ones."""
+    made = MadeUp(Path(HERE).absolute(), "dropout", "quick")
+    made.add_named()
+    made.add_sampled(3)
+    answer = cli("study", "export", "dropout", "--out", FILE)
+    assert answer.code == 0, answer.err
+    assert f"dropout:quick with {TRIALS} trials; 4 reads of the test images" in answer.out
+    content: dict[str, Any] = json.loads(Path(FILE).read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.usefixtures("exported")
+def test_what_is_imported_is_what_was_exported(cli: Cli) -> None:
+    answer = cli("study", "import", FILE, "--storage", "other/studies.db", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.record["trials"] == {"dropout:quick": TRIALS}
+    assert answer.record["test_reads"] == 4
+
+    there = ("--storage", "other/studies.db")
+    again = cli("study", "export", "dropout", *there, "--out", "again.json")
+    assert again.code == 0, again.err
+    assert Path("again.json").read_bytes() == Path(FILE).read_bytes()
+    for command in (("test-reads",), ("study", "show", "dropout"), ("best", "show", "dropout")):
+        mine, theirs = (cli(*command, *where, "--json").record for where in ((), there))
+        assert {key for key in mine if mine[key] != theirs[key]} <= {"storage"}, command
+    here, imported = (cli("report", "dropout", *where, "--json").record for where in ((), there))
+    # Logits and pictures stay where they are; all else of a report is there.
+    assert here["confusion"].pop("most_wrong") != imported["confusion"].pop("most_wrong")
+    assert [key for key in here if here[key] != imported[key]] == []
+    assert {one["measured"]["test_accuracy"]["basis"] for one in imported["models"]} == {"images"}
+    page = cli("report", "dropout", *there, "--out", "page.html")
+    assert page.code == 0, page.err
+
+
+@pytest.mark.usefixtures("exported")
+def test_importing_twice_changes_nothing(cli: Cli) -> None:
+    assert cli("study", "import", FILE, "--storage", "other.db").code == 0
+    for where in (("--storage", "other.db"), ()):
+        again = cli("study", "import", FILE, *where, "--json").record
+        assert (again["trials"], again["test_reads"]) == ({"dropout:quick": 0}, 0)
+
+
+def test_an_import_that_was_cut_off_is_completed(cli: Cli, exported: dict[str, Any]) -> None:
+    exported["studies"][0]["trials"] = exported["studies"][0]["trials"][:4]
+    exported["test_reads"] = exported["test_reads"][:1]
+    exported["answers"]["trials"] = exported["answers"]["trials"][:2]  # of the first trial
+    write_signed(exported, "part.json")
+    assert cli("study", "import", "part.json", "--storage", "other.db").code == 0
+    rest = cli("study", "import", FILE, "--storage", "other.db", "--json").record
+    assert (rest["trials"], rest["test_reads"]) == ({"dropout:quick": TRIALS - 4}, 3)
+
+
+@pytest.mark.usefixtures("exported")
+def test_several_files_at_once(cli: Cli) -> None:
+    made = MadeUp(Path(HERE).absolute(), "final", "quick")
+    made.add_named()
+    assert cli("study", "export", "final", "--out", "final.json").code == 0
+    into = ("--storage", "new.db")
+    told = refused(cli("study", "import", FILE, "none.json", "final.json", *into))
+    assert "none.json: cannot be read" in told
+    both = cli("study", "import", FILE, "final.json", *into, "--json").record
+    assert both["trials"] == {"dropout:quick": TRIALS, "final:quick": 3}
+    assert both["test_reads"] == 7
+
+
+@pytest.mark.e2e
+def test_an_imported_study_goes_on(cli: Cli) -> None:
+    run = ("study", "run", "dropout", "--epochs", "1", *TINY)
+    assert cli(*run, "--only", "dropout/p=0.1").code == 0
+    assert cli("study", "export", "dropout", "--epochs", "1", *TINY, "--out", FILE).code == 0
+    assert cli("study", "import", FILE, "--storage", "other.db").code == 0
+    answer = cli(*run, "--only", "dropout/p=0.1", "--seeds", "2", "--storage", "other.db", "--json")
+    assert answer.code == 0, answer.err
+    names = [trial["name"] for trial in answer.record["trials"]]
+    assert names == ["dropout/p=0.1/seed=1", "dropout/p=0.1/seed=2"]
+
+
+def write_signed(content: dict[str, Any], path: str) -> None:
+    content = {key: value for key, value in content.items() if key != "sha256"}
+    text = json.dumps({**content, "sha256": digest_of(content)})
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def refused(answer: Answer) -> str:
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+    assert not Path("new.db").exists()
+    return answer.err
+
+
+def test_what_is_not_imported(cli: Cli, exported: dict[str, Any]) -> None:
+    into = ("--storage", "new.db")
+    text = Path(FILE).read_text(encoding="utf-8")
+    Path("altered.json").write_text(text.replace('"complete"', '"pruned"', 1), encoding="utf-8")
+    assert "altered.json: was altered" in refused(cli("study", "import", "altered.json", *into))
+    Path("text.json").write_text("no JSON", encoding="utf-8")
+    assert "text.json: is not JSON" in refused(cli("study", "import", "text.json", *into))
+    Path("other.json").write_text('{"a": 1}', encoding="utf-8")
+    assert "is no export of a study" in refused(cli("study", "import", "other.json", *into))
+    write_signed({"format": 1, "cifar_tune": "0"}, "empty.json")
+    assert "is no export of a study" in refused(cli("study", "import", "empty.json", *into))
+    write_signed({**exported, "format": 99}, "newer.json")
+    assert "format 99 is of a newer" in refused(cli("study", "import", "newer.json", *into))
+    assert "cannot be read" in refused(cli("study", "import", "none.json", *into))
+
+    exported["studies"][0]["trials"][2]["attributes"]["seed"] = 99
+    write_signed(exported, "others.json")
+    assert "with another content: trial 2" in refused(cli("study", "import", "others.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"said": "AAAA"}, "cannot be read"),
+        ({"images": "0"}, "cannot be read"),
+        ({"trial": 1}, "have the accuracy"),
+    ],
+    ids=str,
+)
+def test_answers_that_do_not_belong_are_refused(
+    cli: Cli, exported: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    exported["answers"]["trials"][0] |= change
+    write_signed(exported, "wrong.json")
+    into = ("--storage", "new.db")
+    told = refused(cli("study", "import", "wrong.json", *into))
+    assert f"of dropout:quick on validation images: {said}" in told
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**6, "many"])
+def test_answers_on_another_number_of_images_are_refused(
+    cli: Cli, exported: dict[str, Any], number: object
+) -> None:
+    for part in exported["answers"]["images"].values():
+        part["number"] = number
+    write_signed(exported, "wrong.json")
+    told = refused(cli("study", "import", "wrong.json", "--storage", "new.db"))
+    assert "on validation images: cannot be read" in told
+
+
+def test_an_export_of_before_has_no_answers(cli: Cli, exported: dict[str, Any]) -> None:
+    del exported["answers"]
+    write_signed({**exported, "format": 1}, "before.json")
+    into = ("--storage", "other.db")
+    assert cli("study", "import", "before.json", *into).code == 0
+    report = cli("report", "dropout", *into, "--json").record
+    assert {one["measured"]["test_accuracy"]["basis"] for one in report["models"]} == {"binomial"}
+
+
+def test_what_is_not_exported(cli: Cli) -> None:
+    answer = cli("study", "export", "dropout", "--out", FILE)
+    assert answer.code == 2
+    assert "is not stored" in answer.err
+    assert not Path(FILE).exists()
