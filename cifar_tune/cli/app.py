@@ -92,7 +92,7 @@ def study() -> None:
 @options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files: those in ./studies, then those that come with the package."""
-    from cifar_tune.cli.commands import study as study_commands
+    from cifar_tune.cli import study as study_commands
 
     study_commands.list_studies(storage, as_json=as_json)
 
@@ -106,7 +106,7 @@ def study_show(name: str, **given: Any) -> None:
     NAME is the name of a study file or its path. With --epochs or --set, only the study of its
     own that they name is shown.
     """
-    from cifar_tune.cli.commands import study as study_commands
+    from cifar_tune.cli import study as study_commands
 
     study_commands.show_study(name, **given)
 
@@ -135,8 +135,8 @@ def study_plan(name: str, **given: Any) -> None:
 
     NAME is the name of a study file or its path.
     """
-    from cifar_tune.cli.commands import execution
-    from cifar_tune.cli.commands import study as study_commands
+    from cifar_tune.cli import execution
+    from cifar_tune.cli import study as study_commands
 
     study_commands.plan_study(name, execution.StudyOptions(**given))
 
@@ -167,8 +167,8 @@ def study_run(name: str, **given: Any) -> None:
     NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
     stops cleanly.
     """
-    from cifar_tune.cli.commands import execution
-    from cifar_tune.cli.commands import study as study_commands
+    from cifar_tune.cli import execution
+    from cifar_tune.cli import study as study_commands
 
     sys.exit(study_commands.run_study(name, execution.StudyOptions(**given)))
 
@@ -197,7 +197,7 @@ def trial_test(name: str, trial_name: str | None, **given: Any) -> None:
     every named trial that was not tested yet. Every such read is written to a ledger before the
     figure is shown: cifar-tune test-reads.
     """
-    from cifar_tune.cli.commands import trial as trial_commands
+    from cifar_tune.cli import trial as trial_commands
 
     trial_commands.test_trials(name, trial_name, **given)
 
@@ -244,7 +244,7 @@ def trial_drop(name: str, trial_name: str | None, **given: Any) -> None:
     study as a failed trial that says so, and its checkpoints are removed. Nothing goes on with it:
     a run that is to have that named trial, or one more sampled trial, begins a new one.
     """
-    from cifar_tune.cli.commands import trial as trial_commands
+    from cifar_tune.cli import trial as trial_commands
 
     trial_commands.drop_trials(name, trial_name, **given)
 
@@ -253,7 +253,7 @@ def trial_drop(name: str, trial_name: str | None, **given: Any) -> None:
 @options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:
     """List every time that the test images were read: when, for which trial, what came out."""
-    from cifar_tune.cli.commands import trial as trial_commands
+    from cifar_tune.cli import trial as trial_commands
 
     trial_commands.show_test_reads(storage, as_json=as_json)
 
@@ -312,7 +312,7 @@ def report(name: str, **given: Any) -> None:
     instead. Or NAME is a document of your own, a Jinja2 template such as results.md.j2, in which
     stored studies fill in numbers, tables and figures.
     """
-    from cifar_tune.cli.commands import report as report_commands
+    from cifar_tune.cli import report as report_commands
 
     report_commands.report(name, report_commands.ReportOptions(**given))
 
@@ -362,7 +362,7 @@ def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool)
     tuned one has loader workers, channels-last memory and torch.compile besides. Last, a whole
     study against plain Optuna and the plain loop. All of it takes about an hour on two cores.
     """
-    from cifar_tune.cli.commands import bench as bench_commands
+    from cifar_tune.cli import bench as bench_commands
 
     bench_commands.bench(rounds, device, only, as_json=as_json)
 

@@ -178,7 +178,7 @@ def best_export(
     NAME is the name of a study file or its path. The folder has the weights as safetensors, the
     configuration with a fitted temperature, and a model card.
     """
-    from cifar_tune.cli.commands import export
+    from cifar_tune.cli import export
     from cifar_tune.cli.commands.best import BestOptions
 
     options_ = BestOptions(**given)
@@ -198,6 +198,6 @@ def predict(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool
 ) -> None:
     """Say what an exported MODEL makes of image files, as calibrated probabilities."""
-    from cifar_tune.cli.commands import export
+    from cifar_tune.cli import export
 
     export.predict_images(model, images, top, device, as_json=as_json)

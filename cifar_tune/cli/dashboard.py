@@ -42,7 +42,7 @@ def queue(name: str, **given: Any) -> None:
     of the study takes the trial up, at once if one is going on, and trains it to its end: nothing
     that was asked for is pruned. Without --param, what is queued is printed.
     """
-    from cifar_tune.cli.commands import queue as queue_commands
+    from cifar_tune.cli import queue as queue_commands
 
     queue_commands.queue_trial(name, queue_commands.QueueOptions(**given))
 
@@ -68,8 +68,8 @@ def serve(names: tuple[str, ...], **given: Any) -> None:
     Trials and studies are queued at /queue in the browser or by `cifar-tune study queue`. What was
     queued outlives the process: the same command goes on. Ctrl-C stops it.
     """
+    from cifar_tune.cli import execution
     from cifar_tune.cli.commands import dashboard as dashboard_commands
-    from cifar_tune.cli.commands import execution
     from cifar_tune.cli.commands import serve as serve_commands
 
     served = {key: given.pop(key) for key in ("host", "port", "token", "is_read_only", "opens")}

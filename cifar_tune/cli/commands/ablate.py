@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.commands.best import BestOptions, exit_code, find, run_derived
 from cifar_tune.cli.commands.best_json import Found, ablation_json, header_json
-from cifar_tune.cli.commands.shared import make_console, print_json
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from cifar_tune.cli.commands.best_json import (
     rerun_json,
     test_use_json,
 )
-from cifar_tune.cli.commands.execution import Prepared, execute
-from cifar_tune.cli.commands.shared import command_line, find_by_name, make_console, print_json
+from cifar_tune.cli.console import command_line, find_by_name, make_console, print_json
+from cifar_tune.cli.execution import Prepared, execute
 from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError
 

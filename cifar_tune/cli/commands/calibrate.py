@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.progress import track
 from rich.table import Table
 
-from cifar_tune.cli.commands.shared import make_console, print_json
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.evaluation.calibration import FIGURES, Rate
 from cifar_tune.evaluation.calibration import calibrate as simulate_and_count
 

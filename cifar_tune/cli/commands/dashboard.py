@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cifar_tune import paths
-from cifar_tune.cli.commands.shared import make_console
+from cifar_tune.cli.console import make_console
 from cifar_tune.errors import StorageError
 from cifar_tune.storage.location import explain_errors, locate_storage
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_tune import paths
-from cifar_tune.cli.commands.shared import make_console, print_json
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.errors import DataError
 
 if TYPE_CHECKING:

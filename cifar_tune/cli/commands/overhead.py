@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from cifar_tune.cli.commands.shared import make_console, print_json
+from cifar_tune.cli.console import make_console, print_json
 
 
 def overhead(finished: int, trials: int, *, as_json: bool) -> None:

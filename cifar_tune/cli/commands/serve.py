@@ -17,7 +17,8 @@ from cifar_tune.cli.commands.dashboard import (
     collect_garbage_less_often,
     open_browser,
 )
-from cifar_tune.cli.commands.execution import (
+from cifar_tune.cli.console import make_console
+from cifar_tune.cli.execution import (
     Prepared,
     StudyOptions,
     load_materials,
@@ -25,8 +26,7 @@ from cifar_tune.cli.commands.execution import (
     run_prepared,
     settle_precision,
 )
-from cifar_tune.cli.commands.queue import TERMINAL, nameable
-from cifar_tune.cli.commands.shared import make_console
+from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.errors import InputError
 from cifar_tune.search.progress import PlainLines

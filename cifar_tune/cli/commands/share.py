@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cifar_tune.cli.commands.shared import find_by_name, print_json
+from cifar_tune.cli.console import find_by_name, print_json
 from cifar_tune.storage.location import locate_storage
 
 

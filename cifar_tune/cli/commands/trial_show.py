@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from cifar_tune import paths
-from cifar_tune.cli.commands.shared import find_by_name, make_console, print_json
+from cifar_tune.cli.console import find_by_name, make_console, print_json
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import describe_failure, trial_label
 from cifar_tune.wording import format_accuracy, format_duration

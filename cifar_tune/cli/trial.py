@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from cifar_tune import paths
-from cifar_tune.cli.commands.shared import command_line, find_by_name, make_console, print_json
+from cifar_tune.cli.console import command_line, find_by_name, make_console, print_json
 from cifar_tune.evaluation.test_reads import TestRead, TestResult
 from cifar_tune.storage.location import (
     StorageLocation,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifar_tune import paths
-from cifar_tune.cli.commands.shared import find_stored, make_console, print_json, read_overrides
+from cifar_tune.cli.console import find_stored, make_console, print_json, read_overrides
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import replacing

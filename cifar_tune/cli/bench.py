@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from cifar_tune.cli.commands.shared import make_console, print_json
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:

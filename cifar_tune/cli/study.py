@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from cifar_tune.cli import tables
-from cifar_tune.cli.commands.execution import (
-    Prepared,
-    StudyOptions,
-    execute,
-    prepare,
-    settle_precision,
-)
-from cifar_tune.cli.commands.shared import make_console, print_json, read_overrides, read_stored
+from cifar_tune.cli.console import make_console, print_json, read_overrides, read_stored
+from cifar_tune.cli.execution import Prepared, StudyOptions, execute, prepare, settle_precision
 from cifar_tune.config.study_file import find_study_files, load_study_file, resolve
 from cifar_tune.errors import StudyFileError
 from cifar_tune.storage.location import explain_errors, locate_storage

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cifar_tune import paths
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.commands.best import BestOptions, find
-from cifar_tune.cli.commands.shared import command_line, make_console, print_json
+from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.config.trial import TrainOn
 from cifar_tune.errors import InputError
 from cifar_tune.wording import format_accuracy

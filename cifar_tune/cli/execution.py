@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cifar_tune import paths
-from cifar_tune.cli.commands.shared import read_overrides
+from cifar_tune.cli.console import read_overrides
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
 from cifar_tune.search.progress import Bars, PlainLines

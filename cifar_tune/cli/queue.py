@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cifar_tune.cli.commands.shared import make_console, print_json, read_overrides, read_stored
+from cifar_tune.cli.console import make_console, print_json, read_overrides, read_stored
 from cifar_tune.config.params import describe_range, read_params
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
 from cifar_tune.errors import InputError
@@ -54,7 +54,7 @@ def queue_trial(name: str, options: QueueOptions) -> None:
 
 def _find(loaded: LoadedStudyFile, options: QueueOptions, location: StorageLocation) -> StudySpec:
     """The stored study that is meant if there is one, else the one that a run would make."""
-    from cifar_tune.cli.commands.execution import choose_profile
+    from cifar_tune.cli.execution import choose_profile
     from cifar_tune.paths import data_root
     from cifar_tune.training.device import choose_device
 
