@@ -20,7 +20,7 @@ import pytest
 from command_line import FINETUNE, TINY, Answer, Cli, Compute, StopAfter
 from copies import Full, stand_in
 from dashboard_client import Live, copy_database, serving
-from scripted import EPOCHS, Notes, Run, ScriptedPool
+from scripted import EPOCHS, Notes, Run, ScriptedPool, scripted_workers
 from worker_trials import Reference, load_materials, make_reference, single_thread
 
 from cifar_tune.cli.app import main
@@ -30,8 +30,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.evaluation.activations import compute_activations
 from cifar_tune.search import costs
-from cifar_tune.search.plan import Costs, StepTimes
-from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
+from cifar_tune.search.runner import Runner, RunOptions, StudyOutcome
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training import objective
 from cifar_tune.training.pictures.activation_record import ActivationRecord
@@ -86,8 +85,10 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
     def stop(steps: int) -> Iterator[None]:
         left = [steps]
 
-        def run(*arguments: Any, **options: Any) -> StudyOutcome:
-            observer = arguments[5]
+        run_to_the_end = Runner.run
+
+        def run(runner: Runner) -> StudyOutcome:
+            observer = runner.observer
             stepped = observer.stepped
 
             def count(number: int, done: int) -> None:
@@ -96,11 +97,11 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
                     os.kill(os.getpid(), signal.SIGINT)
                 stepped(number, done)
 
-            observer.stepped = count
-            return run_study(*arguments, **options)
+            observer.stepped = count  # type: ignore[method-assign]
+            return run_to_the_end(runner)
 
         with monkeypatch.context() as patch:
-            patch.setattr("cifar_tune.search.runner.run_study", run)
+            patch.setattr(Runner, "run", run)
             patch.setattr("cifar_tune.workers.train_task.STEPPED_SECONDS", 0.0)
             yield
 
@@ -152,20 +153,17 @@ def run(
 ) -> Run:
     """Run the study with a pool, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    step = StepTimes(0.01, 0.01, 0.01, 0.01)
 
     def go(
         pool: ScriptedPool, more_trials: int = 0, notes: Notes | None = None, **limits: bool
     ) -> StudyOutcome:
-        return run_study(
+        return Runner(
             spec,
             locate_storage("s.db"),
-            Materials(bundled, {}, tmp_path),
-            lambda: pool,
-            lambda: Costs(0, step, 5, step),
+            scripted_workers(pool, bundled, tmp_path),
             notes or Notes(),  # type: ignore[arg-type]  # __getattr__ has the rest
-            limits=RunLimits(more_trials, **limits),
-        )
+            RunOptions(more_trials, **limits),
+        ).run()
 
     return go
 

@@ -25,7 +25,7 @@ from cifar_tune.dashboard.notes.annotator import StudyAnnotator
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.search.plan import Costs, StepTimes
 from cifar_tune.search.progress import PlainLines
-from cifar_tune.search.runner import RunLimits, run_study
+from cifar_tune.search.runner import Runner, RunOptions, Workers
 from cifar_tune.search.samplers import distributions
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.storage.studies import open_to_write
@@ -77,16 +77,11 @@ def measure_overhead(finished: int, trials: int, on_note: Callable[[str], None])
 
         def run(more_trials: int) -> None:
             step = StepTimes(0.02, 0.02, 0.02, 0.02)
-            run_study(
-                spec,
-                location,
-                Materials(data, {}, Path(folder)),
-                lambda: pool,
-                lambda: Costs(0, step, 5, step),
-                PlainLines(Console(file=io.StringIO())),
-                limits=RunLimits(more_trials),
-                make_annotator=StudyAnnotator,
-            )
+            materials = Materials(data, {}, Path(folder))
+            workers = Workers(materials, lambda: pool, lambda: Costs(0, step, 5, step))
+            observer = PlainLines(Console(file=io.StringIO()))
+            options = RunOptions(more_trials)
+            Runner(spec, location, workers, observer, options, StudyAnnotator).run()
 
         run(0)
         on_note(f"filling a database with {finished:,} finished trials")

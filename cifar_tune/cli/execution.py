@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from cifar_tune.config.trial import Precision
     from cifar_tune.search.observer import Observer
-    from cifar_tune.search.runner import RunLimits, StudyOutcome
+    from cifar_tune.search.plan import Costs
+    from cifar_tune.search.runner import RunOptions, StudyOutcome
     from cifar_tune.workers.choose import WorkerChoice
-    from cifar_tune.workers.protocol import Materials
+    from cifar_tune.workers.protocol import Materials, Pool
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,17 @@ class Prepared:
     precision: Precision | None = None
 
 
-def execute(ready: Prepared, console: Console, seed: int | None, limits: RunLimits) -> StudyOutcome:
+def execute(ready: Prepared, console: Console, options: RunOptions) -> StudyOutcome:
     """Run what is left of a study, with its progress on the console."""
-    materials = load_materials(ready, limits)
+    materials = load_materials(ready, options)
     ready = settle_precision(ready, console)
     if console.is_terminal:
         with Bars(console) as bars:
-            return run_prepared(ready, materials, bars, seed, limits)
-    return run_prepared(ready, materials, PlainLines(console), seed, limits)
+            return run_prepared(ready, materials, bars, options)
+    return run_prepared(ready, materials, PlainLines(console), options)
 
 
-def load_materials(ready: Prepared, limits: RunLimits) -> Materials:
+def load_materials(ready: Prepared, options: RunOptions) -> Materials:
     """The images and weights that a run needs, and weights that queued trials may need."""
     from cifar_tune.data.search_data import load_search_data
     from cifar_tune.models.weights import load_weights, missing_weights
@@ -92,7 +93,7 @@ def load_materials(ready: Prepared, limits: RunLimits) -> Materials:
     spec = ready.spec
     data = load_search_data(spec.protocol.data, ready.root)
     data.check(example_config(spec))
-    needed = set() if limits.only_queued else spec.weights(limits.more_trials)
+    needed = set() if options.only_queued else spec.weights(options.more_trials)
     queued = spec.protocol.weights
     if spec.space.ranges() and queued != "none" and not missing_weights({queued}, ready.root):
         needed.add(queued)
@@ -103,38 +104,33 @@ def run_prepared(
     ready: Prepared,
     materials: Materials,
     observer: Observer,
-    seed: int | None,
-    limits: RunLimits,
+    options: RunOptions,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> StudyOutcome:
     """Run what is left of a study.
 
     Args:
-        should_stop: as for ``runner.run_study``.
+        should_stop: as for ``Runner``.
     """
     from cifar_tune.dashboard.notes.annotator import StudyAnnotator
-    from cifar_tune.search import runner
     from cifar_tune.search.costs import measure_costs
+    from cifar_tune.search.runner import Runner, Workers
     from cifar_tune.search.slots import settle_slots
     from cifar_tune.workers.choose import make_pool
 
-    spec, workers = ready.spec, ready.workers
+    spec, choice = ready.spec, ready.workers
     logs = paths.worker_logs(ready.location.beside, spec.study_name)
-    return runner.run_study(
-        spec,
-        ready.location,
-        materials,
-        lambda: make_pool(
-            settle_slots(workers, spec, ready.device, observer.noted),
-            *(materials, ready.device, spec.resources, logs),
-        ),
-        lambda: measure_costs(spec, ready.device, workers.threads),
-        observer,
-        seed=seed,
-        limits=limits,
-        should_stop=should_stop,
-        make_annotator=StudyAnnotator,
-    )
+
+    def begin_workers() -> Pool:
+        with_slots = settle_slots(choice, spec, ready.device, observer.noted)
+        return make_pool(with_slots, materials, ready.device, spec.resources, logs)
+
+    def measure() -> Costs:
+        return measure_costs(spec, ready.device, choice.threads)
+
+    workers = Workers(materials, begin_workers, measure)
+    runner = Runner(spec, ready.location, workers, observer, options, StudyAnnotator, should_stop)
+    return runner.run()
 
 
 def prepare(name: str, options: StudyOptions, *, begins_workers: bool = True) -> Prepared:

@@ -106,7 +106,7 @@ def plan_study(name: str, options: StudyOptions) -> None:
     with explain_errors(ready.location):
         study = stored.find_study(stored.open_to_read(ready.location), ready.spec.study_name)
         stored.check_definition(study, ready.spec, options.seed, digests=None)
-        work = runner.remaining_work(ready.spec, study, runner.RunLimits(options.trials))
+        work = runner.remaining_work(ready.spec, study, runner.RunOptions(options.trials))
         ready = settle_precision(ready, make_console(to_stderr=options.as_json))
         costs = measure_costs(ready.spec, ready.device, ready.workers.threads)
         plan = make_plan(ready.spec, work, costs, ready.workers.at_once)
@@ -122,13 +122,13 @@ def plan_study(name: str, options: StudyOptions) -> None:
 def run_study(name: str, options: StudyOptions) -> int:
     """Run what is left of a study and print its trials; the exit code."""
     from cifar_tune.search.budget import parse_duration
-    from cifar_tune.search.runner import RunLimits
+    from cifar_tune.search.runner import RunOptions
 
     seconds = None if options.timeout is None else parse_duration(options.timeout)
     ready = prepare(name, options)
     spec = ready.spec
     console = make_console(to_stderr=options.as_json)
-    outcome = execute(ready, console, options.seed, RunLimits(options.trials, seconds))
+    outcome = execute(ready, console, RunOptions(options.trials, seconds, seed=options.seed))
     if options.as_json:
         print_json(_outcome_record(ready, outcome))
     else:

@@ -1,22 +1,15 @@
-"""A trial that a worker has, who is shown what becomes of it, and who takes notes of it."""
+"""Who is shown what a run does, and who takes notes of it for a browser."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Plan
-from cifar_tune.search.work_list import Agenda, Item
-from cifar_tune.storage.lease import Lease
-from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
@@ -43,7 +36,7 @@ class Annotator(Protocol):
     def poll(self) -> None:
         """Called often while the run goes on."""
 
-    def finish(self, is_stopping: Callable[[], bool], why_left: str | None) -> None:
+    def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
         """The run is at its end; ``why_left``: what kept it from doing all that it was to do."""
 
 
@@ -68,14 +61,11 @@ class NoAnnotator:
     def poll(self) -> None:
         """Nothing."""
 
-    def finish(self, is_stopping: Callable[[], bool], why_left: str | None) -> None:
+    def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
         """Nothing."""
 
 
-MakeAnnotator = Callable[
-    [RDBStorage, optuna.Study, StudySpec, StorageLocation, Agenda, Lease, "Observer"], Annotator
-]
-"""Of a storage whose study the lease is held of."""
+MakeAnnotator = Callable[[OpenStudy, "Observer"], Annotator]
 
 
 class Observer(Protocol):
@@ -98,37 +88,3 @@ class Observer(Protocol):
 
     def noted(self, text: str) -> None:
         """Something else that a reader should know happened."""
-
-
-@dataclass
-class Flight:
-    """A trial that a worker has.
-
-    Attributes:
-        restarts: how often it was continued, from where, and why, as it is stored.
-        why: it is continued this time; None if it is begun.
-        reported: the last epoch that Optuna was told of.
-        lines: what happened to it, for the record of one that fails.
-        is_training: its worker has said that it began.
-    """
-
-    item: Item
-    trial: optuna.Trial
-    config: TrialConfig
-    facts: dict[str, Any]
-    history: list[EpochMetrics]
-    restarts: list[dict[str, Any]]
-    why: str | None
-    reported: int
-    lines: deque[str]
-    is_training: bool = False
-
-    @property
-    def number(self) -> int:
-        """Of the trial."""
-        return self.trial.number
-
-    @property
-    def left(self) -> TrialConfig:
-        """The trial with the epochs that are left."""
-        return replace(self.config, epochs=max(self.config.epochs - self.reported, 1))

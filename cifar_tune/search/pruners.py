@@ -30,6 +30,21 @@ def make_pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
+def may_prune(*, is_owed: bool, epoch: int, reported: int, epochs: int) -> bool:
+    """Return whether the pruner is asked about a trial after one of its epochs.
+
+    It is not after the last one: there is nothing left to save, the trial is complete. Nor is it
+    after an epoch of a continued trial that was reported, and decided on, before.
+
+    Args:
+        is_owed: Whether this very trial was asked for: it is never pruned.
+        epoch: The epoch that ended.
+        reported: The last epoch that Optuna was told of.
+        epochs: The epochs of the whole trial.
+    """
+    return not is_owed and reported <= epoch < epochs
+
+
 class CompleteTrials:
     """What a pruner asks of a study: its complete trials, and whether more is better.
 

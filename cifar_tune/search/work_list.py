@@ -55,7 +55,7 @@ class Item:
 
 
 @dataclass
-class Agenda:
+class WorkList:
     """What is left: trials that wait, then what people asked for, then named ones, then sampled
     ones.
 
@@ -80,7 +80,7 @@ class Agenda:
         more_trials: int | None,
         *,
         only_queued: bool = False,
-    ) -> Agenda:
+    ) -> WorkList:
         """Compare what is wanted with what is there.
 
         Args:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from cifar_tune.search.runner import StudyOutcome
+from cifar_tune.data.search_data import SearchData
+from cifar_tune.search.plan import Costs, StepTimes
+from cifar_tune.search.runner import StudyOutcome, Workers
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import (
     Died,
@@ -13,6 +16,7 @@ from cifar_tune.workers.protocol import (
     Event,
     Failed,
     Finished,
+    Materials,
     Started,
     Stopped,
     Task,
@@ -79,6 +83,12 @@ class ScriptedPool:
     def close(self) -> None:
         self._running.clear()
         self._turns.clear()
+
+
+def scripted_workers(pool: ScriptedPool, data: SearchData, folder: Path) -> Workers:
+    """Return what a runner takes for its workers: the pool, with steps that take no time."""
+    step = StepTimes(0.01, 0.01, 0.01, 0.01)
+    return Workers(Materials(data, {}, folder), lambda: pool, lambda: Costs(0, step, 5, step))
 
 
 class Notes:

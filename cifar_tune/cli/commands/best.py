@@ -153,7 +153,7 @@ def run_derived(
     """Run what is left of a derived study."""
     from cifar_tune.config.derived import derive_spec, fresh_seed
     from cifar_tune.search.budget import parse_duration
-    from cifar_tune.search.runner import RunLimits
+    from cifar_tune.search.runner import RunOptions
     from cifar_tune.storage.studies import read_precision
     from cifar_tune.training.device import choose_device
     from cifar_tune.workers.choose import choose_workers
@@ -171,7 +171,7 @@ def run_derived(
     )
     console = make_console(to_stderr=options.as_json)
     seed = fresh_seed(found.record.study_seed, purpose)
-    return execute(ready, console, seed, RunLimits(None, seconds))
+    return execute(ready, console, RunOptions(None, seconds, seed=seed))
 
 
 def exit_code(outcome: StudyOutcome) -> int:

@@ -101,7 +101,7 @@ def _make_runner(
     options: StudyOptions, console: Console
 ) -> Callable[[Request, LiveRun, Callable[[], bool]], StudyOutcome]:
     def run(request: Request, live: LiveRun, should_stop: Callable[[], bool]) -> StudyOutcome:
-        from cifar_tune.search.runner import RunLimits
+        from cifar_tune.search.runner import RunOptions
 
         settings = tuple(f"{key}={json.dumps(value)}" for key, value in request.overrides.items())
         ready = prepare(request.study, replace(options, profile=request.profile, settings=settings))
@@ -109,9 +109,9 @@ def _make_runner(
             raise InputError(
                 f"{request.study}: makes {ready.spec.study_name} now, expected {request.study_name}"
             )
-        limits = RunLimits(only_queued=request.params is not None)
-        materials = load_materials(ready, limits)
+        run_options = RunOptions(only_queued=request.params is not None)
+        materials = load_materials(ready, run_options)
         ready = settle_precision(ready, console)
-        return run_prepared(ready, materials, live, None, limits, should_stop)
+        return run_prepared(ready, materials, live, run_options, should_stop)
 
     return run

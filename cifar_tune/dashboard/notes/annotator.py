@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from cifar_tune.config.study_file import StudySpec
@@ -25,8 +24,8 @@ from cifar_tune.dashboard.notes.summary import Summary, Wanted, compute_summary
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.search.observer import Observer
+from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Plan
-from cifar_tune.search.work_list import Agenda
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.trials import summarize
@@ -43,24 +42,15 @@ class StudyAnnotator:
     """The runner's ``Annotator``: writes the notes of trials at once, and what takes longer when a
     background process has it."""
 
-    def __init__(
-        self,
-        storage: RDBStorage,
-        study: optuna.Study,
-        spec: StudySpec,
-        location: StorageLocation,
-        agenda: Agenda,
-        lease: Lease,
-        observer: Observer,
-    ) -> None:
-        self._engine = storage.engine
-        self._study = study
-        self._spec = spec
-        self._location = location
-        self._agenda = agenda
-        self._lease = lease
+    def __init__(self, open_study: OpenStudy, observer: Observer) -> None:
+        self._engine = open_study.storage.engine
+        self._study = open_study.study
+        self._spec = open_study.spec
+        self._location = open_study.location
+        self._work_list = open_study.work_list
+        self._lease = open_study.lease
         self._observer = observer
-        self._noted = NotedStudy.of(spec, location)
+        self._noted = NotedStudy.of(self._spec, self._location)
         self._background = Background()
         self._plan: Plan | None = None
         self._began = time.monotonic()
@@ -106,23 +96,23 @@ class StudyAnnotator:
         if self._is_stale and not is_short and self._background.is_free():
             self._start(None)
 
-    def finish(self, is_stopping: Callable[[], bool], why_left: str | None) -> None:
+    def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
         """The run is at its end: sum its study up once more, unless it is to stop.
 
         Args:
             why_left: what kept the run from doing all that it was to do.
         """
-        if is_stopping() or not (self._is_stale or why_left):
+        if should_stop() or not (self._is_stale or why_left):
             return
         if time.monotonic() - self._began < SHORT_SECONDS:
             self._sum_up(why_left)
             return
         self._start(why_left)
         deadline = time.monotonic() + FINAL_SECONDS
-        while not is_stopping() and time.monotonic() < deadline:
+        while not should_stop() and time.monotonic() < deadline:
             if self._take(POLL_SECONDS):
                 return
-        if not is_stopping():
+        if not should_stop():
             self._fail(f"it takes more than {FINAL_SECONDS:.0f} seconds")
 
     # --- trials ---
@@ -147,7 +137,7 @@ class StudyAnnotator:
     # --- the study ---
 
     def _wanted(self, why_left: str | None) -> Wanted:
-        progress = Progress(self._agenda.left(), self._plan, why_left)
+        progress = Progress(self._work_list.left(), self._plan, why_left)
         return Wanted(self._location, self._spec, progress)
 
     def _start(self, why_left: str | None) -> None:

@@ -19,7 +19,7 @@ from command_line import FINETUNE, Cli
 from optuna_dashboard import get_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
-from scripted import Notes, ScriptedPool, train
+from scripted import Notes, ScriptedPool, scripted_workers, train
 from sqlalchemy import Engine, event
 
 from cifar_tune.config.derived import derive_spec
@@ -30,11 +30,10 @@ from cifar_tune.dashboard.notes.attributes import is_ours, seal
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.evaluation.ranking import Candidate
-from cifar_tune.search.plan import Costs, StepTimes
-from cifar_tune.search.runner import RunLimits, StudyOutcome, run_study
+from cifar_tune.search.runner import Runner, RunOptions, StudyOutcome
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.workers.protocol import Materials, Task
+from cifar_tune.workers.protocol import Task
 
 URL = "sqlite:///s.db"
 Run = Callable[..., StudyOutcome]
@@ -52,7 +51,6 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudySpec:
 @pytest.fixture
 def run(spec: StudySpec, bundled: SearchData, tmp_path: Path) -> Run:
     """Run the study, or another one, with a worker that trains nothing."""
-    step = StepTimes(0.01, 0.01, 0.01, 0.01)
 
     def go(
         more_trials: int = 0,
@@ -60,16 +58,14 @@ def run(spec: StudySpec, bundled: SearchData, tmp_path: Path) -> Run:
         script: Any = lambda task, _: train(task),
         of: StudySpec = spec,
     ) -> StudyOutcome:
-        return run_study(
+        return Runner(
             of,
             locate_storage("s.db"),
-            Materials(bundled, {}, tmp_path),
-            lambda: ScriptedPool(1, script),
-            lambda: Costs(0, step, 5, step),
+            scripted_workers(ScriptedPool(1, script), bundled, tmp_path),
             notes or Notes(),  # type: ignore[arg-type]  # __getattr__ has the rest
-            limits=RunLimits(more_trials),
-            make_annotator=annotator.StudyAnnotator,
-        )
+            RunOptions(more_trials),
+            annotator.StudyAnnotator,
+        ).run()
 
     return go
 

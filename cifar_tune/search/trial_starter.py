@@ -1,0 +1,116 @@
+"""Begins trials in Optuna's storage, or takes up those that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+
+from cifar_tune.config.seeds import derive_seed
+from cifar_tune.config.trial import TrialConfig
+from cifar_tune.search.open_study import OpenStudy
+from cifar_tune.search.running_trial import RunningTrial
+from cifar_tune.search.samplers import make_sampler
+from cifar_tune.search.work_list import Item
+from cifar_tune.storage import trials
+from cifar_tune.storage.kept_weights import may_be_kept
+from cifar_tune.training.records import EpochMetrics
+from cifar_tune.workers.protocol import Materials, Task
+
+
+@dataclass(frozen=True)
+class TrialStarter:
+    """Turns what is to be run next into a trial of Optuna's and a task for a worker.
+
+    Attributes:
+        space: Optuna's distribution of each searched hyperparameter.
+        materials: What the trials learn from.
+        provenance: What all trials of the run have in common.
+    """
+
+    open_study: OpenStudy
+    space: Mapping[str, BaseDistribution]
+    materials: Materials
+    provenance: Mapping[str, Any]
+
+    def begin(self, item: Item, earlier: RunningTrial | None, *, is_parallel: bool) -> RunningTrial:
+        """Create the trial, or take it up where it waits.
+
+        Args:
+            item: What is to be run.
+            earlier: The same trial as this run had it before; None if it had not.
+            is_parallel: Whether trials run at once.
+        """
+        sampler_seed = self._seed(item, "sampler")
+        trial = self._open(item, sampler_seed, is_parallel=is_parallel)
+        attributes = trial.user_attrs
+        # A trial that was queued by other means has no seed.
+        seed = attributes.get("seed", self._seed(item, "trial"))
+        config = self.open_study.spec.config(trial.params, seed, attributes.get("settings"))
+        if "config" not in attributes:
+            trials.record_config(trial, config)
+        # It is stored once a worker has said what it is.
+        provenance = attributes.get("facts") or self._make_provenance(config, sampler_seed)
+        reason = None if item.number is None else "the run had ended"
+        running = RunningTrial(
+            item=item,
+            trial=trial,
+            config=config,
+            provenance=dict(provenance),
+            history=_reported_history(trial),
+            restarts=list(attributes.get("restarts", ())),
+            reason=reason,
+        )
+        if earlier is not None:
+            running.log, running.reason = earlier.log, earlier.reason
+        return running
+
+    def _open(self, item: Item, sampler_seed: int, *, is_parallel: bool) -> optuna.Trial:
+        study, spec = self.open_study.study, self.open_study.spec
+        sampler = make_sampler(spec.sampler, sampler_seed, self.space, parallel=is_parallel)
+        if item.number is not None:
+            return trials.resume(study, item.number, self.space, sampler)
+        attributes = {"seed": self._seed(item, "trial"), **item.attributes}
+        params = item.params or {}
+        if item.params is not None and params.keys() >= self.space.keys():
+            return trials.create_known(study, self.space, params, attributes)
+        return trials.create_sampled(study, self.space, sampler, attributes, params)
+
+    def _seed(self, item: Item, purpose: str) -> int:
+        kind = () if item.request is None else ("queued",)
+        return derive_seed(self.open_study.seed, *kind, purpose, item.index)
+
+    def _make_provenance(self, config: TrialConfig, sampler_seed: int) -> dict[str, Any]:
+        provenance = {
+            **self.provenance,
+            "config_sha256": config.digest,
+            "split_sha256": self.materials.data.split(config).digest,
+            "sampler_seed": sampler_seed,
+        }
+        weights = self.materials.weights.get(config.weights)
+        if weights is not None:
+            provenance |= {"weights_sha256": weights.sha256, "weights_source": weights.source}
+        return provenance
+
+    def make_task(self, running: RunningTrial, best_so_far: float) -> Task:
+        """Return what a worker is told of the trial."""
+        name = running.item.name
+        is_named = name is not None
+        files = self.open_study.files.of_worker(
+            running.number,
+            weights=may_be_kept(self.open_study.spec, is_named=is_named),
+            predictions=is_named,
+        )
+        return Task(running.number, running.config, files, name, best_so_far)
+
+
+def _reported_history(trial: optuna.Trial) -> list[EpochMetrics]:
+    """Return the stored epochs that Optuna was told of.
+
+    A run that died may have stored one of which it did not come to tell Optuna.
+    """
+    reported = len(trials.latest(trial).intermediate_values)
+    return [EpochMetrics(**epoch) for epoch in trial.user_attrs.get("history", ())][:reported]
