@@ -4,7 +4,7 @@ Kept weights and checkpoints are tens of megabytes, nearly all of it tensors of 
 that a trial with a frozen network leaves as they are. The archive has the rest of each such file,
 and says where the bundled tensors belong; what is put together has the SHA-256 of the original.
 
-``python tests/old_storage.py FOLDER`` packs the folder ``storage`` that the commands of
+``python tests/support/old_storage.py FOLDER`` packs the folder ``storage`` that the commands of
 ``tests/data/old_storage/README.md`` made in FOLDER.
 """
 
@@ -24,12 +24,13 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from places import TEST_DATA
 from safetensors.torch import load_file
 from torch import Tensor
 
 import cifar_tune
 
-DATA = Path(__file__).parent / "data" / "old_storage"
+DATA = TEST_DATA / "old_storage"
 ARCHIVE = DATA / "storage.tar.xz"
 DIGESTS = "sha256.json"
 DATABASE = "cifar-tune.db"

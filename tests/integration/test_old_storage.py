@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import TINY, Cli
+from command_line import TINY, Cli
 from old_storage import DATA, unpack
 from safetensors.torch import load_file
 
