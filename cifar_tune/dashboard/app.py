@@ -17,6 +17,7 @@ from optuna_dashboard import wsgi
 from cifar_tune.dashboard.artifacts import ArtifactFolder, check_upload, serve_artifact
 from cifar_tune.dashboard.fast_reads import cache_reads
 from cifar_tune.dashboard.responses import Headers, answer_json
+from cifar_tune.storage.optuna_private import DASHBOARD_REQUEST_LOGGER
 
 COMPRESSED_FROM = 50_000
 """Bytes of an answer from which on it is compressed: to a twentieth, at 200 MB/s."""
@@ -134,7 +135,7 @@ def _ask(
 
 def _shorten_log() -> None:
     """optuna-dashboard logs its errors with a traceback; the first line says what it is."""
-    logging.getLogger("optuna_dashboard._bottle_util").addFilter(_keep_first_line)
+    logging.getLogger(DASHBOARD_REQUEST_LOGGER).addFilter(_keep_first_line)
 
 
 def _keep_first_line(record: logging.LogRecord) -> bool:

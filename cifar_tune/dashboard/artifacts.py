@@ -49,8 +49,12 @@ class ArtifactFolder(FileSystemArtifactStore):
     """Optuna's folder of artifacts: it is made by the first that is written, and one that is
     missing does not keep its study from being deleted."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._folder = folder
+
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        self._base_path.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         super().write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:

@@ -5,8 +5,7 @@ for each of its trials, and goes through all trials anew while each is finished.
 of the study asked for, sorted by trial, and finished trials are gone through once. Nothing is kept
 between requests, so that a note is there as soon as it is saved.
 
-Two names of optuna-dashboard's own are replaced for that. Where a later version does not have them
-it is as slow as it is by itself, and shows the same.
+Two private names of optuna-dashboard are replaced for that, in ``storage.optuna_private``.
 """
 
 from __future__ import annotations
@@ -14,15 +13,22 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, text
+
+from cifar_tune.storage.optuna_private import (
+    StudyStandIn,
+    get_trial_id,
+    select_serialized_attributes,
+    skip_finished_trials,
+)
 
 _OF_TRIAL = re.compile(r"dashboard:(?:artifacts:)?(\d+):")
 """Begins the key of a study's attribute that belongs to a trial, with the trial's id."""
@@ -46,13 +52,13 @@ class StudyAttributes(dict[str, Any]):
         return dict(found)
 
 
-class _Study:
+class _Study(StudyStandIn):
     """Stands for Optuna's ``FrozenStudy``; attributes are read when they are asked for."""
 
     def __init__(
         self, study_id: int, name: str, directions: Sequence[StudyDirection], engine: Engine
     ) -> None:
-        self._study_id = study_id
+        super().__init__(study_id)
         self.study_name = name
         self.directions = list(directions)
         self._engine = engine
@@ -67,7 +73,7 @@ class _Study:
 
     def _read(self, query: Any) -> StudyAttributes:
         with self._engine.connect() as connection:
-            rows = connection.execute(query, {"id": self._study_id}).all()
+            rows = connection.execute(query, {"id": self.study_id}).all()
         return StudyAttributes((key, json.loads(value)) for key, value in rows)
 
 
@@ -86,45 +92,12 @@ def cache_reads(storage: RDBStorage) -> BaseStorage:
         return studies
 
     cached.get_all_studies = read_studies  # type: ignore[method-assign]
-    _narrow_attributes()
-    _skip_finished_trials()
+    select_serialized_attributes(_attributes_of_trial)
+    skip_finished_trials()
     return cached
 
 
-@cache  # once in a process
-def _narrow_attributes() -> None:
-    """Let a trial be looked for in its own attributes only."""
-    from optuna_dashboard import _serializer
-
-    serialize = getattr(_serializer, "serialize_frozen_trial", None)
-    if serialize is None:
-        return
-
-    def narrowed(study_id: int, trial: FrozenTrial, attributes: Any, *others: Any) -> Any:
-        if isinstance(attributes, StudyAttributes):
-            attributes = attributes.by_trial.get(trial._trial_id, {})
-        return serialize(study_id, trial, attributes, *others)
-
-    _serializer.serialize_frozen_trial = narrowed
-
-
-@cache
-def _skip_finished_trials() -> None:
-    """Let the search space be gathered from new trials only, also while none is unfinished."""
-    from optuna_dashboard import _inmemory_cache
-
-    gathered: Any = getattr(_inmemory_cache, "_CachedExtraStudyProperty", None)
-    if gathered is None:
-        return
-
-    class Gathered(gathered):  # type: ignore[misc]
-        _cursor: int
-
-        def update(self, trials: list[FrozenTrial]) -> None:
-            if not trials or trials[-1].number < self._cursor:  # another study, with an old id
-                self.__init__()  # type: ignore[misc]
-            super().update(trials)
-            if trials and all(trial.state.is_finished() for trial in trials):
-                self._cursor = trials[-1].number
-
-    _inmemory_cache._CachedExtraStudyProperty = Gathered
+def _attributes_of_trial(trial: FrozenTrial, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(attributes, StudyAttributes):
+        return attributes.by_trial.get(get_trial_id(trial), {})
+    return attributes

@@ -17,6 +17,7 @@ from cifar_tune.storage import studies as stored
 from cifar_tune.storage import trials
 from cifar_tune.storage.lease import Lease, hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trial_files import StudyFiles
@@ -93,7 +94,7 @@ def _drop(
     name = spec.study_name
     study = stored.create_study(storage, name)
     files = StudyFiles(spec, location.beside, uuid.uuid4().hex[:8], {})
-    with hold_lease(storage.engine, study._study_id, name, on_wait, lambda: False) as lease:
+    with hold_lease(storage.engine, get_study_id(study), name, on_wait, lambda: False) as lease:
         for trial in _unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)
             files.clear(trial.number)

@@ -11,6 +11,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_tune.storage.optuna_private import sample_by_gaussian_process
+
 MOST_TRIALS = 100
 """That a process is fitted to: what a draw costs grows with their cube."""
 
@@ -37,6 +39,7 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
         super().__init__(
             seed=seed, n_startup_trials=startup_trials, warn_independent_sampling=False
         )
+        self._startup_trials = startup_trials
         self._known = dict(sorted(space.items()))
         self._later = later
 
@@ -55,7 +58,7 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
         known = [one for one in stored if search_space.keys() <= one.params.keys()]
         complete = [one for one in known if one.state == TrialState.COMPLETE]
         others = [one for one in known if _is_pruned(one) or _is_not_finite(one)]
-        if len(complete) < self._n_startup_trials:
+        if len(complete) < self._startup_trials:
             return {}
         if len(complete) + len(others) > MOST_TRIALS:
             return self._later.sample_relative(study, trial, search_space)
@@ -63,7 +66,7 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
         running = [
             one for one in known if one.state == TrialState.RUNNING and one.number != trial.number
         ]
-        return self._sample_relative_impl(study, ended, running, search_space)
+        return sample_by_gaussian_process(self, study, ended, running, search_space)
 
 
 def _is_pruned(trial: FrozenTrial) -> bool:

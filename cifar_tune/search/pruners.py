@@ -8,7 +8,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.config.schema import MedianPruner, PercentilePruner, Pruner
-from cifar_tune.storage.trials import latest, rank
+from cifar_tune.storage.optuna_private import get_latest_trial
+from cifar_tune.storage.trials import rank
 
 
 def make_pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
@@ -78,4 +79,4 @@ class CompleteTrials:
 
     def should_prune(self, trial: optuna.Trial) -> bool:
         """Whether a trial is to be stopped after the last epoch that it reported."""
-        return self._pruner.prune(cast("optuna.Study", self), latest(trial))
+        return self._pruner.prune(cast("optuna.Study", self), get_latest_trial(trial))

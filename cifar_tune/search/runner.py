@@ -33,6 +33,7 @@ from cifar_tune.storage import trials
 from cifar_tune.storage.kept_weights import room_needed
 from cifar_tune.storage.lease import Lease, hold_lease
 from cifar_tune.storage.location import StorageLocation, check_writable, explain_errors
+from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trial_files import StudyFiles
@@ -173,7 +174,7 @@ class Runner:
             study = stored.create_study(storage, self.spec.study_name)
             with hold_lease(
                 storage.engine,
-                study._study_id,
+                get_study_id(study),
                 self.spec.study_name,
                 self.observer.noted,
                 signals.should_stop,

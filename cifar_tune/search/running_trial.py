@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.work_list import Item
-from cifar_tune.storage import trials
+from cifar_tune.storage.optuna_private import get_latest_trial
 from cifar_tune.training.records import EpochMetrics
 
 LAST_LINES = 20
@@ -66,4 +66,4 @@ class RunningTrial:
 
     def latest(self) -> FrozenTrial:
         """Return the trial as it is now."""
-        return trials.latest(self.trial)
+        return get_latest_trial(self.trial)

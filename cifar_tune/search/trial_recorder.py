@@ -14,6 +14,7 @@ from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.pruners import CompleteTrials, may_prune
 from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.storage import trials
+from cifar_tune.storage.optuna_private import get_stored_trial, get_trial_id
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import Started
 
@@ -123,7 +124,7 @@ class TrialRecorder:
         """Let a trial wait, to be continued under its number."""
         study = self.open_study.study
         trials.put_back(study, running.trial)
-        return study._storage.get_trial(running.trial._trial_id)
+        return get_stored_trial(study, running.trial)
 
     def ended(self, trial: FrozenTrial) -> None:
         """Show that a trial ended or waits; remove the files that it needs no longer."""
@@ -141,6 +142,6 @@ class TrialRecorder:
         self.open_study.files.write_metrics(running.number, running.history)
         with self.open_study.lease.fence():
             artifacts = self.open_study.files.publish(
-                running.number, running.trial._trial_id, is_best=is_best
+                running.number, get_trial_id(running.trial), is_best=is_best
             )
         trials.record_artifacts(running.trial, artifacts)

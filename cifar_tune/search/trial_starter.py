@@ -17,6 +17,7 @@ from cifar_tune.search.samplers import make_sampler
 from cifar_tune.search.work_list import Item
 from cifar_tune.storage import trials
 from cifar_tune.storage.kept_weights import may_be_kept
+from cifar_tune.storage.optuna_private import get_latest_trial
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.protocol import Materials, Task
 
@@ -112,5 +113,5 @@ def _reported_history(trial: optuna.Trial) -> list[EpochMetrics]:
 
     A run that died may have stored one of which it did not come to tell Optuna.
     """
-    reported = len(trials.latest(trial).intermediate_values)
+    reported = len(get_latest_trial(trial).intermediate_values)
     return [EpochMetrics(**epoch) for epoch in trial.user_attrs.get("history", ())][:reported]

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, StudyUserAttributeModel, TrialModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, func, select
 
@@ -24,6 +23,7 @@ from cifar_tune.storage.location import (
     check_readable,
     check_writable,
 )
+from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
 from cifar_tune.storage.records import StoredStudy
 from cifar_tune.storage.server import (
     is_missing_table,

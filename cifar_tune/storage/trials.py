@@ -13,6 +13,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.storage.artifacts import Artifact
+from cifar_tune.storage.optuna_private import (
+    FIXED_PARAMS,
+    add_trial,
+    get_storage,
+    get_stored_trial,
+    get_trial_id,
+    get_trial_id_of_number,
+    open_trial,
+    set_trial_state,
+    suggest,
+)
 from cifar_tune.storage.records import DROPPED, TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
@@ -34,7 +45,7 @@ def create_known(
         user_attrs=dict(attributes),
     )
     study.sampler = optuna.samplers.RandomSampler()  # it has nothing to draw
-    return _open_trial(study, study._storage.create_new_trial(study._study_id, template))
+    return open_trial(study, add_trial(study, template))
 
 
 def create_sampled(
@@ -45,13 +56,12 @@ def create_sampled(
     given: Mapping[str, float],
 ) -> optuna.Trial:
     """Begin a trial whose parameters the sampler draws, but for those that are given."""
-    fixed = {"fixed_params": dict(given)} if given else {}  # as Study.enqueue_trial stores them
+    fixed = {FIXED_PARAMS: dict(given)} if given else {}  # as Study.enqueue_trial stores them
     template = create_trial(
         state=TrialState.RUNNING, user_attrs=dict(attributes), system_attrs=fixed
     )
     study.sampler = sampler
-    trial = _open_trial(study, study._storage.create_new_trial(study._study_id, template))
-    return _suggest(trial, space)
+    return _suggest(open_trial(study, add_trial(study, template)), space)
 
 
 def resume(
@@ -61,16 +71,10 @@ def resume(
     sampler: optuna.samplers.BaseSampler,
 ) -> optuna.Trial:
     """Take up a trial that waits, under its number; what it was not given yet is drawn."""
-    identity = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-    study._storage.set_trial_state_values(identity, TrialState.RUNNING)
+    trial_id = get_trial_id_of_number(study, number)
+    set_trial_state(study, trial_id, TrialState.RUNNING)
     study.sampler = sampler
-    return _suggest(_open_trial(study, identity), space)
-
-
-def _open_trial(study: optuna.Study, identity: int) -> optuna.Trial:
-    # As Study.ask does it; that would take any trial that waits, also one that is not meant.
-    study._thread_local.cached_all_trials = None
-    return optuna.Trial(study, identity)
+    return _suggest(open_trial(study, trial_id), space)
 
 
 def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
@@ -79,22 +83,22 @@ def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optu
     for name, distribution in space.items():
         if is_begun and name in known:
             _draw_again(trial, name, distribution)
-        trial._suggest(name, distribution)
+        suggest(trial, name, distribution)
     return trial
 
 
 def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
     """Draw what a run that died between two draws has stored, so that the next draw is the one
     that it would have made."""
-    frozen = trial.study._storage.get_trial(trial._trial_id)
-    is_given = name in frozen.system_attrs.get("fixed_params", {})
+    frozen = get_stored_trial(trial.study, trial)
+    is_given = name in frozen.system_attrs.get(FIXED_PARAMS, {})
     if not is_given and name not in trial.relative_params:
         trial.study.sampler.sample_independent(trial.study, frozen, name, distribution)
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> None:
     """Let a trial that runs wait: it keeps its number, its parameters and its epochs."""
-    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    set_trial_state(study, get_trial_id(trial), TrialState.WAITING)
 
 
 def put_back_abandoned(study: optuna.Study) -> None:
@@ -138,7 +142,7 @@ def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
 def record_artifacts(trial: optuna.Trial, artifacts: Iterable[Artifact]) -> None:
     """Store which files a trial has, once they are in their places and before it has ended."""
     for artifact in artifacts:
-        trial.study._storage.set_trial_system_attr(trial._trial_id, *artifact.attribute)
+        trial.storage.set_trial_system_attr(get_trial_id(trial), *artifact.attribute)
 
 
 def record_complete(
@@ -170,21 +174,18 @@ def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
     """
     after = len(trial.intermediate_values)
     message = f"dropped after {after} {'epoch' if after == 1 else 'epochs'}"
-    storage, identity = study._storage, trial._trial_id
-    storage.set_trial_user_attr(identity, "failure", {"kind": DROPPED, "message": message})
-    storage.set_trial_state_values(identity, TrialState.FAIL)
-    return storage.get_trial(identity)
+    trial_id = get_trial_id(trial)
+    get_storage(study).set_trial_user_attr(
+        trial_id, "failure", {"kind": DROPPED, "message": message}
+    )
+    set_trial_state(study, trial_id, TrialState.FAIL)
+    return get_stored_trial(study, trial)
 
 
 def names_of(trial: FrozenTrial) -> tuple[str, ...]:
     """What a person may call a trial: its number, and its name with its replicate if it has one."""
     name = trial.user_attrs.get("name")
     return (str(trial.number),) if name is None else (str(trial.number), str(name))
-
-
-def latest(trial: optuna.Trial) -> FrozenTrial:
-    """A trial that runs as it is now, without a look into the database."""
-    return trial._get_latest_trial()
 
 
 def rank(trial: FrozenTrial) -> tuple[float, int]:

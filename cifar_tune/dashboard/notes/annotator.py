@@ -28,6 +28,7 @@ from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Plan
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.location import StorageLocation
+from cifar_tune.storage.optuna_private import get_study_id, get_trial_id
 from cifar_tune.storage.trials import summarize
 
 SHORT_SECONDS = 10.0
@@ -73,9 +74,11 @@ class StudyAnnotator:
         died, are not."""
         trials = self._study.get_trials(deepcopy=False)
         tested = self._test_accuracies()
-        notes = {one._trial_id: self._note(one, tested.get(_kept_weights(one))) for one in trials}
+        notes = {
+            get_trial_id(one): self._note(one, tested.get(_kept_weights(one))) for one in trials
+        }
         with self._engine.connect() as connection:
-            there = read_notes(connection, self._study._study_id)
+            there = read_notes(connection, get_study_id(self._study))
         self._write(
             {
                 identity: note
@@ -86,7 +89,7 @@ class StudyAnnotator:
 
     def trial_changed(self, trial: FrozenTrial) -> None:
         """A trial began, goes on, waits or ended: write its note."""
-        self._write({trial._trial_id: self._note(trial)})
+        self._write({get_trial_id(trial): self._note(trial)})
         self._is_stale = True
 
     def poll(self) -> None:
@@ -123,7 +126,7 @@ class StudyAnnotator:
     def _write(self, notes: Mapping[int | None, str]) -> None:
         for some in batches(notes):
             with self._lease.fence() as connection:
-                write_notes(connection, self._study._study_id, some)
+                write_notes(connection, get_study_id(self._study), some)
 
     def _test_accuracies(self) -> dict[tuple[int, str | None], float]:
         """By trial number and its weights: what they gave the first time."""
@@ -164,8 +167,8 @@ class StudyAnnotator:
 
     def _save(self, summary: Summary) -> None:
         with self._lease.fence() as connection:
-            write_notes(connection, self._study._study_id, {None: summary.note})
-            write_figures(connection, self._study._study_id, summary.figures)
+            write_notes(connection, get_study_id(self._study), {None: summary.note})
+            write_figures(connection, get_study_id(self._study), summary.figures)
 
     def _fail(self, why: str) -> None:
         self._is_stale = True
@@ -191,4 +194,4 @@ def write_trial_note(
     noted = NotedStudy.of(spec, location)
     note = seal(trial_note(noted, summarize(trial), trial.user_attrs))
     with lease.fence() as connection:
-        write_notes(connection, study._study_id, {trial._trial_id: note})
+        write_notes(connection, get_study_id(study), {get_trial_id(trial): note})

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.storages._rdb.models import StudyModel, StudySystemAttributeModel
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
+
+from cifar_tune.storage.optuna_private import StudyModel, StudySystemAttributeModel
 
 PIECE_LENGTH = 2045
 """Characters of a stored piece, as ``optuna_dashboard`` cuts them."""

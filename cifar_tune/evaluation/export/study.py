@@ -33,6 +33,7 @@ from cifar_tune.files import replacing
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.optuna_private import add_trial, get_study_id
 
 FORMAT = 2
 """Of the file; the first one had no answers."""
@@ -228,7 +229,7 @@ def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
 def _add_study(storage: RDBStorage, wanted: Mapping[str, Any]) -> int:
     """Add what is missing of a study; how many trials that were."""
     study = stored.create_study(storage, wanted["study_name"])
-    lease_of = (storage.engine, study._study_id, study.study_name, lambda _said: None)
+    lease_of = (storage.engine, get_study_id(study), study.study_name, lambda _said: None)
     with hold_lease(*lease_of, lambda: False):
         for key, value in wanted["attributes"].items():
             if study.user_attrs.get(key) != value:
@@ -237,7 +238,7 @@ def _add_study(storage: RDBStorage, wanted: Mapping[str, Any]) -> int:
             study.set_metric_names(["val_accuracy"])
         missing = wanted["trials"][len(study.get_trials(deepcopy=False)) :]
         for one in missing:
-            storage.create_new_trial(study._study_id, _make_trial(one))
+            add_trial(study, _make_trial(one))
     return len(missing)
 
 

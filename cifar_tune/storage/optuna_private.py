@@ -1,0 +1,192 @@
+"""Every private name of Optuna's and of optuna-dashboard's that the package uses, and no others.
+
+What Optuna has no public name for stands here as a function or an alias with a plain name, so that
+a new version is tried by the tests of this module. It was written for Optuna 5.0.0 and
+optuna-dashboard 0.21.0; ``pyproject.toml`` has the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.storages._rdb.models import (
+    StudyModel,
+    StudySystemAttributeModel,
+    StudyUserAttributeModel,
+    TrialModel,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = [
+    "DASHBOARD_REQUEST_LOGGER",
+    "FIXED_PARAMS",
+    "StudyModel",
+    "StudyStandIn",
+    "StudySystemAttributeModel",
+    "StudyUserAttributeModel",
+    "TrialModel",
+    "add_trial",
+    "get_latest_trial",
+    "get_storage",
+    "get_stored_trial",
+    "get_study_id",
+    "get_trial_id",
+    "get_trial_id_of_number",
+    "open_trial",
+    "sample_by_gaussian_process",
+    "select_serialized_attributes",
+    "set_trial_state",
+    "skip_finished_trials",
+    "suggest",
+]
+
+FIXED_PARAMS = "fixed_params"
+"""Key of a trial's system attribute with the values that ``Study.enqueue_trial`` was given."""
+
+DASHBOARD_REQUEST_LOGGER = "optuna_dashboard._bottle_util"
+"""Name of the logger to which optuna-dashboard writes the errors of its requests."""
+
+
+# --- studies --------------------------------------------------------------------------------------
+
+
+def get_storage(study: optuna.Study) -> BaseStorage:
+    """Return the storage of a study."""
+    return study._storage
+
+
+def get_study_id(study: optuna.Study) -> int:
+    """Return the id of a study in the database."""
+    return study._study_id
+
+
+class StudyStandIn:
+    """Base class of what stands for Optuna's ``FrozenStudy``, whose id has a private name."""
+
+    def __init__(self, study_id: int) -> None:
+        self._study_id = study_id
+
+    @property
+    def study_id(self) -> int:
+        """The id of the study in the database."""
+        return self._study_id
+
+
+# --- trials ---------------------------------------------------------------------------------------
+
+
+def get_trial_id(trial: optuna.Trial | FrozenTrial) -> int:
+    """Return the id of a trial in the database, which is not its number."""
+    return trial._trial_id
+
+
+def get_trial_id_of_number(study: optuna.Study, number: int) -> int:
+    """Return the id of the trial that has this number in its study."""
+    return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+
+
+def get_stored_trial(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> FrozenTrial:
+    """Return a trial as the storage has it now."""
+    return study._storage.get_trial(trial._trial_id)
+
+
+def get_latest_trial(trial: optuna.Trial) -> FrozenTrial:
+    """Return a running trial as it is now, without a look into the database."""
+    return trial._get_latest_trial()
+
+
+def add_trial(study: optuna.Study, template: FrozenTrial) -> int:
+    """Add a trial in one transaction, and return its id.
+
+    ``Study.add_trial`` returns no id, and refuses an ended trial that has no start.
+    """
+    return study._storage.create_new_trial(study._study_id, template)
+
+
+def open_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
+    """Return a running trial, as ``Study.ask`` does.
+
+    ``Study.ask`` would take any trial that waits, also one that is not meant.
+    """
+    study._thread_local.cached_all_trials = None
+    return optuna.Trial(study, trial_id)
+
+
+def set_trial_state(study: optuna.Study, trial_id: int, state: TrialState) -> None:
+    """Set the state of a trial, also to one that ``Study.tell`` does not set."""
+    study._storage.set_trial_state_values(trial_id, state)
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    """Suggest a value from a distribution of any kind."""
+    return trial._suggest(name, distribution)
+
+
+def sample_by_gaussian_process(
+    sampler: optuna.samplers.GPSampler,
+    study: optuna.Study,
+    ended: list[FrozenTrial],
+    running: list[FrozenTrial],
+    search_space: dict[str, BaseDistribution],
+) -> dict[str, Any]:
+    """Draw values as ``GPSampler`` does, from trials that its caller has chosen."""
+    return sampler._sample_relative_impl(study, ended, running, search_space)
+
+
+# --- optuna-dashboard -----------------------------------------------------------------------------
+
+SelectAttributes = Callable[[FrozenTrial, Mapping[str, Any]], Mapping[str, Any]]
+
+
+@cache  # once in a process, for each ``select``
+def select_serialized_attributes(select: SelectAttributes) -> None:
+    """Let optuna-dashboard serialize a trial with a part of its study's system attributes.
+
+    Does nothing where optuna-dashboard does not have the function that is replaced.
+
+    Args:
+        select: Return, of a trial and its study's attributes, those that belong to the trial.
+    """
+    from optuna_dashboard import _serializer
+
+    serialize = getattr(_serializer, "serialize_frozen_trial", None)
+    if serialize is None:
+        return
+
+    def serialize_selected(
+        study_id: int, trial: FrozenTrial, attributes: Mapping[str, Any], *others: Any
+    ) -> Any:
+        return serialize(study_id, trial, select(trial, attributes), *others)
+
+    _serializer.serialize_frozen_trial = serialize_selected
+
+
+@cache
+def skip_finished_trials() -> None:
+    """Let optuna-dashboard gather the search space of a study from trials that are new.
+
+    By itself it goes through all trials anew while each is finished. Does nothing where
+    optuna-dashboard does not have the class that is replaced.
+    """
+    from optuna_dashboard import _inmemory_cache
+
+    gathered: Any = getattr(_inmemory_cache, "_CachedExtraStudyProperty", None)
+    if gathered is None:
+        return
+
+    class GatheredOnce(gathered):  # type: ignore[misc]
+        _cursor: int
+
+        def update(self, trials: list[FrozenTrial]) -> None:
+            if not trials or trials[-1].number < self._cursor:  # another study, with an old id
+                self.__init__()  # type: ignore[misc]
+            super().update(trials)
+            if trials and all(trial.state.is_finished() for trial in trials):
+                self._cursor = trials[-1].number
+
+    _inmemory_cache._CachedExtraStudyProperty = GatheredOnce
