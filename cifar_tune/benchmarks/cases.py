@@ -20,7 +20,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.models.resnet import build_model, set_training
 from cifar_tune.training.precision import check_precision
-from cifar_tune.workers.choose import count_cores
+from cifar_tune.workers.kind import count_cores
 
 EPOCHS = 20
 """Of a trial, over which what is done once is shared out; those of the assignment's models A, B."""

@@ -170,8 +170,8 @@ class _InstantPool:
         self._turn += self._elapsed()
         self._left[task.number] = deque(_made_up_epochs(self._draw, task.config.epochs))
         self._given[task.number] = []
-        facts = {"device": "none", "host": "none", "software": software()}
-        self._events.append(Started(task.number, facts, 0, 0))
+        provenance = {"device": "none", "host": "none", "software": software()}
+        self._events.append(Started(task.number, provenance, 0, 0))
         self._next_epoch(task.number)
         self._since = time.perf_counter()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cifar_tune.search.observer import Observer
     from cifar_tune.search.plan import Costs
     from cifar_tune.search.runner import RunOptions, StudyOutcome
-    from cifar_tune.workers.choose import WorkerChoice
+    from cifar_tune.workers.kind import WorkerChoice
     from cifar_tune.workers.protocol import Materials, Pool
 
 

@@ -23,7 +23,7 @@ from cifar_tune.training.device import cuda_devices
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.step import Tally, never
 from cifar_tune.training.step_graph import StepGraph, StepGraphs
-from cifar_tune.workers.choose import WorkerChoice
+from cifar_tune.workers.kind import WorkerChoice
 
 CANDIDATES = (1, 2, 4, 8)
 NEAR = 0.05

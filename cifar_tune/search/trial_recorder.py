@@ -40,12 +40,12 @@ class TrialRecorder:
     def started(self, running: RunningTrial, event: Started) -> None:
         """Record where, and from which epoch on, a trial is trained."""
         running.is_training = True
-        running.log.append(f"started on {event.facts['host']}")
+        running.log.append(f"started on {event.provenance['host']}")
         for refusal in event.refusals:
             running.log.append(refusal)
             self.note(running, f"checkpoint not used: {refusal}")
         if "device" not in running.provenance:
-            running.provenance |= event.facts
+            running.provenance |= event.provenance
             trials.record_facts(running.trial, running.provenance)
         if running.reason is not None:
             self._record_restart(running, running.reason, event)
@@ -56,7 +56,7 @@ class TrialRecorder:
         if running.restarts and "epochs" not in running.restarts[-1]:
             restart = running.restarts.pop()  # of a death, that is recorded when it is seen
         restart |= {"epochs": event.epochs, "steps": event.steps}
-        restart |= {key: event.facts[key] for key in ("host", "device")}
+        restart |= {key: event.provenance[key] for key in ("host", "device")}
         if running.epochs and not event.epochs:
             restart["from"] = "the beginning: " + (
                 "no checkpoint could be used"

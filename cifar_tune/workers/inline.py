@@ -6,12 +6,18 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
+from cifar_tune.workers.kind import (
+    AskedWorkers,
+    PoolSetup,
+    Work,
+    WorkerChoice,
+    count_cores,
+    format_workers,
+)
 from cifar_tune.workers.protocol import Died, Event, Failed, Finished, Materials, Stopped, Task
 
 if TYPE_CHECKING:
     import torch
-
-    from cifar_tune.workers.train_task import Work
 
 CLOSE_SECONDS = 60.0
 """How long the end of a step is waited for: a thread cannot be killed."""
@@ -21,9 +27,13 @@ class InlinePool:
     """One slot, in a thread, so that the runner can listen meanwhile.
 
     Args:
-        work: what is done with a task.
+        materials: What trials learn from.
+        device: What they are trained on.
+        work: What is done with a task.
     """
 
+    forms = "inline"
+    has_processes_here = False
     slots = 1
     share = 1.0
 
@@ -36,6 +46,21 @@ class InlinePool:
         self._stopping = threading.Event()
         self._tasks: queue.Queue[Task | None] = queue.Queue()
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def choose(cls, asked: AskedWorkers) -> WorkerChoice | None:
+        """Return the one worker that there can be; see ``PoolKind``."""
+        return WorkerChoice(cls, 1, count_cores()) if asked.text == "inline" else None
+
+    @staticmethod
+    def describe(choice: WorkerChoice) -> str:
+        """Return the choice in words; see ``PoolKind``."""
+        return f"{format_workers(choice)} in this process"
+
+    @classmethod
+    def begin(cls, choice: WorkerChoice, setup: PoolSetup) -> InlinePool:  # noqa: ARG003
+        """Begin the worker; see ``PoolKind``."""
+        return cls(setup.materials, setup.device, setup.work)
 
     def start(self, task: Task) -> None:
         """Train a trial; see ``Pool``."""
@@ -62,7 +87,7 @@ class InlinePool:
                 self._events.put(Died(task.number, "its thread ended without a word"))
 
     def next_event(self, timeout: float) -> Event | None:
-        """The next event; see ``Pool``."""
+        """Return the next event; see ``Pool``."""
         try:
             return self._events.get(timeout=timeout)
         except queue.Empty:
@@ -96,7 +121,7 @@ class _ThreadChannel:
     ) -> None:
         self._events = events
         self._decisions = decisions
-        self.is_stopping = stopping.is_set
+        self.should_stop = stopping.is_set
         self.has_ended = False
 
     def send(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What the runner and its workers say to one another; the same for every kind of worker.
+"""What the runner and its workers tell one another; the same for every kind of worker.
 
 A pool has slots. The runner starts a task in a free one, and then takes events: ``Started`` first,
 ``Stepped`` and ``EpochEnded`` as it goes, and last one of ``Finished``, ``Stopped``, ``Failed`` and
@@ -30,10 +30,10 @@ class Task:
     """A trial to train, or to go on with from its newest checkpoint.
 
     Attributes:
-        number: of the trial in its study.
-        files: where the worker writes; the runner gives them their final names.
-        name: of a named trial with its replicate; None if sampled.
-        best_so_far: the highest validation accuracy of the study's complete trials, as the task
+        number: The number of the trial in its study.
+        files: Where the worker writes; the runner gives the files their final names.
+        name: The name of a named trial with its replicate; None if sampled.
+        best_so_far: The highest validation accuracy of the study's complete trials, as the task
             begins.
     """
 
@@ -54,9 +54,9 @@ class Materials:
     """What the trials of a study learn from.
 
     Attributes:
-        data: training and validation images.
-        weights: the pretrained ones that its trials start from, by name.
-        root: the folder of imported images and weights that both can be loaded from again.
+        data: Training and validation images.
+        weights: The pretrained weights that its trials start from, by name.
+        root: The folder of imported images and weights that both can be loaded from again.
     """
 
     data: SearchData
@@ -76,14 +76,14 @@ class Started(Event):
     """The training begins.
 
     Attributes:
-        facts: where and with what: ``device``, ``host``, ``software``.
-        epochs: finished before, of a trial that is continued.
-        steps: training steps done before of the next one.
-        refusals: why checkpoints could not be used.
-        shares_files: whether the worker sees the checkpoints that others wrote.
+        provenance: Where and with what: ``device``, ``host``, ``software``.
+        epochs: How many epochs a trial that is continued has finished before.
+        steps: How many training steps of the next one are done.
+        refusals: Why checkpoints could not be used.
+        shares_files: Whether the worker sees the checkpoints that others wrote.
     """
 
-    facts: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     epochs: int
     steps: int
     refusals: tuple[str, ...] = ()
@@ -122,8 +122,8 @@ class Failed(Event):
 
     Attributes:
         kind: ``not_finite``, ``cuda_out_of_memory``, ``refused`` or ``error``.
-        message: the error in one line.
-        detail: more, to be stored with it.
+        message: The error in one line.
+        detail: More of it, to be stored.
     """
 
     kind: str
@@ -136,8 +136,8 @@ class Died(Event):
     """The worker is gone.
 
     Attributes:
-        reason: in words, with the signal or exit code.
-        tail: the last lines it wrote.
+        reason: Why, in words, with the signal or exit code.
+        tail: The last lines that it printed.
     """
 
     reason: str
@@ -151,26 +151,26 @@ class Channel(Protocol):
         """Tell the runner."""
 
     def decide(self) -> bool:
-        """Wait for the runner's word after an epoch: whether to go on."""
+        """Wait for the runner's word after an epoch; return whether to go on."""
 
-    def is_stopping(self) -> bool:
-        """Whether the runner asked to save and stop."""
+    def should_stop(self) -> bool:
+        """Return whether the runner asked to save and stop."""
 
 
 class Pool(Protocol):
     """Workers of one kind."""
 
     slots: int
-    """Trials that run at once."""
+    """How many trials run at once."""
 
     share: float
-    """Of a device (a GPU, or the machine's processor) that a trial has."""
+    """The share of a device (a GPU, or the machine's processor) that a trial has."""
 
     def start(self, task: Task) -> None:
         """Train a trial in a free slot."""
 
     def next_event(self, timeout: float) -> Event | None:
-        """The next event; None if there was none for so many seconds."""
+        """Return the next event; None if there is none within that many seconds."""
 
     def decide(self, number: int, *, go_on: bool) -> None:
         """Answer the ``EpochEnded`` of a trial."""

@@ -1,11 +1,10 @@
-"""What every kind of worker does with a task: train the trial and say how it ended."""
+"""What every kind of worker does with a task: train the trial and tell how it ended."""
 
 from __future__ import annotations
 
 import platform
 import time
 import traceback
-from collections.abc import Callable
 
 import torch
 
@@ -30,69 +29,78 @@ from cifar_tune.workers.protocol import (
 )
 
 STEPPED_SECONDS = 0.2
-"""At least so long between two words about steps: a fast device does thousands a second."""
+"""At least so long between two messages about steps: a fast device does thousands a second."""
 TRACEBACK_CHARACTERS = 4000
-
-Work = Callable[[Task, Materials, torch.device, Channel], None]
-"""What a pool runs; ``work``, unless a test puts another in its place."""
 
 
 def work(task: Task, materials: Materials, device: torch.device, channel: Channel) -> None:
     """Train a trial, or go on with it, and tell the runner all of it."""
-    number, config = task.number, task.config
-    last_stepped = 0.0
-
-    def on_start(position: Position, refusals: list[str]) -> None:
-        facts = {
-            "device": describe_device(device),
-            "threads": torch.get_num_threads(),
-            "host": platform.node(),
-            "software": software(),
-        }
-        started = Started(number, facts, position.epochs, position.steps, tuple(refusals))
-        channel.send(started)
-
-    def on_epoch(metrics: EpochMetrics) -> bool:
-        channel.send(EpochEnded(number, metrics))
-        return channel.decide()
-
-    def on_step(done: int) -> None:
-        nonlocal last_stepped
-        now = time.monotonic()
-        if now - last_stepped >= STEPPED_SECONDS:
-            last_stepped = now
-            channel.send(Stepped(number, done))
-
+    teller = _Teller(task.number, device, channel)
     try:
         result = run_trial(
-            config,
+            task.config,
             materials.data,
-            materials.weights.get(config.weights),
+            materials.weights.get(task.config.weights),
             device,
-            on_epoch,
-            on_step,
+            teller.epoch_ended,
+            teller.stepped,
             task.files,
-            channel.is_stopping,
-            on_start,
+            channel.should_stop,
+            teller.started,
             task.label,
             task.best_so_far,
         )
     except TrainingStopped:
-        channel.send(Stopped(number))
-    except NonFiniteLossError as error:
-        where = {"epoch": error.epoch, "step": error.step}
-        channel.send(Failed(number, "not_finite", str(error), where))
-    except CifarTuneError as error:
-        channel.send(Failed(number, REFUSED, str(error), {"error": type(error).__name__}))
+        channel.send(Stopped(task.number))
     except Exception as error:
-        is_memory = isinstance(error, torch.OutOfMemoryError)
-        lines = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        kind = OUT_OF_MEMORY if is_memory else "error"
-        # The traceback holds on to the tensors of the failed step.
-        error.__traceback__ = None
-        if is_memory:
+        failed = describe_failure(task.number, error)
+        error.__traceback__ = None  # it holds on to the tensors of the failed step
+        if failed.kind == OUT_OF_MEMORY:
             torch.cuda.empty_cache()
-        channel.send(Failed(number, kind, message, {"traceback": lines}))
+        channel.send(failed)
     else:
-        channel.send(Finished(number, result))
+        channel.send(Finished(task.number, result))
+
+
+class _Teller:
+    """Tells the runner how the training of a trial goes on."""
+
+    def __init__(self, number: int, device: torch.device, channel: Channel) -> None:
+        self._number = number
+        self._device = device
+        self._channel = channel
+        self._last_stepped = 0.0
+
+    def started(self, position: Position, refusals: list[str]) -> None:
+        provenance = {
+            "device": describe_device(self._device),
+            "threads": torch.get_num_threads(),
+            "host": platform.node(),
+            "software": software(),
+        }
+        self._channel.send(
+            Started(self._number, provenance, position.epochs, position.steps, tuple(refusals))
+        )
+
+    def stepped(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._last_stepped >= STEPPED_SECONDS:
+            self._last_stepped = now
+            self._channel.send(Stepped(self._number, done))
+
+    def epoch_ended(self, metrics: EpochMetrics) -> bool:
+        self._channel.send(EpochEnded(self._number, metrics))
+        return self._channel.decide()
+
+
+def describe_failure(number: int, error: Exception) -> Failed:
+    """Return what the runner is told of an error that ended a trial's training."""
+    if isinstance(error, NonFiniteLossError):
+        where = {"epoch": error.epoch, "step": error.step}
+        return Failed(number, "not_finite", str(error), where)
+    if isinstance(error, CifarTuneError):
+        return Failed(number, REFUSED, str(error), {"error": type(error).__name__})
+    kind = OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else "error"
+    message = f"{type(error).__name__}: {error}".splitlines()[0]
+    lines = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    return Failed(number, kind, message, {"traceback": lines})

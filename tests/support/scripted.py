@@ -23,7 +23,7 @@ from cifar_tune.workers.protocol import (
 )
 
 EPOCHS = 2
-FACTS = {"device": "made up", "host": "here", "software": {}}
+PROVENANCE = {"device": "made up", "host": "here", "software": {}}
 Script = Callable[[Task, int], Iterator[Event]]
 """What a worker says of a task, by how often it was begun before; it ends with a last word."""
 
@@ -34,7 +34,7 @@ def epoch(number: int, accuracy: float = 0.5) -> EpochMetrics:
 
 def train(task: Task, start: int = 0, *, shares_files: bool = True) -> Iterator[Event]:
     """A trial that goes well, from an epoch on."""
-    yield Started(task.number, FACTS, start, 0, shares_files=shares_files)
+    yield Started(task.number, PROVENANCE, start, 0, shares_files=shares_files)
     for one in range(1, EPOCHS + 1):
         yield EpochEnded(task.number, epoch(one))
     done = tuple(epoch(one) for one in range(1, EPOCHS + 1))
@@ -54,7 +54,7 @@ class ScriptedPool:
         self._begun: Counter[int] = Counter()
         self.decisions: dict[int, list[bool]] = {}
         self.beside: list[tuple[int, set[int]]] = []  # each start, with those that ran
-        self.is_stopping = False
+        self.was_stopped = False
 
     def start(self, task: Task) -> None:
         assert len(self._running) < self.slots
@@ -67,7 +67,7 @@ class ScriptedPool:
         if not self._turns:
             return None
         number = self._turns.popleft()
-        event = Stopped(number) if self.is_stopping else next(self._running[number])
+        event = Stopped(number) if self.was_stopped else next(self._running[number])
         if isinstance(event, Finished | Stopped | Failed | Died):
             del self._running[number]
         else:
@@ -78,7 +78,7 @@ class ScriptedPool:
         self.decisions.setdefault(number, []).append(go_on)
 
     def stop(self) -> None:
-        self.is_stopping = True
+        self.was_stopped = True
 
     def close(self) -> None:
         self._running.clear()

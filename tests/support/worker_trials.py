@@ -126,13 +126,13 @@ def _wrapped(
         after_epoch()
         return go_on
 
-    def is_stopping() -> bool:
+    def should_stop() -> bool:
         before_step()
-        return bool(channel_is_stopping())
+        return bool(channel_should_stop())
 
-    channel_decide, channel_is_stopping = channel.decide, channel.is_stopping
+    channel_decide, channel_should_stop = channel.decide, channel.should_stop
     with ExitStack() as stack:
-        for name, replacement in (("decide", decide), ("is_stopping", is_stopping)):
+        for name, replacement in (("decide", decide), ("should_stop", should_stop)):
             stack.enter_context(mock.patch.object(channel, name, replacement))
         yield channel
 

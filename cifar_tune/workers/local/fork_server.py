@@ -22,9 +22,9 @@ _HAS_FORK_SERVER = sys.platform == "linux"
 
 
 def begin_fork_server() -> None:
-    """Begin it, unless it runs; it loads what workers need while the caller does other things.
+    """Begin the fork server, unless it runs.
 
-    It ends with the process that began it.
+    It loads what workers need while the caller does other things, and ends with this process.
     """
     if not _HAS_FORK_SERVER:
         return
@@ -35,7 +35,7 @@ def begin_fork_server() -> None:
 
 
 def worker_context() -> ForkServerContext | SpawnContext:
-    """How worker processes are begun here."""
+    """Return how worker processes are begun here."""
     begin_fork_server()
     if _HAS_FORK_SERVER:
         return multiprocessing.get_context("forkserver")

@@ -12,13 +12,25 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
+from cifar_tune.workers.kind import (
+    AskedWorkers,
+    PoolSetup,
+    Work,
+    WorkerChoice,
+    count_cores,
+    format_workers,
+)
 from cifar_tune.workers.local.fork_server import deaf_to, threads_of_libraries, worker_context
-from cifar_tune.workers.local.process import Decision, Life, Seat, Sources, Stop, live
+from cifar_tune.workers.local.process import Decision, Seat, Sources, Stop, WorkerSetup, serve
 from cifar_tune.workers.protocol import Died, Event, Failed, Finished, Materials, Stopped, Task
 
 if TYPE_CHECKING:
-    from cifar_tune.workers.train_task import Work
+    import torch
 
+WORKER_BYTES = 2_000_000_000
+"""Memory that a worker on the processor may take: a quick study takes 1.2 GB."""
 TAIL_LINES = 20
 TAIL_BYTES = 8192
 
@@ -34,11 +46,15 @@ class LocalPool:
     """A process for each seat, begun when it is first needed and again after it died.
 
     Args:
-        seats: one for each process.
-        share: of a device that a trial has.
-        logs: a folder for what workers print.
-        work: what is done with a task.
+        materials: What trials learn from; each process loads them again.
+        seats: What each process has of the machine.
+        share: The share of a device that a trial has.
+        logs: A folder for what workers print.
+        work: What is done with a task.
     """
+
+    forms = "auto, a number from 1 on"
+    has_processes_here = True
 
     def __init__(
         self, materials: Materials, seats: list[Seat], share: float, logs: Path, work: Work
@@ -56,11 +72,42 @@ class LocalPool:
         self._ready: deque[Event] = deque()
         logs.mkdir(parents=True, exist_ok=True)
 
+    @classmethod
+    def choose(cls, asked: AskedWorkers) -> WorkerChoice | None:
+        """Return as many workers as were asked for, or as suit the machine; see ``PoolKind``."""
+        cores = count_cores()
+        if asked.text == "auto":
+            count = _suitable_count(asked, cores)
+        elif asked.text.isdigit() and int(asked.text) > 0:
+            count = int(asked.text)
+        else:
+            return None
+        has_gpu_alone = (
+            asked.device.type == "cuda" and asked.text == "auto" and asked.per_gpu is None
+        )
+        threads = max(cores // (count * (asked.slots or 1)), 1)
+        slots = asked.slots or (None if has_gpu_alone else 1)
+        return WorkerChoice(cls, count, threads, slots=slots)
+
+    @staticmethod
+    def describe(choice: WorkerChoice) -> str:
+        """Return the choice in words; see ``PoolKind``."""
+        return format_workers(choice)
+
+    @classmethod
+    def begin(cls, choice: WorkerChoice, setup: PoolSetup) -> LocalPool:
+        """Make room for the workers; see ``PoolKind``."""
+        seats, share = make_seats(choice, setup.device)
+        return cls(setup.materials, seats, share, setup.logs, setup.work)
+
     def start(self, task: Task) -> None:
         """Train a trial in a free slot; see ``Pool``."""
-        trials = {seat: len(worker.numbers) for seat, worker in self._workers.items()}
-        free = (seat for seat, one in enumerate(self._seats) if trials.get(seat, 0) < one.slots)
-        seat = min(free, key=lambda seat: trials.get(seat, 0))
+        trials = [
+            len(self._workers[number].numbers) if number in self._workers else 0
+            for number in range(len(self._seats))
+        ]
+        free = [number for number, seat in enumerate(self._seats) if trials[number] < seat.slots]
+        seat = min(free, key=trials.__getitem__)
         if seat in self._workers and not self._workers[seat].process.is_alive():
             while seat in self._workers and self._workers[seat].line.poll():
                 self._hear(seat)  # it may have said something before it died
@@ -74,7 +121,7 @@ class LocalPool:
             worker.line.send(task)
 
     def next_event(self, timeout: float) -> Event | None:
-        """The next event; see ``Pool``."""
+        """Return the next event; see ``Pool``."""
         if not self._ready:
             self._listen(timeout)
         return self._ready.popleft() if self._ready else None
@@ -105,7 +152,7 @@ class LocalPool:
         context = worker_context()
         ours, theirs = context.Pipe()
         with threads_of_libraries(self._seats[seat].threads), deaf_to("SIGINT"):
-            life = Life(
+            setup = WorkerSetup(
                 self._sources,
                 self._seats[seat],
                 self._log(seat),
@@ -113,7 +160,7 @@ class LocalPool:
                 dict(os.environ),
             )
             process = context.Process(
-                target=live, args=(theirs, life), name=f"cifar-tune worker {seat}", daemon=True
+                target=serve, args=(theirs, setup), name=f"cifar-tune worker {seat}", daemon=True
             )
             process.start()
         theirs.close()
@@ -142,14 +189,35 @@ class LocalPool:
         worker.process.kill()  # a line that is closed by a process that lives is of no use either
         worker.process.join()
         worker.line.close()
-        reason, tail = _say_exit(worker.process.exitcode), _tail(self._log(seat))
+        reason, tail = _format_exit(worker.process.exitcode), _read_tail(self._log(seat))
         self._ready.extend(Died(number, reason, tail) for number in sorted(worker.numbers))
 
     def _log(self, seat: int) -> Path:
         return self._logs / f"worker-{seat}.log"
 
 
-def _say_exit(code: int | None) -> str:
+def _suitable_count(asked: AskedWorkers, cores: int) -> int:
+    """Return one worker for each core, or for each place on a GPU."""
+    if asked.device.type == "cuda":
+        from cifar_tune.training.device import cuda_devices
+
+        return (asked.per_gpu or 1) * len(cuda_devices(asked.device))
+    if asked.device.type == "mps":
+        return 1
+    return max(1, min(cores, psutil.virtual_memory().available // WORKER_BYTES))
+
+
+def make_seats(choice: WorkerChoice, device: torch.device) -> tuple[list[Seat], float]:
+    """Return what each worker has of the machine, and the share of a device that a trial has."""
+    from cifar_tune.training.device import cuda_devices
+
+    count, slots = choice.count or 1, choice.slots or 1
+    names = cuda_devices(device) if device.type == "cuda" else [str(device)]
+    seats = [Seat(names[number % len(names)], choice.threads, slots) for number in range(count)]
+    return seats, min(1.0, len(names) / (count * slots))
+
+
+def _format_exit(code: int | None) -> str:
     if code is None or code >= 0:
         return f"its worker ended with exit code {code}"
     with suppress(ValueError):
@@ -159,8 +227,8 @@ def _say_exit(code: int | None) -> str:
     return f"its worker was ended by signal {-code}"
 
 
-def _tail(log: Path) -> str:
-    """The last lines that a worker printed."""
+def _read_tail(log: Path) -> str:
+    """Return the last lines that a worker printed."""
     try:
         with log.open("rb") as file:
             file.seek(max(log.stat().st_size - TAIL_BYTES, 0))

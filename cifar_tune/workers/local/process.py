@@ -33,17 +33,32 @@ from cifar_tune.workers.protocol import (
 if TYPE_CHECKING:
     import torch
 
-    from cifar_tune.workers.train_task import Work
+    from cifar_tune.workers.kind import Work
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one worker has of the machine.
+
+    Attributes:
+        device: ``cpu``, ``mps`` or ``cuda:N``.
+        threads: How many threads of PyTorch each trial has on the processor.
+        slots: How many trials it trains at once.
+    """
+
+    device: str
+    threads: int
+    slots: int = 1
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Word of the runner: all trials are to save and stop."""
+    """The runner's word that all trials are to save and stop."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Word of the runner after an epoch of the trial of that number."""
+    """The runner's word after an epoch of the trial of that number."""
 
     number: int
     go_on: bool
@@ -51,7 +66,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a worker loads its materials from, and what they must be."""
+    """Where a worker loads its materials from, and what they must be.
+
+    Attributes:
+        data: The name of the set of images.
+        digests: What its files must be.
+        weights: The names of the pretrained weights.
+        root: The folder of imported images and weights.
+    """
 
     data: str
     digests: Mapping[str, str]
@@ -62,7 +84,7 @@ class Sources:
         """Load them.
 
         Raises:
-            DataError: the images are others.
+            DataError: The images are others.
         """
         from cifar_tune.data.search_data import load_search_data
         from cifar_tune.models.weights import load_weights
@@ -85,23 +107,24 @@ class _Line:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def open(self, number: int) -> _Channel:
-        """The channel of a trial that begins."""
+        """Return the channel of a trial that begins."""
         self._channels[number] = _Channel(self)
         return self._channels[number]
 
     def _listen(self) -> None:
         while True:
             try:
-                said: Any = self._line.recv()
+                message: Any = self._line.recv()
             except (EOFError, OSError):
                 # The runner is gone; its next one goes on from the last checkpoint.
                 os._exit(1)
-            if isinstance(said, Task):
-                self.tasks.put(said)
-            elif isinstance(said, Stop):
-                self.stopping.set()
-            else:
-                self._channels[said.number].decisions.put(said.go_on)
+            match message:
+                case Task():
+                    self.tasks.put(message)
+                case Stop():
+                    self.stopping.set()
+                case Decision(number, go_on):
+                    self._channels[number].decisions.put(go_on)
 
     def send(self, event: Event) -> None:
         """Tell the runner."""
@@ -133,7 +156,7 @@ class _Channel:
         """See ``Channel``."""
         return self.decisions.get()
 
-    def is_stopping(self) -> bool:
+    def should_stop(self) -> bool:
         """See ``Channel``."""
         return self._line.stopping.is_set()
 
@@ -155,7 +178,10 @@ class _Process:
             return self._materials
 
     def serve_slot(self) -> None:
-        """Train a trial after another. What kills a slot kills the process: the runner is told."""
+        """Train one trial after another.
+
+        What kills a slot kills the process: the runner is told.
+        """
         import torch
 
         try:
@@ -181,7 +207,7 @@ class _Process:
 
 @contextmanager
 def _own_stream(device: torch.device) -> Iterator[None]:
-    """On a CUDA device, work that waits for no other slot's."""
+    """Let what is done within on a CUDA device wait for no other slot's work."""
     if device.type != "cuda":
         yield
         return
@@ -192,14 +218,14 @@ def _own_stream(device: torch.device) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Life:
+class WorkerSetup:
     """What a worker is told at its start.
 
     Attributes:
-        log: the file that takes what is printed.
-        work_name: module and name of what is done with a task: a worker hears its runner before it
+        log: The file that takes what is printed.
+        work_name: Module and name of what is done with a task: a worker hears its runner before it
             imports PyTorch for it.
-        environment: of the runner; the process that a worker is forked from may have another.
+        environment: The runner's; the process that a worker is forked from may have another.
     """
 
     sources: Sources
@@ -209,37 +235,22 @@ class Life:
     environment: Mapping[str, str]
 
 
-def live(line: Connection, life: Life) -> None:
+def serve(connection: Connection, setup: WorkerSetup) -> None:
     """Train what the runner sends, in as many slots as the seat has, until it hangs up."""
     os.environ.clear()
-    os.environ.update(life.environment)
+    os.environ.update(setup.environment)
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has not all of them
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with life.log.open("wb", buffering=0) as file:
+    with setup.log.open("wb", buffering=0) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     faulthandler.enable()
 
-    heard = _Line(line)
-    module, function = life.work_name
+    line = _Line(connection)
+    module, function = setup.work_name
     work: Work = getattr(importlib.import_module(module), function)
-    process = _Process(heard, life.sources, life.seat, work)
-    for _ in range(life.seat.slots - 1):
+    process = _Process(line, setup.sources, setup.seat, work)
+    for _ in range(setup.seat.slots - 1):
         threading.Thread(target=process.serve_slot, daemon=True).start()
     process.serve_slot()
-
-
-@dataclass(frozen=True)
-class Seat:
-    """What one worker has of the machine.
-
-    Attributes:
-        device: ``cpu``, ``mps`` or ``cuda:N``.
-        threads: of PyTorch on the processor, for each trial.
-        slots: trials that it trains at once.
-    """
-
-    device: str
-    threads: int
-    slots: int = 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 5.0
 """How long the head of a cluster may take to accept a connection."""
 SPARE_BYTES = 300_000_000
-"""Of a cluster begun here, for results on their way, beside twice what trials learn from."""
+"""Memory of a cluster begun here for results on their way, beside twice what trials learn from."""
 
 
 def connect(address: str | None, held_bytes: int) -> tuple[Any, bool]:
@@ -31,7 +31,7 @@ def connect(address: str | None, held_bytes: int) -> tuple[Any, bool]:
     Args:
         address: ``HOST:PORT`` of the cluster's head, or ``auto`` for the one that this machine is
             in; None begins one on this machine, which ends with this process.
-        held_bytes: what the trials learn from.
+        held_bytes: How many bytes the trials learn from.
 
     Returns:
         Ray, and whether a connection was made.
@@ -158,24 +158,24 @@ def _own_signals() -> Iterator[None]:
 
 
 def _in_one_line(error: BaseException) -> str:
-    """What Ray says, the reason included that its last error hides."""
-    said = []
+    """Return what Ray says, the reason included that its last error hides."""
+    causes = []
     cause: BaseException | None = error
     while cause is not None:
         lines = str(cause).split("\n") or [type(cause).__name__]
         # Some of Ray's messages have a whole traceback in them.
         shown = lines[-1:] if "Traceback" in str(cause) else lines
-        said.append(" ".join(" ".join(shown).split())[:400])
+        causes.append(" ".join(" ".join(shown).split())[:400])
         cause = cause.__cause__
-    return ": ".join(dict.fromkeys(said))
+    return ": ".join(dict.fromkeys(causes))
 
 
 def on_node(node: str, *, or_elsewhere: bool) -> Any:
-    """Ray's way to say where a task is to run.
+    """Return Ray's way to say on which node a task is to run.
 
     Args:
-        node: Ray's name of it.
-        or_elsewhere: whether it may run on another node, where that one is gone.
+        node: Ray's name of the node.
+        or_elsewhere: Whether the task may run on another node where that one is gone.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -186,10 +186,11 @@ def on_node(node: str, *, or_elsewhere: bool) -> Any:
 
 
 def count_places(nodes: Iterable[Mapping[str, Any]], wanted: Resources) -> int:
-    """How many trials fit on the nodes that are alive, were nothing else running there.
+    """Return how many trials fit on the nodes that are alive, were nothing else running there.
 
     Args:
-        nodes: as ``ray.nodes()`` gives them.
+        nodes: The nodes as ``ray.nodes()`` gives them.
+        wanted: What a trial needs.
     """
     return sum(_places(node["Resources"], wanted) for node in nodes if node["Alive"])
 
@@ -219,7 +220,7 @@ def check_resources(nodes: list[dict[str, Any]], wanted: Resources) -> None:
         return
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     cpus, gpus = max(
-        ((one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in alive),
+        ((resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive),
         key=lambda has: (min(has[1], wanted.gpus), has[0]),
         default=(0.0, 0.0),
     )
@@ -233,9 +234,9 @@ def check_resources(nodes: list[dict[str, Any]], wanted: Resources) -> None:
 
 
 def make_train() -> Callable[..., Any]:
-    """The function that Ray runs on a node: ``ray_task.train``, if the node has our versions.
+    """Return the function that Ray runs on a node: ``task.train``, if the node has our versions.
 
-    Its arguments are those of ``ray_task.train``; it returns a text where the node has others. Ray
+    Its arguments are those of ``task.train``; it returns a text where the node has others. Ray
     sends the code of a function within a function along, so that a node without the package, or
     with one that lacks the module, can say so.
     """
@@ -254,11 +255,11 @@ def make_train() -> Callable[..., Any]:
             import cifar_tune
 
             torch_version = torch.__version__.partition("+")[0]
-            found = f"cifar-tune {cifar_tune.__version__}, torch {torch_version}"
+            versions = f"cifar-tune {cifar_tune.__version__}, torch {torch_version}"
         except ImportError as error:
-            found = str(error)
-        if found != wanted:
-            return f"node {platform.node()}: {found}; expected the runner's versions: {wanted}"
+            versions = str(error)
+        if versions != wanted:
+            return f"node {platform.node()}: {versions}; expected the runner's versions: {wanted}"
         from cifar_tune.workers.ray import task
 
         return task.train(refs, weights, desk)
@@ -270,7 +271,7 @@ def make_train() -> Callable[..., Any]:
 
 
 def explain_death(ray: Any, error: Exception) -> str:
-    """Why a task ended that did not come to its end, in words."""
+    """Return in words why a task ended that did not come to its end."""
     known = {
         "OutOfMemoryError": "Ray ended its worker because its node was short of memory",
         "NodeDiedError": "its node died",
@@ -278,9 +279,9 @@ def explain_death(ray: Any, error: Exception) -> str:
         "WorkerCrashedError": "its worker died: it crashed, was killed, or its node is gone",
         "ObjectLostError": "its node died with its result",
     }
-    for kind, words in known.items():
+    for kind, reason in known.items():
         if isinstance(error, getattr(ray.exceptions, kind)):
-            return words
+            return reason
     cause = getattr(error, "cause", None) or error
-    said = (str(cause).strip().splitlines() or [""])[0]
-    return f"its task ended with {type(cause).__name__}: {said}"[:300]
+    line = (str(cause).strip().splitlines() or [""])[0]
+    return f"its task ended with {type(cause).__name__}: {line}"[:300]

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from cifar_tune.data.cifar10 import LabelledImages
     from cifar_tune.data.search_data import SearchData
     from cifar_tune.models.weights import Weights
-    from cifar_tune.workers.train_task import Work
+    from cifar_tune.workers.kind import Work
 
 POLL_SECONDS = 0.3
 """How often a trial looks at the desk, at the most."""
 POSTS_PER_SECOND = 500
-"""That the desk can take from all trials together; with more of them each looks less often."""
+"""How many looks of all trials together the desk can take; of more trials each looks less often."""
 TOKEN_FILE = ".attempt"
 """In a trial's folder of checkpoints: a worker that finds its attempt there sees the folder."""
 
@@ -56,8 +56,8 @@ class Placed(Event):
     """A trial has come to a node.
 
     Attributes:
-        node: Ray's name of it.
-        shares_files: whether it sees the runner's folder of checkpoints.
+        node: Ray's name of the node.
+        shares_files: Whether it sees the runner's folder of checkpoints.
     """
 
     node: str
@@ -70,10 +70,10 @@ class Order:
     """What a trial needs besides the images.
 
     Attributes:
-        attempt: one of a kind: a trial that is begun again is another attempt.
-        runner: the host whose paths the task has.
-        threads: of PyTorch on the processor.
-        pause: seconds between two looks at the desk.
+        attempt: One of a kind: a trial that is begun again is another attempt.
+        runner: The host whose paths the task has.
+        threads: How many threads of PyTorch it has on the processor.
+        pause: Seconds between two looks at the desk.
     """
 
     task: Task
@@ -93,7 +93,7 @@ class Desk:
         self._stopping = False
 
     async def post(self, attempt: str, events: list[Event]) -> bool:
-        """Leave events, in order; whether the trial is to save and stop."""
+        """Leave events, in order; return whether the trial is to save and stop."""
         if events:
             self._events.put_nowait((attempt, events))
         return self._stopping
@@ -118,7 +118,7 @@ class Desk:
         return await self._decisions[attempt].get()
 
     async def forget(self, attempt: str) -> None:
-        """An attempt has ended."""
+        """Forget an attempt that has ended."""
         self._decisions.pop(attempt, None)
 
     async def stop(self) -> None:
@@ -159,7 +159,7 @@ class _DeskChannel:
         """See ``Channel``."""
         return bool(self._ask(self._desk.decision.remote(self._order.attempt)))
 
-    def is_stopping(self) -> bool:
+    def should_stop(self) -> bool:
         """See ``Channel``."""
         return self._stopping.is_set()
 
@@ -193,8 +193,9 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     """Train a trial on this node.
 
     Args:
-        refs: of the order and of the images.
-        weights: reference of the pretrained ones; empty where it has none.
+        refs: References of the order and of the images.
+        weights: The reference of the pretrained weights; empty where the trial has none.
+        desk: Where it leaves events.
 
     Returns:
         How it ended, None if without a word, and the files that it made.
@@ -210,8 +211,8 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     channel = _DeskChannel(ray, desk, order, shares_files=shares_files)
     node = ray.get_runtime_context().get_node_id()
     channel.send(Placed(task.number, node, platform.node(), shares_files))
-    made = _own_root() / f"made-by-{order.attempt}"  # is there only while there is a file in it
-    here = {kind: made / kind for kind in task.files.made}
+    made_here = _own_root() / f"made-by-{order.attempt}"  # is there only while a file is in it
+    here = {kind: made_here / kind for kind in task.files.made}
     features = task.files.features if shares_files else None
     files = TrialFiles(**here, checkpoints=folder, features=features)
     try:
@@ -222,7 +223,7 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
             order.work(replace(task, files=files), materials, device, channel)
         blobs = {kind: np.fromfile(path, np.uint8) for kind, path in here.items() if path.exists()}
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made_here, ignore_errors=True)
         channel.close()
     if folder is not None and not shares_files and _is_over(channel.final):
         shutil.rmtree(folder, ignore_errors=True)
@@ -230,13 +231,13 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
 
 
 def _is_over(event: Event | None) -> bool:
-    """Whether the trial is not to go on from its checkpoints."""
+    """Return whether the trial is not to go on from its checkpoints."""
     is_failed = isinstance(event, Failed) and event.kind not in (REFUSED, OUT_OF_MEMORY)
     return is_failed or isinstance(event, Finished)
 
 
 def _checkpoints(order: Order) -> tuple[Path | None, bool]:
-    """Where the trial keeps its checkpoints, and whether that is the runner's own folder.
+    """Return where the trial keeps its checkpoints, and whether that is the runner's own folder.
 
     A node that does not see it has a folder of its own: a trial whose worker died, but not its
     node, goes on from there.
@@ -252,7 +253,7 @@ def _checkpoints(order: Order) -> tuple[Path | None, bool]:
 
 
 def _own_root() -> Path:
-    """A folder of this node for files that its tasks have alone."""
+    """Return a folder of this node for files that its tasks have alone."""
     root = Path(tempfile.gettempdir(), f"cifar-tune-{os.getuid()}")
     with suppress(FileExistsError):
         root.mkdir(mode=0o700)
@@ -265,7 +266,7 @@ def _own_root() -> Path:
 
 
 def pack_data(data: SearchData) -> SearchData:
-    """The images as Ray shares them between the tasks of a node: plain arrays."""
+    """Return the images as Ray shares them between the tasks of a node: plain arrays."""
 
     def plain(part: LabelledImages) -> LabelledImages:
         images, labels = np.asarray(part.images), np.asarray(part.labels)
@@ -276,7 +277,7 @@ def pack_data(data: SearchData) -> SearchData:
 
 
 def pack_weights(weights: Weights) -> tuple[str, str, str, dict[str, npt.NDArray[Any]]]:
-    """Pretrained weights likewise."""
+    """Return pretrained weights likewise."""
     arrays = {name: tensor.numpy() for name, tensor in weights.tensors.items()}
     return weights.name, weights.sha256, weights.source, arrays
 
@@ -288,7 +289,7 @@ def _open(data: SearchData, packed: list[Any]) -> Materials:
 
     weights = {
         name: Weights(
-            name, sha256, source, {key: torch.from_numpy(one) for key, one in arrays.items()}
+            name, sha256, source, {key: torch.from_numpy(array) for key, array in arrays.items()}
         )
         for name, sha256, source, arrays in packed
     }

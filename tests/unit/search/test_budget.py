@@ -23,7 +23,8 @@ from cifar_tune.search.work_list import Item, WorkList
 from cifar_tune.storage.kept_weights import WEIGHTS_BYTES, Candidate, choose_kept, room_needed
 from cifar_tune.storage.trials import Known
 from cifar_tune.training.records import EpochMetrics
-from cifar_tune.workers.choose import choose_workers, make_seats
+from cifar_tune.workers.choose import choose_workers
+from cifar_tune.workers.local.pool import make_seats
 
 NAMES = [f"dropout/p=0.{i}/seed=1" for i in range(1, 5)]
 CPU = torch.device("cpu")

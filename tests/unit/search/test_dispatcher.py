@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
-from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
+from scripted import EPOCHS, PROVENANCE, Notes, Run, ScriptedPool, epoch, train
 
 from cifar_tune.errors import StorageError, TrialFailedError
 from cifar_tune.training.records import TrialResult
@@ -50,7 +50,7 @@ def test_a_trial_that_dies_goes_on_three_times_at_the_most(run: Run) -> None:
         if before >= deaths:
             yield from train(task, min(before, 1))
             return
-        yield Started(task.number, FACTS, min(before, 1), 0)
+        yield Started(task.number, PROVENANCE, min(before, 1), 0)
         yield EpochEnded(task.number, epoch(1))
         yield Died(task.number, "its worker was ended by SIGSEGV", "Fatal Python error")
 
@@ -77,7 +77,7 @@ def test_a_trial_that_dies_goes_on_three_times_at_the_most(run: Run) -> None:
 def test_too_little_gpu_memory_is_tried_again_alone(run: Run) -> None:
     def script(task: Task, before: int) -> Iterator[Event]:
         if (task.number, before) in {(0, 0), (2, 0), (2, 1)}:
-            yield Started(task.number, FACTS, 0, 0)
+            yield Started(task.number, PROVENANCE, 0, 0)
             yield Failed(task.number, OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory")
         else:
             yield from train(task)
@@ -97,7 +97,7 @@ def test_too_little_gpu_memory_is_tried_again_alone(run: Run) -> None:
 
 def test_what_no_other_trial_would_fare_better_with_ends_the_run(run: Run) -> None:
     def script(task: Task, before: int) -> Iterator[Event]:
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         if task.number == 0 and before == 0:
             yield Failed(task.number, REFUSED, "x: the disk is full", {"error": "StorageError"})
         yield EpochEnded(task.number, epoch(1))
@@ -106,13 +106,13 @@ def test_what_no_other_trial_would_fare_better_with_ends_the_run(run: Run) -> No
     pool = ScriptedPool(2, script)
     with pytest.raises(StorageError, match="trial 0: x: the disk is full"):
         run(pool)
-    assert pool.is_stopping
+    assert pool.was_stopped
     assert [trial.state for trial in stored()] == [TrialState.WAITING] * 2
 
 
 def test_errors_one_after_another_end_the_run(run: Run) -> None:
     def script(task: Task, _before: int) -> Iterator[Event]:
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         yield Failed(task.number, "error", "RuntimeError: no", {"traceback": "…"})
 
     with pytest.raises(TrialFailedError, match="3 trials failed one after another"):
@@ -127,7 +127,7 @@ def test_the_record_says_why_a_trial_began_anew(run: Run, shares_files: bool) ->
         if task.number != 0 or before:
             yield from train(task, shares_files=shares_files)
             return
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         yield EpochEnded(task.number, epoch(1, accuracy=0.4))
         yield Died(task.number, "its node is gone")
 
@@ -205,7 +205,7 @@ def test_what_could_not_be_drawn_is_said_and_a_failed_trial_keeps_its_table(run:
             note = "its learning curves could not be drawn: OSError: no font"
             yield replace(last, result=replace(last.result, note=note))
             return
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         yield EpochEnded(task.number, epoch(1))
         yield Failed(task.number, "error", "RuntimeError: no", {})
 
@@ -218,7 +218,7 @@ def test_what_could_not_be_drawn_is_said_and_a_failed_trial_keeps_its_table(run:
     assert file_names(first) == ["metrics.csv"]
 
 
-def test_facts_are_those_of_the_worker(run: Run) -> None:
+def test_provenance_is_that_of_the_worker(run: Run) -> None:
     run(ScriptedPool(1, lambda task, _: train(task)))
     for trial in stored():
         facts: dict[str, Any] = trial.user_attrs["facts"]

@@ -21,7 +21,8 @@ from cifar_tune.search.slots import (
 )
 from cifar_tune.training.cuda_graph import FunctionGraph
 from cifar_tune.training.shared_lock import SharedLock
-from cifar_tune.workers.choose import choose_workers, make_seats
+from cifar_tune.workers.choose import choose_workers
+from cifar_tune.workers.local.pool import make_seats
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

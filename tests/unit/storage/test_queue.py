@@ -10,7 +10,7 @@ from dataclasses import replace
 import optuna
 import pytest
 from command_line import TINY, Cli
-from scripted import EPOCHS, FACTS, Notes, Run, ScriptedPool, epoch, train
+from scripted import EPOCHS, PROVENANCE, Notes, Run, ScriptedPool, epoch, train
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import StudyGoneError
@@ -100,7 +100,7 @@ def test_a_queued_trial_is_never_pruned(
     ask(**ASKED)
 
     def script(task: Task, _: int) -> Iterator[Event]:
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         yield EpochEnded(task.number, epoch(1))
         went_on = pool.decisions[task.number][-1]
         if went_on:
@@ -172,7 +172,7 @@ def test_an_interrupted_queued_trial_goes_on_under_its_number(
     request = ask(**ASKED)
 
     def script(task: Task, _: int) -> Iterator[Event]:
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -193,7 +193,7 @@ def test_a_study_that_is_deleted_or_renamed_stops_its_run_with_a_clear_word(
     optuna.create_study(study_name=other.study_name, storage="sqlite:///s.db")
 
     def script(task: Task, _: int) -> Iterator[Event]:
-        yield Started(task.number, FACTS, 0, 0)
+        yield Started(task.number, PROVENANCE, 0, 0)
         yield EpochEnded(task.number, epoch(1))
         if how == "rename":  # as optuna-dashboard does it
             optuna.copy_study(

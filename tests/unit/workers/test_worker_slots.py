@@ -23,6 +23,7 @@ from worker_trials import (
 )
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.workers.kind import Work
 from cifar_tune.workers.local.pool import LocalPool
 from cifar_tune.workers.local.process import Seat
 from cifar_tune.workers.protocol import (
@@ -36,7 +37,7 @@ from cifar_tune.workers.protocol import (
     Stopped,
     Task,
 )
-from cifar_tune.workers.train_task import Work, work
+from cifar_tune.workers.train_task import work
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

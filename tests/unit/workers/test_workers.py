@@ -40,6 +40,7 @@ from cifar_tune.config.schema import Resources
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.inline import InlinePool
+from cifar_tune.workers.kind import Work
 from cifar_tune.workers.local.pool import LocalPool
 from cifar_tune.workers.local.process import Seat
 from cifar_tune.workers.protocol import (
@@ -54,7 +55,7 @@ from cifar_tune.workers.protocol import (
     Stepped,
     Stopped,
 )
-from cifar_tune.workers.train_task import Work, work
+from cifar_tune.workers.train_task import work
 
 MakePool = Callable[[Work], Pool]
 
@@ -138,7 +139,7 @@ def test_every_kind_gives_the_same_result_and_files(
     assert isinstance(started, Started)
     assert (started.epochs, started.steps, started.refusals) == (0, 0, ())
     assert started.shares_files
-    assert set(started.facts) == {"device", "host", "software", "threads"}
+    assert set(started.provenance) == {"device", "host", "software", "threads"}
     assert isinstance(finished, Finished)
     assert epochs == [EpochEnded(7, metrics) for metrics in finished.result.epochs]
 
