@@ -19,13 +19,28 @@ _SHORT = {
 }
 
 
+def format_percent(fraction: float, digits: int = 1) -> str:
+    """Return a fraction as a percentage: ``62.5 %``."""
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def format_accuracy(fraction: float | None) -> str:
-    """A fraction as a percentage, or a dash."""
-    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+    """Return a fraction as a percentage, or a dash for None."""
+    return "-" if fraction is None else format_percent(fraction)
+
+
+def format_points(fraction: float, digits: int = 1) -> str:
+    """Return a difference of two fractions with its sign: ``+1.3 points``."""
+    return f"{100 * fraction:+.{digits}f} points".replace("-", "−")  # noqa: RUF001  a minus sign
+
+
+def format_count(number: int, noun: str) -> str:
+    """Return a number of things: ``1 trial``, ``2 trials``, ``1,200 trials``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a reader says them: ``42 s``, ``6 min 5 s``, ``3 h 20 min``, ``2 days 4 h``."""
+    """Return a time in two units: ``42 s``, ``6 min 5 s``, ``3 h 20 min``, ``2 days 4 h``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -37,7 +52,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_params(params: Mapping[str, float | str]) -> str:
-    """Searched values or a named trial's settings on one line, under short names."""
+    """Return hyperparameters with their values on one line, under short names."""
     return ", ".join(f"{_SHORT.get(key, key)} {_short(value)}" for key, value in params.items())
 
 
@@ -46,6 +61,6 @@ def _short(value: float | str) -> str:
 
 
 def printable(name: object) -> str:
-    """A name as text, escaped where it holds line breaks, control characters or broken Unicode."""
+    """Return a name, escaped if it has line breaks, control characters or broken Unicode."""
     text = str(name)
     return text if text.isprintable() else ascii(text)

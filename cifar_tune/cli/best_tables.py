@@ -13,9 +13,11 @@ from cifar_tune.wording import format_accuracy, format_duration, format_params
 
 if TYPE_CHECKING:
     from cifar_tune.evaluation.ablation import Ablation
-    from cifar_tune.evaluation.best import BestRecord, Rerun, TestUse
-    from cifar_tune.evaluation.ranking import Candidate
-    from cifar_tune.evaluation.records import Measured
+    from cifar_tune.evaluation.best import BestRecord
+    from cifar_tune.evaluation.candidates import Candidate
+    from cifar_tune.evaluation.fresh_runs import Rerun
+    from cifar_tune.evaluation.quantities import Measured
+    from cifar_tune.evaluation.test_use import TestUse
     from cifar_tune.search.runner import StudyOutcome
 
 

@@ -134,22 +134,17 @@ def _make_study(name: str, location: StorageLocation, options: ReportOptions) ->
     overrides = read_overrides(options.epochs, options.settings)
     spec = find_stored(loaded, options.profile, overrides, location)
 
-    from cifar_tune.evaluation.invocations import name_options
     from cifar_tune.evaluation.study import compute_report
-    from cifar_tune.reports.numbers import csv_rows, record_json
     from cifar_tune.reports.study_page import draw_report
 
     record = compute_report(location, loaded, spec, name)
-    command = f"cifar-tune report {shlex.quote(name)} {name_options(spec)}"
-    return _Made(
-        spec.study_name, draw_report(record, command), record_json(record), csv_rows(record)
-    )
+    return _Made(spec.study_name, draw_report(record), record.to_dict(), record.to_rows())
 
 
 def _make_activations(location: StorageLocation, options: ReportOptions) -> _Made:
     from cifar_tune.evaluation.activations import compute_activations
     from cifar_tune.evaluation.invocations import name_options
-    from cifar_tune.reports.activation_page import csv_rows, draw_activations, record_json
+    from cifar_tune.reports.activation_page import draw_activations
 
     overrides = read_overrides(options.epochs, options.settings)
     names = [options.study] if options.study is not None else _SEARCHED_FOR_WEIGHTS
@@ -174,7 +169,7 @@ def _make_activations(location: StorageLocation, options: ReportOptions) -> _Mad
     chosen += [f"--layer {shlex.quote(one)}" for one in options.layers]
     page = draw_activations(record, f"cifar-tune report {ACTIVATIONS} {' '.join(chosen)}")
     name = f"{ACTIVATIONS}-{spec.study_name}-trial-{record.trial}"
-    return _Made(name, page, record_json(record), csv_rows(record))
+    return _Made(name, page, record.to_dict(), record.to_rows())
 
 
 def _write(made: _Made, location: StorageLocation, out: Path | None) -> None:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from cifar_tune.config.derived import ABLATED
+from cifar_tune.evaluation.candidates import Candidate
+from cifar_tune.evaluation.evidence import Evidence
 from cifar_tune.evaluation.measure import compare, measure, replicates
-from cifar_tune.evaluation.ranking import Candidate
-from cifar_tune.evaluation.records import ContrastRecord, Evidence, Measured
-
-if TYPE_CHECKING:
-    from cifar_tune.evaluation.ranking import Candidate  # SciPy takes a while to load
-
-SMALLEST_EFFECT = 0.01
-"""One point of accuracy counts, as in the claims of study files; intervals do not depend on it."""
+from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 
 
 @dataclass(frozen=True)
@@ -24,9 +19,9 @@ class Ablated:
     """A configuration with some of its hyperparameters put back.
 
     Attributes:
-        values: what they were put back to, by hyperparameter.
-        val_accuracy: over seeds; None before the first is done.
-        loss: by how much the configuration is better with its own values, in pairs; None before
+        values: The values that the hyperparameters were put back to.
+        val_accuracy: The validation accuracy over seeds; None before the first is done.
+        loss: By how much the configuration is better with its own values, in pairs; None before
             the first pair is done.
     """
 
@@ -37,52 +32,53 @@ class Ablated:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A configuration, and what becomes of it without each of its hyperparameters; the greatest
-    loss first."""
+    """A configuration, and the same without each hyperparameter, the greatest loss first."""
 
     study_name: str
     candidate: Candidate
     val_accuracy: Measured | None
     parts: tuple[Ablated, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration with its parts as JSON has them."""
+        return {
+            "study_name": self.study_name,
+            **self.candidate.to_dict(),
+            "val_accuracy": self.val_accuracy and asdict(self.val_accuracy),
+            "parts": [asdict(part) for part in self.parts],
+        }
+
 
 def read_ablations(evidence: Evidence, candidates: Sequence[Candidate]) -> Iterator[Ablation]:
-    """Those that stand among the re-runs of a study.
-
-    Args:
-        evidence: of the re-runs.
-        candidates: configurations of the study.
-    """
+    """Yield the ablations of a study's configurations that stand among its re-runs."""
     named: dict[str, dict[str, dict[str, float]]] = evidence.definition["named"]
     for candidate in candidates:
         prefix = f"{candidate.label}{ABLATED}"
-        parts = []
-        for label, definition in named.items():
-            if label.startswith(prefix):
-                keys = label.removeprefix(prefix).split("+")
-                values = {key: definition["params"][key] for key in keys}
-                parts.append(_read(evidence, candidate.label, label, values))
+        parts = [
+            _read(evidence, candidate.label, label, definition["params"], prefix)
+            for label, definition in named.items()
+            if label.startswith(prefix)
+        ]
         if parts:
-            parts.sort(key=lambda one: -2.0 if one.loss is None else -one.loss.mean)
-            trials = replicates(evidence, candidate.label)
-            whole = measure(evidence, trials, "val_accuracy")
+            parts.sort(key=lambda part: -2.0 if part.loss is None else -part.loss.mean)
+            whole = measure(evidence, replicates(evidence, candidate.label), "val_accuracy")
             yield Ablation(evidence.study_name, candidate, whole, tuple(parts))
 
 
-def _read(evidence: Evidence, whole: str, label: str, values: dict[str, float]) -> Ablated:
-    compared = compare(evidence, whole, label, "val_accuracy", SMALLEST_EFFECT)
+def _read(
+    evidence: Evidence, whole: str, label: str, params: Mapping[str, float], prefix: str
+) -> Ablated:
     return Ablated(
-        values=values,
+        values={key: params[key] for key in label.removeprefix(prefix).split("+")},
         val_accuracy=measure(evidence, replicates(evidence, label), "val_accuracy"),
-        loss=None if isinstance(compared, str) else compared[1],
+        loss=compare(evidence, whole, label, "val_accuracy").record,
     )
 
 
 def put_back(
     candidate: Candidate, reference: Mapping[str, float], keys: Sequence[str]
 ) -> Candidate:
-    """The configuration with a reference's values of some hyperparameters, under a name of its
-    own."""
+    """Return the configuration with a reference's values of some keys, under a name of its own."""
     return dataclasses.replace(
         candidate,
         label=f"{candidate.label}{ABLATED}{'+'.join(keys)}",

@@ -2,61 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from cifar_tune.config.schema import Claim
-from cifar_tune.evaluation.measure import compare
-from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord, Evidence
-from cifar_tune.evaluation.verdicts import Contrast, Judgement, judge
+from cifar_tune.evaluation.evidence import Evidence
+from cifar_tune.evaluation.measure import Comparison, compare
+from cifar_tune.evaluation.quantities import ContrastRecord
+from cifar_tune.evaluation.verdicts import Advice, Judgement, Verdict, judge
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """A claim that was judged.
+
+    Attributes:
+        declared: Whether the claim stood in the study file ``before`` the first trial, was
+            ``changed`` since, or was written down ``after`` it.
+        support_p: The p-value against a claim that is false, corrected for the family.
+        refute_p: The p-value against a claim that is true, corrected for the family.
+        family: How many claims are judged together.
+        deciding: The place among ``contrasts`` of the one that the verdict hangs on.
+        unknown: The comparisons that there are no data for, in words.
+    """
+
+    name: str
+    text: str
+    source: str
+    trial: str
+    declared: str
+    verdict: Verdict
+    support_p: float
+    refute_p: float
+    family: int
+    contrasts: tuple[ContrastRecord, ...]
+    deciding: int | None
+    unknown: tuple[str, ...]
+    advice: Advice | None
+
+    def to_rows(self) -> Iterator[dict[str, object]]:
+        """Yield the comparisons as rows of a report's CSV."""
+        claim = {"part": "claim", "model": self.trial, "verdict": self.verdict}
+        for contrast in self.contrasts:
+            yield {**claim, **contrast.to_row()}
+        for unknown in self.unknown:
+            yield {**claim, "quantity": f"missing: {unknown}"}
 
 
 def judge_claims(evidence: Evidence, claims: Sequence[Claim]) -> tuple[ClaimRecord, ...]:
     """Judge all claims of a study file as one family."""
-    compared = [_compare(evidence, claim) for claim in claims]
-    judged = judge([[found[0] for found in one] for one in compared])
+    comparisons = [_compare(evidence, claim) for claim in claims]
+    judgements = judge([[part.contrast for part in parts] for parts in comparisons])
     return tuple(
-        _record(evidence, claim, one, judgement, len(claims))
-        for claim, one, judgement in zip(claims, compared, judged, strict=True)
+        _record(claim, _declared(evidence, claim), parts, judgement, len(claims))
+        for claim, parts, judgement in zip(claims, comparisons, judgements, strict=True)
     )
 
 
-_Compared = tuple[Contrast | None, ContrastRecord | str]
-
-
-def _compare(evidence: Evidence, claim: Claim) -> list[_Compared]:
-    found: list[_Compared] = []
-    for quantity, smallest in claim.better_in.given().items():
-        for than in claim.than:
-            one = compare(evidence, claim.trial, than, quantity, smallest)
-            found.append((None, one) if isinstance(one, str) else one)
-    return found
+def _compare(evidence: Evidence, claim: Claim) -> list[Comparison]:
+    return [
+        compare(evidence, claim.trial, than, quantity, smallest)
+        for quantity, smallest in claim.better_in.given().items()
+        for than in claim.than
+    ]
 
 
 def _record(
-    evidence: Evidence,
     claim: Claim,
-    compared: Sequence[_Compared],
+    declared: str,
+    comparisons: Sequence[Comparison],
     judgement: Judgement,
     family: int,
 ) -> ClaimRecord:
-    known = [record for _, record in compared if isinstance(record, ContrastRecord)]
+    known = [part.record for part in comparisons if part.record is not None]
     # An unknown contrast is never the one that a verdict hangs on, but may be where none is known.
-    deciding = compared[judgement.deciding][1]
-    if not isinstance(deciding, ContrastRecord):
-        deciding = min(known, key=lambda one: one.mean) if known else deciding
+    deciding = comparisons[judgement.deciding].record
+    if deciding is None and known:
+        deciding = min(known, key=lambda record: record.mean)
     return ClaimRecord(
         name=claim.name,
         text=claim.text,
         source=claim.source,
         trial=claim.trial,
-        declared=_declared(evidence, claim),
+        declared=declared,
         verdict=judgement.verdict,
         support_p=judgement.support_p,
         refute_p=judgement.refute_p,
         family=family,
         contrasts=tuple(known),
-        deciding=known.index(deciding) if isinstance(deciding, ContrastRecord) else None,
-        unknown=tuple(record for _, record in compared if isinstance(record, str)),
+        deciding=None if deciding is None else known.index(deciding),
+        unknown=tuple(part.missing for part in comparisons if part.record is None),
         advice=judgement.advice,
     )
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from cifar_tune.evaluation.evidence import Evidence, TrialRecord
 from cifar_tune.evaluation.measure import measured_fraction
-from cifar_tune.evaluation.records import (
-    ConfusionRecord,
-    Evidence,
-    Measured,
-    TrialRecord,
-    WrongImage,
-)
+from cifar_tune.evaluation.quantities import Measured
 from cifar_tune.evaluation.stats import Reading, estimate_from_images
 from cifar_tune.training.predictions import Answers, Predictions
 
@@ -21,10 +18,74 @@ SHOWN = 12
 """How many of the images that a model is most wrong about are shown."""
 
 
+@dataclass(frozen=True)
+class WrongImage:
+    """An image that a trial is most wrong about: its row in the split, and what it was taken for.
+
+    Attributes:
+        label: The name of the image's class.
+        said: The name of the class that it was taken for.
+        probability: The probability that was given to that class.
+    """
+
+    row: int
+    label: str
+    said: str
+    probability: float
+    pixels: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class ConfusionRecord:
+    """How a model's replicates classify the images of a split.
+
+    Attributes:
+        split: ``test`` or ``validation``.
+        counts: How many images of each class [row] were taken for each class [column], summed over
+            the replicates.
+        per_class: The accuracy of each class over the replicates; None where a split has no image
+            of the class.
+        most_wrong: The worst mistakes of the first replicate.
+        trials: The numbers of the replicates.
+    """
+
+    model: str
+    split: str
+    images: int
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    per_class: tuple[Measured | None, ...]
+    most_wrong: tuple[WrongImage, ...]
+    trials: tuple[int, ...]
+
+    def to_rows(self) -> Iterator[dict[str, object]]:
+        """Yield accuracies of classes and the confusion matrix as rows of a report's CSV."""
+        for label, accuracy in zip(self.classes, self.per_class, strict=True):
+            if accuracy is not None:
+                yield {
+                    "part": "class",
+                    "model": self.model,
+                    "quantity": label,
+                    **accuracy.to_row(),
+                }
+        for label, counts in zip(self.classes, self.counts, strict=True):
+            for said, count in zip(self.classes, counts, strict=True):
+                yield {
+                    "part": "confusion",
+                    "model": self.model,
+                    "quantity": label,
+                    "than": said,
+                    "value": count,
+                }
+
+
 def compute_confusion(
     evidence: Evidence, model: str, trials: Sequence[TrialRecord]
 ) -> ConfusionRecord | None:
-    """Of the test images where a replicate has met them, else of the validation images."""
+    """Return how a model classifies the test images if a replicate was evaluated on them.
+
+    Else its validation images are taken; None if the answers on neither were kept.
+    """
     for split, kept in (("test", evidence.test), ("validation", evidence.validation)):
         known = [trial.number for trial in trials if trial.number in kept]
         if known:
@@ -32,45 +93,51 @@ def compute_confusion(
     return None
 
 
-def _confusion(model: str, split: str, numbers: list[int], found: list[Answers]) -> ConfusionRecord:
-    classes = found[0].classes
+def _confusion(
+    model: str, split: str, numbers: list[int], replicates: list[Answers]
+) -> ConfusionRecord:
+    classes = replicates[0].classes
     counts = np.zeros((len(classes), len(classes)), dtype=int)
-    for one in found:
-        np.add.at(counts, (one.labels, one.said), 1)
+    for answers in replicates:
+        np.add.at(counts, (answers.labels, answers.said), 1)
     return ConfusionRecord(
         model=model,
         split=split,
-        images=len(found[0].labels),
+        images=len(replicates[0].labels),
         classes=classes,
         counts=tuple(tuple(map(int, row)) for row in counts),
-        per_class=tuple(_class_accuracy(label, numbers, found) for label in range(len(classes))),
-        most_wrong=_most_wrong(found[0]),
+        per_class=tuple(
+            _class_accuracy(label, numbers, replicates) for label in range(len(classes))
+        ),
+        most_wrong=_most_wrong(replicates[0]),
         trials=tuple(numbers),
     )
 
 
-def _class_accuracy(label: int, numbers: list[int], found: list[Answers]) -> Measured | None:
+def _class_accuracy(label: int, numbers: list[int], replicates: list[Answers]) -> Measured | None:
     readings = []
-    for one in found:
-        is_of_it = one.labels == label
-        if not is_of_it.any():
+    for answers in replicates:
+        is_of_class = answers.labels == label
+        if not is_of_class.any():
             return None
-        readings.append(Reading(one.rows[is_of_it], one.correct[is_of_it].astype(float)))
+        correct = answers.correct[is_of_class].astype(float)
+        readings.append(Reading(answers.rows[is_of_class], correct))
     return measured_fraction(estimate_from_images(readings), "images", tuple(numbers))
 
 
-def _most_wrong(found: Answers) -> tuple[WrongImage, ...]:
-    if not isinstance(found, Predictions):
+def _most_wrong(answers: Answers) -> tuple[WrongImage, ...]:
+    if not isinstance(answers, Predictions):
         return ()  # of an imported trial no image is kept
-    probabilities, said = found.probabilities, found.said
+    probabilities, classes = answers.probabilities, answers.classes
+    labels, said = answers.labels, answers.said
     return tuple(
         WrongImage(
-            row=int(found.rows[place]),
-            label=found.classes[int(found.labels[place])],
-            said=found.classes[int(said[place])],
+            row=int(answers.rows[place]),
+            label=classes[int(labels[place])],
+            said=classes[int(said[place])],
             probability=float(probabilities[place, said[place]]),
-            pixels=found.images[at],
+            pixels=pixels,
         )
-        for at, place in enumerate(found.most_wrong[:SHOWN])
-        if said[place] != found.labels[place]
+        for place, pixels in zip(answers.most_wrong[:SHOWN], answers.images, strict=False)
+        if said[place] != labels[place]
     )

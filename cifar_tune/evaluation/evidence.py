@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import optuna
@@ -12,8 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune import paths
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.evaluation.invocations import train_command
-from cifar_tune.evaluation.records import Evidence, TrialRecord
-from cifar_tune.evaluation.test_reads import TestRead, read_ledger
+from cifar_tune.evaluation.test_reads import TestRead, TestResult, read_ledger
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.trials import summarize
@@ -24,15 +25,117 @@ IMPORTANCE_TRIALS = 4
 """Fewer complete trials say nothing of importances."""
 
 
-def gather(location: StorageLocation, study_name: str, run_command: str) -> Evidence:
-    """Read a study.
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as it is stored.
 
-    Args:
-        run_command: the command that runs this study.
+    Attributes:
+        name: The named trial with its replicate; empty for a sampled trial.
+        model: The named trial without the replicate; empty for a sampled trial.
+        replicate: Which replicate it is, such as ``seed=2``; empty for a sampled trial.
+        values: The quantities that are known.
+        test_reads: How often the test images were read for it.
+        command: The command that trains it, or the whole study for a sampled trial.
+        queued: Whether a person asked for it.
+    """
+
+    number: int
+    name: str
+    model: str
+    replicate: str
+    seed: int | None
+    state: str
+    params: dict[str, float]
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    epochs_planned: int | None
+    history: tuple[EpochMetrics, ...]
+    values: dict[str, float]
+    test_reads: int
+    device: str
+    has_weights: bool
+    failure: str
+    command: str
+    queued: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The name, or where the trial comes from: ``queued`` or ``sampled``."""
+        return self.name or ("queued" if self.queued else "sampled")
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The validation accuracy after the last epoch; None before the first."""
+        return self.values.get("val_accuracy")
+
+    @property
+    def label(self) -> str:
+        """The name, or the number of a trial without one."""
+        return self.name or f"trial {self.number}"
+
+    def to_rows(self) -> Iterator[dict[str, object]]:
+        """Yield the trial's values and its epochs as rows of a report's CSV."""
+        trial = {key: getattr(self, key) for key in ("model", "seed", "state")}
+        trial["trial"] = self.number
+        for key, value in {**self.params, **self.values}.items():
+            yield {"part": "trial", **trial, "quantity": key, "value": value}
+        for metrics in self.history:
+            for key, value in asdict(metrics).items():
+                if key != "epoch":
+                    epoch = {"epoch": metrics.epoch, "quantity": key, "value": value}
+                    yield {"part": "epoch", **trial, **epoch}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the storage holds of one study.
+
+    Attributes:
+        definition: The study's attributes, as they were stored when it was first run.
+        test_reads: The reads of the test images for its trials, the oldest first.
+        validation: The answers of trials on each validation image, by trial number, where they
+            were kept.
+        test: The same for the test images.
+        importances: The importances of the searched hyperparameters, which add up to 1; empty if
+            too few trials are complete.
+        software: The versions that trials were computed with, each set of them once.
+    """
+
+    study_name: str
+    definition: dict[str, Any]
+    trials: tuple[TrialRecord, ...]
+    test_reads: tuple[TestRead, ...]
+    validation: dict[int, Answers]
+    test: dict[int, Answers]
+    importances: dict[str, float]
+    software: tuple[str, ...]
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that trials ran on, each once."""
+        return tuple(dict.fromkeys(trial.device for trial in self.trials if trial.device))
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """The complete trials, in order."""
+        return [trial for trial in self.trials if trial.state == "complete"]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the highest validation accuracy, the first of equals."""
+        return max(
+            self.complete,
+            key=lambda trial: (trial.values["val_accuracy"], -trial.number),
+            default=None,
+        )
+
+
+def gather(location: StorageLocation, study_name: str, run_command: str) -> Evidence:
+    """Read a stored study, whose trials ``run_command`` trains.
 
     Raises:
-        InputError: the study is not stored.
-        StorageError: the database or a file beside it cannot be read or does not fit it.
+        InputError: The study is not stored.
+        StorageError: The database or a file beside it cannot be read, or the two do not fit.
     """
     with explain_errors(location):
         database = studies.open_to_read(location)
@@ -44,7 +147,8 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
             read for read in read_ledger(database.engine) if read.result.study_name == study_name
         ]
         importances = _importances(study, stored)
-    trials = tuple(_read_trial(trial, reads, run_command) for trial in stored)
+    results = [read.result for read in reads]
+    trials = tuple(_read_trial(trial, results, run_command) for trial in stored)
     return Evidence(
         study_name=study_name,
         definition=dict(study.user_attrs),
@@ -57,30 +161,19 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
     )
 
 
-def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> TrialRecord:
+def _read_trial(trial: FrozenTrial, results: Sequence[TestResult], run_command: str) -> TrialRecord:
     attributes = trial.user_attrs
     summary = summarize(trial)
     name = summary.name or ""
     model, _, replicate = name.rpartition("/")
-    history = tuple(EpochMetrics(**one) for one in attributes.get("history", ()))
-    values: dict[str, float] = {}
-    if history:
-        values = {
-            "train_accuracy": history[-1].train_accuracy,
-            "val_accuracy": history[-1].val_accuracy,
-            "seconds": sum(one.seconds for one in history),
-        }
-    sha256 = attributes.get("kept_weights_sha256")
-    of_it = [
-        read.result
-        for read in reads
-        if read.result.trial == trial.number and read.result.weights_sha256 == sha256
-    ]
-    if of_it:
-        values["test_accuracy"] = of_it[0].accuracy
-        if of_it[0].flip_accuracy is not None:
-            values["test_flip_accuracy"] = of_it[0].flip_accuracy
     config = attributes.get("config", {})
+    history = tuple(EpochMetrics(**epoch) for epoch in attributes.get("history", ()))
+    sha256 = attributes.get("kept_weights_sha256")
+    tests = [
+        result
+        for result in results
+        if result.trial == trial.number and result.weights_sha256 == sha256
+    ]
     return TrialRecord(
         number=trial.number,
         name=name,
@@ -93,14 +186,28 @@ def _read_trial(trial: FrozenTrial, reads: list[TestRead], run_command: str) -> 
         config=config,
         epochs_planned=config.get("epochs"),
         history=history,
-        values=values,
-        test_reads=len(of_it),
+        values=_values(history, tests),
+        test_reads=len(tests),
         device=str(attributes.get("facts", {}).get("device", "")),
         has_weights=sha256 is not None,
         failure=str((summary.failure or {}).get("message", "")),
         command=train_command(run_command, model, replicate) if name else run_command,
         queued=summary.queued,
     )
+
+
+def _values(history: Sequence[EpochMetrics], tests: Sequence[TestResult]) -> dict[str, float]:
+    """Return the quantities that are known of a trial; of several test reads the first counts."""
+    values: dict[str, float] = {}
+    if history:
+        values["train_accuracy"] = history[-1].train_accuracy
+        values["val_accuracy"] = history[-1].val_accuracy
+        values["seconds"] = sum(epoch.seconds for epoch in history)
+    if tests:
+        values["test_accuracy"] = tests[0].accuracy
+        if tests[0].flip_accuracy is not None:
+            values["test_flip_accuracy"] = tests[0].flip_accuracy
+    return values
 
 
 def _software(trial: FrozenTrial) -> str:
@@ -111,9 +218,9 @@ def _software(trial: FrozenTrial) -> str:
 def _read_answers(
     location: StorageLocation, study_name: str, trials: tuple[TrialRecord, ...], split: str
 ) -> dict[int, Answers]:
-    """By trial number; checked against the recorded accuracy, so that no other file passes."""
+    """Return kept answers by trial number, checked against the recorded accuracies."""
     quantity = {"validation": "val_accuracy", "test": "test_accuracy"}[split]
-    found = {}
+    kept = {}
     for trial in trials:
         recorded = trial.values.get(quantity)
         if trial.state != "complete" or not trial.name or recorded is None:
@@ -127,13 +234,15 @@ def _read_answers(
                 f"{path}: does not belong to trial {trial.number}: its accuracy is "
                 f"{answers.accuracy:.4f}, {recorded:.4f} is recorded"
             )
-        found[trial.number] = answers
-    return found
+        kept[trial.number] = answers
+    return kept
 
 
 def _importances(study: optuna.Study, trials: list[FrozenTrial]) -> dict[str, float]:
-    """Importances by PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023), which counts complete
-    trials only; none where they are too few or all alike."""
+    """Return importances by PED-ANOVA; none if complete trials are too few or all alike.
+
+    PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023) counts complete trials only.
+    """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     searched: dict[str, set[Any]] = {}
     for trial in complete:
@@ -145,9 +254,9 @@ def _importances(study: optuna.Study, trials: list[FrozenTrial]) -> dict[str, fl
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that all are alike shows in the figures
-            found = get_param_importances(
+            importances = get_param_importances(
                 study, evaluator=PedAnovaImportanceEvaluator(), params=varied, normalize=True
             )
     except (ValueError, RuntimeError):  # e.g. every trial has the same value
         return {}
-    return {key: float(value) for key, value in found.items()}
+    return {key: float(value) for key, value in importances.items()}

@@ -1,14 +1,16 @@
-"""Quantities over the replicates of a named trial, and their differences between two."""
+"""Quantities over the replicates of a named trial, and the differences between two such trials."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from cifar_tune.evaluation.records import ContrastRecord, Evidence, Measured, TrialRecord
+from cifar_tune.evaluation.evidence import Evidence, TrialRecord
+from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.stats import (
     Estimate,
     Reading,
@@ -17,20 +19,41 @@ from cifar_tune.evaluation.stats import (
     estimate_from_outcomes,
 )
 from cifar_tune.evaluation.verdicts import Contrast
-from cifar_tune.evaluation.words import say
+from cifar_tune.evaluation.wording import format_key
 from cifar_tune.training.predictions import Answers
+
+SMALLEST_EFFECT = 0.01
+"""One point of accuracy counts where no claim says otherwise; intervals do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model compared with another one, or what is missing to compare them.
+
+    Attributes:
+        contrast: What a claim is judged by; None where something is missing.
+        record: The same comparison as reports state it; None where something is missing.
+        missing: What there are no data of, in words; empty where nothing is missing.
+    """
+
+    contrast: Contrast | None = None
+    record: ContrastRecord | None = None
+    missing: str = ""
 
 
 def replicates(evidence: Evidence, model: str) -> list[TrialRecord]:
-    """The complete replicates of a named trial, in order."""
-    found = [one for one in evidence.trials if one.model == model and one.state == "complete"]
-    return sorted(found, key=lambda trial: (len(trial.replicate), trial.replicate))
+    """Return the complete replicates of a named trial, in order."""
+    trials = [
+        trial for trial in evidence.trials if trial.model == model and trial.state == "complete"
+    ]
+    return sorted(trials, key=lambda trial: (len(trial.replicate), trial.replicate))
 
 
 def measure(evidence: Evidence, trials: Sequence[TrialRecord], quantity: str) -> Measured | None:
-    """A quantity over replicates, of those that have it; None where none has.
+    """Return a quantity over the trials that have it, or None where none has.
 
-    Times are averaged by their logarithms, as they are compared: their mean is the geometric one.
+    Times are averaged by their logarithms, as they are compared, so their mean is the geometric
+    one.
     """
     known = [trial for trial in trials if quantity in trial.values]
     if not known:
@@ -40,12 +63,13 @@ def measure(evidence: Evidence, trials: Sequence[TrialRecord], quantity: str) ->
     if quantity != "seconds":
         return measured_fraction(estimate, basis, numbers)
     low, high = (None if end is None else math.exp(end) for end in (estimate.low, estimate.high))
-    sd = statistics.stdev(one.values[quantity] for one in known) if len(known) > 1 else None
+    seconds = [trial.values[quantity] for trial in known]
+    sd = statistics.stdev(seconds) if len(known) > 1 else None
     return Measured(math.exp(estimate.mean), sd, low, high, estimate.seeds, 0, basis, numbers)
 
 
 def measured_fraction(estimate: Estimate, basis: str, trials: tuple[int, ...]) -> Measured:
-    """An accuracy as it is reported; no interval of one reaches below 0 or above 1."""
+    """Return an accuracy as reports state it: no interval reaches below 0 or above 1."""
     low, high = (
         None if end is None else min(max(end, 0.0), 1.0) for end in (estimate.low, estimate.high)
     )
@@ -78,43 +102,41 @@ def _estimate(
 
 
 def compare(
-    evidence: Evidence, model: str, than: str, quantity: str, smallest_effect: float
-) -> tuple[Contrast, ContrastRecord] | str:
-    """How much better a model is than another, in pairs of replicates of the same number.
-
-    Returns:
-        The contrast, and how it is reported; or in words what is missing.
-    """
+    evidence: Evidence,
+    model: str,
+    than: str,
+    quantity: str,
+    smallest_effect: float = SMALLEST_EFFECT,
+) -> Comparison:
+    """Compare a model with another one in pairs of replicates of the same number."""
     pairs = _pairs(evidence, model, than, quantity)
+    what = f"{format_key(quantity)} of {model} and of {than}"
     if not pairs:
-        return f"{say(quantity)} of {model} and of {than} with a seed in common"
-    if quantity == "seconds":
-        devices = {trial.device for pair in pairs for trial in pair}
-        if len(devices) > 1:
-            return f"{say(quantity)} of {model} and of {than} on one device"
-    estimate, basis = _difference(evidence, pairs, quantity)
+        return Comparison(missing=f"{what} with a seed in common")
     is_time = quantity == "seconds"
-    smallest = -math.log1p(-smallest_effect) if is_time else smallest_effect
-
-    def shown(value: float | None) -> float | None:
-        # The share of the other's time that is saved.
-        return -math.expm1(-value) if is_time and value is not None else value
-
-    mean = shown(estimate.mean)
+    if is_time and len({trial.device for pair in pairs for trial in pair}) > 1:
+        return Comparison(missing=f"{what} on one device")
+    estimate, basis = _difference(evidence, pairs, quantity)
+    mean, low, high = (
+        # Of a time, the share of the other's that is saved.
+        -math.expm1(-value) if is_time and value is not None else value
+        for value in (estimate.mean, estimate.low, estimate.high)
+    )
     assert mean is not None
     record = ContrastRecord(
         quantity=quantity,
         than=than,
         mean=mean,
-        low=shown(estimate.low),
-        high=shown(estimate.high),
+        low=low,
+        high=high,
         sd=estimate.sd,
         smallest_effect=smallest_effect,
         seeds=estimate.seeds,
         images=estimate.images,
         basis=basis,
     )
-    return Contrast(estimate, smallest), record
+    smallest = -math.log1p(-smallest_effect) if is_time else smallest_effect
+    return Comparison(Contrast(estimate, smallest), record)
 
 
 def _pairs(
@@ -135,18 +157,18 @@ def _pairs(
 def _difference(
     evidence: Evidence, pairs: Sequence[tuple[TrialRecord, TrialRecord]], quantity: str
 ) -> tuple[Estimate, str]:
-    values = [(one.values[quantity], other.values[quantity]) for one, other in pairs]
+    values = [(trial.values[quantity], other.values[quantity]) for trial, other in pairs]
     if quantity == "seconds":
-        ratios = [math.log(other / one) for one, other in values]
+        ratios = [math.log(theirs / ours) for ours, theirs in values]
         return estimate_from_outcomes(ratios), "none"
-    differences = [one - other for one, other in values]
+    differences = [ours - theirs for ours, theirs in values]
     if quantity == "train_accuracy":
         return estimate_from_outcomes(differences), "none"
     kept = _answers(evidence, quantity)
     readings = [
-        _paired_reading(kept[one.number], kept[other.number])
-        for one, other in pairs
-        if one.number in kept and other.number in kept
+        _paired_reading(kept[trial.number], kept[other.number])
+        for trial, other in pairs
+        if trial.number in kept and other.number in kept
     ]
     if len(readings) == len(pairs):
         return estimate_from_images(readings), "images"
@@ -166,13 +188,13 @@ def _reading(answers: Answers) -> Reading:
     return Reading(answers.rows, answers.correct.astype(float))
 
 
-def _paired_reading(one: Answers, other: Answers) -> Reading:
+def _paired_reading(ours: Answers, theirs: Answers) -> Reading:
     # One of the two may be imported, with its images in another order.
-    here, there = np.argsort(one.rows), np.argsort(other.rows)
-    rows = one.rows[here]
-    if not np.array_equal(rows, other.rows[there]):
+    here, there = np.argsort(ours.rows), np.argsort(theirs.rows)
+    rows = ours.rows[here]
+    if not np.array_equal(rows, theirs.rows[there]):
         raise ValueError("replicates of one seed were measured on different images")
-    difference = one.correct[here].astype(float) - other.correct[there].astype(float)
+    difference = ours.correct[here].astype(float) - theirs.correct[there].astype(float)
     return Reading(rows, difference)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
 from cifar_tune.config.trial import QUANTITIES
-from cifar_tune.evaluation.words import say_setting
+from cifar_tune.evaluation.wording import format_setting
 
 
 def known_figures(figures: PublishedFigures) -> dict[str, float]:
@@ -24,7 +24,7 @@ def protocol_differences(
     theirs = loaded.content.profiles[published.profile].protocol.model_dump()
     ours = spec.protocol.model_dump()
     return tuple(
-        (key, say_setting(theirs[key]), say_setting(ours[key]))
+        (key, format_setting(theirs[key]), format_setting(ours[key]))
         for key in ours
         if theirs[key] != ours[key]
     )

@@ -19,42 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from cifar_tune.config.schema import NamedTrial, Settings
+from cifar_tune.evaluation.candidates import Candidate
 from cifar_tune.evaluation.stats import LEVEL, binomial_variance
 
 SHORTLIST = 3
-"""Configurations that a short list has at the least, where there are so many."""
+"""How many configurations a short list has at the least, if there are so many."""
 DRAWS = 20_000
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A configuration with what its complete trials gave.
-
-    Attributes:
-        label: name without the replicate, e.g. ``dropout/p=0.3``, or ``sampled/trial-7``.
-        numbers: of its trials.
-        outcomes: validation accuracy of each.
-        params: the searched values.
-        settings: what a named trial sets for itself besides.
-    """
-
-    label: str
-    numbers: tuple[int, ...]
-    outcomes: tuple[float, ...]
-    params: dict[str, float]
-    settings: dict[str, Any]
-
-    @property
-    def mean(self) -> float:
-        """Of the outcomes."""
-        return sum(self.outcomes) / len(self.outcomes)
-
-    def as_named(self) -> NamedTrial:
-        """Return the configuration as a named trial of a study, under its label."""
-        return NamedTrial(name=self.label, params=self.params, settings=Settings(**self.settings))
 
 
 @dataclass(frozen=True)
@@ -62,10 +34,10 @@ class Standing:
     """Where a candidate stands.
 
     Attributes:
-        low: lower end of the 95 % interval of its observed mean.
-        high: upper end.
-        expected: what is expected of it on other seeds and images.
-        probability: that it is the best of all.
+        low: The lower end of the 95 % interval of its observed mean.
+        high: The upper end of the interval.
+        expected: The mean that is expected of it on other seeds and images.
+        probability: The probability that it is the best of all.
     """
 
     candidate: Candidate
@@ -79,16 +51,28 @@ class Standing:
         """By how much its observed mean is probably too high."""
         return self.candidate.mean - self.expected
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration with its figures as JSON has them."""
+        return {
+            **self.candidate.to_dict(),
+            "val_accuracy": self.candidate.mean,
+            "low": self.low,
+            "high": self.high,
+            "expected": self.expected,
+            "luck": self.luck,
+            "probability_of_best": self.probability,
+        }
+
 
 @dataclass(frozen=True)
 class Ranking:
-    """All candidates, the one of which most is expected first.
+    """All candidates, the one with the highest expected mean first.
 
     Attributes:
-        observed_best: the one with the highest observed mean.
-        seed_sd: standard deviation over seeds, from candidates with several; None where there are
-            none, and what is said of luck is then too little.
-        shortlist: the first few, and every one whose interval overlaps the first's.
+        observed_best: The one with the highest observed mean.
+        seed_sd: The standard deviation over seeds, from candidates with several seeds; None if
+            there are none, and what is said of luck is then too little.
+        shortlist: The first few, and every one whose interval overlaps the first one's.
     """
 
     standings: tuple[Standing, ...]
@@ -99,87 +83,86 @@ class Ranking:
     @property
     def lead(self) -> float | None:
         """By how much the observed best leads the next by observed mean; None if it is alone."""
-        next_best = self._next()
-        if next_best is None:
+        runner_up = self._runner_up()
+        if runner_up is None:
             return None
-        return self.observed_best.candidate.mean - next_best.candidate.mean
+        return self.observed_best.candidate.mean - runner_up.candidate.mean
 
     @property
     def expected_lead(self) -> float | None:
-        """What is expected of that lead on other seeds and images."""
-        next_best = self._next()
-        return None if next_best is None else self.observed_best.expected - next_best.expected
+        """The lead that is expected on other seeds and images; None if it is alone."""
+        runner_up = self._runner_up()
+        return None if runner_up is None else self.observed_best.expected - runner_up.expected
 
-    def _next(self) -> Standing | None:
-        others = [one for one in self.standings if one is not self.observed_best]
-        return max(others, key=lambda one: one.candidate.mean, default=None)
+    def _runner_up(self) -> Standing | None:
+        others = [standing for standing in self.standings if standing is not self.observed_best]
+        return max(others, key=lambda standing: standing.candidate.mean, default=None)
 
 
 def rank(candidates: Sequence[Candidate], images: int, top: int | None = None) -> Ranking:
     """Rank the configurations of a study.
 
     Args:
-        candidates: at least one.
-        images: validation images that each outcome was measured on.
-        top: length of the short list; None takes ``SHORTLIST`` and those that overlap the first.
+        candidates: The configurations, at least one.
+        images: How many validation images each outcome was measured on.
+        top: The length of the short list; None takes ``SHORTLIST`` and those that overlap the
+            first.
     """
-    means = np.array([one.mean for one in candidates])
-    seeds = np.array([len(one.outcomes) for one in candidates])
+    means = np.array([candidate.mean for candidate in candidates])
     seed_variance = pooled_variance(candidates)
-    noise = (seed_variance or 0.0) / seeds + np.array(
-        [binomial_variance(mean, images) for mean in means]
-    )
-    # An accuracy of 0 or 1 has no binomial variance; half an image's worth stands for it.
-    noise = np.maximum(noise, 0.25 / images**2)
+    noise = _noise(candidates, means, seed_variance or 0.0, images)
     expected, remaining = _shrink(means, noise)
     probabilities = _probabilities_of_best(expected, remaining)
     half = float(special.ndtri((1 + LEVEL) / 2)) * np.sqrt(noise)
     standings = [
-        Standing(one, float(mean - width), float(mean + width), float(best), float(chance))
-        for one, mean, width, best, chance in zip(
-            candidates, means, half, expected, probabilities, strict=True
+        Standing(candidate, float(low), float(high), float(mean), float(probability))
+        for candidate, low, high, mean, probability in zip(
+            candidates, means - half, means + half, expected, probabilities, strict=True
         )
     ]
     # Where nothing tells them apart, the observed values still say in which order to try them.
-    order = tuple(
-        sorted(
-            standings,
-            key=lambda one: (-one.expected, -one.candidate.mean, one.candidate.numbers[0]),
-        )
-    )
-    best = max(order, key=lambda one: (one.candidate.mean, -one.candidate.numbers[0]))
+    standings.sort(key=lambda it: (-it.expected, -it.candidate.mean, it.candidate.numbers[0]))
+    best = max(standings, key=lambda it: (it.candidate.mean, -it.candidate.numbers[0]))
     return Ranking(
-        standings=order,
+        standings=tuple(standings),
         observed_best=best,
         seed_sd=None if seed_variance is None else math.sqrt(seed_variance),
-        shortlist=_shorten(order, top),
+        shortlist=_shorten(standings, top),
     )
+
+
+def _noise(
+    candidates: Sequence[Candidate], means: Floats, seed_variance: float, images: int
+) -> Floats:
+    """Return the variance of each observed mean, over seeds and images."""
+    seeds = np.array([len(candidate.outcomes) for candidate in candidates])
+    of_images = np.array([binomial_variance(mean, images) for mean in means])
+    # An accuracy of 0 or 1 has no binomial variance; half an image's worth stands for it.
+    noise: Floats = np.maximum(seed_variance / seeds + of_images, 0.25 / images**2)
+    return noise
 
 
 def pooled_variance(candidates: Sequence[Candidate]) -> float | None:
-    """Variance of one outcome over seeds, from all candidates that have several; None where none
-    has."""
-    several = [one.outcomes for one in candidates if len(one.outcomes) > 1]
+    """Return the variance of one outcome over seeds, from candidates with several; None if none."""
+    several = [candidate.outcomes for candidate in candidates if len(candidate.outcomes) > 1]
     if not several:
         return None
-    squares = sum(float(np.var(one)) * len(one) for one in several)
-    return squares / sum(len(one) - 1 for one in several)
+    squares = sum(float(np.var(outcomes)) * len(outcomes) for outcomes in several)
+    return squares / sum(len(outcomes) - 1 for outcomes in several)
 
 
-def _shorten(order: tuple[Standing, ...], top: int | None) -> tuple[Standing, ...]:
+def _shorten(standings: Sequence[Standing], top: int | None) -> tuple[Standing, ...]:
     if top is not None:
-        return order[:top]
-    overlap = (place for place, one in enumerate(order, 1) if one.high >= order[0].low)
-    last = max(overlap, default=0)
+        return tuple(standings[:top])
     return tuple(
-        one
-        for place, one in enumerate(order[: max(last, SHORTLIST)], 1)
-        if place <= SHORTLIST or one.high >= order[0].low
+        standing
+        for place, standing in enumerate(standings)
+        if place < SHORTLIST or standing.high >= standings[0].low
     )
 
 
 def _shrink(means: Floats, noise: Floats) -> tuple[Floats, Floats]:
-    """Posterior mean and variance of each true value."""
+    """Return the posterior mean and variance of each true value."""
     weights = 1 / noise
     centre = float(weights @ means / weights.sum())
     excess = float(weights @ (means - centre) ** 2) - (len(means) - 1)
@@ -195,8 +178,8 @@ def _shrink(means: Floats, noise: Floats) -> tuple[Floats, Floats]:
 
 
 def _probabilities_of_best(expected: Floats, variance: Floats) -> Floats:
-    """Of each, by drawing; the same draws each time."""
+    """Return the probability of each to be the best, from the same draws each time."""
     draws = np.random.default_rng(0).standard_normal((DRAWS, len(expected)))
     best = (expected + draws * np.sqrt(variance)).argmax(axis=1)
-    found: Floats = np.bincount(best, minlength=len(expected)) / DRAWS
-    return found
+    probabilities: Floats = np.bincount(best, minlength=len(expected)) / DRAWS
+    return probabilities

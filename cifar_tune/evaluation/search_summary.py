@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from cifar_tune.evaluation.evidence import IMPORTANCE_TRIALS
-from cifar_tune.evaluation.records import (
-    Evidence,
-    PrunedTrial,
-    SearchRecord,
-    SweepRecord,
-    TrialRecord,
-)
-
-_NOT_COMPARED = ("seed",)
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.evaluation.evidence import IMPORTANCE_TRIALS, Evidence, TrialRecord
 
 
-def compute_search(evidence: Evidence, ranges: dict[str, dict[str, Any]]) -> SearchRecord | None:
-    """What the sampled trials gave; None where there is none."""
-    sampled = [one for one in evidence.trials if not one.name and one.history]
+@dataclass(frozen=True)
+class PrunedTrial:
+    """A trial that was stopped, after which epoch of how many, and the seconds that it saved."""
+
+    number: int
+    epochs: int
+    epochs_planned: int
+    val_accuracy: float
+    seconds_saved: float
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """What a search did.
+
+    Attributes:
+        ranges: The range of each searched hyperparameter.
+        best_so_far: (number, value, best value up to it) of the complete trials in order.
+        counted: Which trials the importances count, in words.
+        epochs_run: Epochs of the sampled trials.
+        epochs_saved: Epochs that pruning left out.
+        seconds_run: Seconds that the sampled trials took.
+        seconds_saved: Seconds that pruning saved, at the pace of each trial that was stopped.
+    """
+
+    ranges: dict[str, dict[str, Any]]
+    best_so_far: tuple[tuple[int, float, float], ...]
+    importances: dict[str, float]
+    counted: str
+    pruned: tuple[PrunedTrial, ...]
+    epochs_run: int
+    epochs_saved: int
+    seconds_run: float
+    seconds_saved: float
+
+
+def compute_search(evidence: Evidence, spec: StudySpec) -> SearchRecord | None:
+    """Return what the sampled trials gave; None if there is none."""
+    sampled = [trial for trial in evidence.trials if not trial.name and trial.history]
     if not sampled:
         return None
     best_so_far, best = [], 0.0
-    for trial in evidence.trials:
-        if trial.state == "complete":
-            best = max(best, trial.values["val_accuracy"])
-            best_so_far.append((trial.number, trial.values["val_accuracy"], best))
+    for trial in evidence.complete:
+        best = max(best, trial.values["val_accuracy"])
+        best_so_far.append((trial.number, trial.values["val_accuracy"], best))
     pruned = tuple(_pruned(trial) for trial in sampled if trial.state == "pruned")
     return SearchRecord(
-        ranges=ranges,
+        ranges={key: values.model_dump() for key, values in spec.space.ranges().items()},
         best_so_far=tuple(best_so_far),
         importances=evidence.importances,
         counted=_counted(evidence),
         pruned=pruned,
         epochs_run=sum(len(trial.history) for trial in sampled),
-        epochs_saved=sum(one.epochs_planned - one.epochs for one in pruned),
+        epochs_saved=sum(trial.epochs_planned - trial.epochs for trial in pruned),
         seconds_run=sum(trial.values["seconds"] for trial in sampled),
-        seconds_saved=sum(one.seconds_saved for one in pruned),
+        seconds_saved=sum(trial.seconds_saved for trial in pruned),
     )
 
 
@@ -53,42 +81,12 @@ def _pruned(trial: TrialRecord) -> PrunedTrial:
 
 
 def _counted(evidence: Evidence) -> str:
-    complete = [one for one in evidence.trials if one.state == "complete"]
-    named = sum(bool(one.name) for one in complete)
-    pruned = sum(one.state == "pruned" for one in evidence.trials)
-    counts = (
-        f"{len(complete)} complete trials count ({named} named, {len(complete) - named} sampled)"
-    )
-    left_out = f"; {pruned} pruned ones do not" if pruned else ""
-    if len(complete) < IMPORTANCE_TRIALS:
-        left_out += f"; at least {IMPORTANCE_TRIALS} are needed"
-    return counts + left_out
-
-
-def compute_sweep(
-    evidence: Evidence, configs: dict[str, dict[str, Any]], log_keys: set[str]
-) -> SweepRecord | None:
-    """The hyperparameter that all named trials differ in, if it is one and a number.
-
-    Args:
-        configs: the resolved configuration of each named trial.
-        log_keys: hyperparameters that are searched on a logarithmic scale.
-    """
-    if len(configs) < 2:
-        return None
-    keys = next(iter(configs.values())).keys()
-    varied = [
-        key
-        for key in keys
-        if key not in _NOT_COMPARED and len({str(one[key]) for one in configs.values()}) > 1
-    ]
-    if len(varied) != 1 or not isinstance(next(iter(configs.values()))[varied[0]], int | float):
-        return None
-    (key,) = varied
-    points = sorted((float(config[key]), name) for name, config in configs.items())
-    others = tuple(
-        (float(trial.params[key]), trial.values["val_accuracy"], trial.number, trial.state)
-        for trial in evidence.trials
-        if not trial.name and trial.history and key in trial.params
-    )
-    return SweepRecord(key, key in log_keys, tuple(points), others)
+    complete = len(evidence.complete)
+    named = sum(bool(trial.name) for trial in evidence.complete)
+    pruned = sum(trial.state == "pruned" for trial in evidence.trials)
+    counts = f"{complete} complete trials count ({named} named, {complete - named} sampled)"
+    if pruned:
+        counts += f"; {pruned} pruned ones do not"
+    if complete < IMPORTANCE_TRIALS:
+        counts += f"; at least {IMPORTANCE_TRIALS} are needed"
+    return counts

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
 from cifar_tune.errors import InputError
-from cifar_tune.evaluation.best import group
+from cifar_tune.evaluation.candidates import group
 from cifar_tune.evaluation.ranking import pooled_variance
 from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies as stored

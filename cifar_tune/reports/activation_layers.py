@@ -6,63 +6,81 @@ import re
 
 import plotly.graph_objects as go
 
-from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table
+from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table, number_cell
 from cifar_tune.reports.theme import COLOURS, make_figure
-from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView, LayerFreeze
+from cifar_tune.training.pictures.activation_record import (
+    ActivationRecord,
+    ImageView,
+    LayerFreeze,
+    LayerView,
+)
+from cifar_tune.wording import format_count, format_percent
 
 
 def draw_stats(record: ActivationRecord, view: ImageView, key: str) -> Table:
-    """How active the layers are for one image; ``key`` is the start of its ids."""
-    rows = []
-    for layer, freeze in zip(view.layers, record.freezes, strict=True):
-        stats = layer.stats
-        rows.append(
-            Row(
-                (
-                    Cell(layer.layer, is_code=True),
-                    Cell(f"{stats.channels} of {stats.height} x {stats.width}"),
-                    Cell(_passed(stats.passed)),
-                    Cell(percent(stats.active_fraction), is_number=True),
-                    Cell(f"{stats.mean_active:.4g}", is_number=True),
-                    Cell(f"{stats.maximum:.4g}", is_number=True),
-                    Cell(f"{stats.silent_channels} of {stats.channels}", is_number=True),
-                    Cell(
-                        _frozen(freeze),
-                        note=f"from depth {freeze.depth} on",
-                        link=f"freeze-{layer.layer}",
-                    ),
-                )
-            )
-        )
-    columns = (
-        "Layer",
-        "Maps",
-        "Measured after",
-        "Active",
-        "Mean of active",
-        "Largest",
-        "Silent channels",
-        "In this trial",
-    )
+    """Draw how active the layers are for one image; ``key`` is the start of its ids."""
     return Table(
         f"{key}-layers",
         f"How much is active for {view.source}, and how strongly",
-        columns,
-        tuple(rows),
+        (
+            "Layer",
+            "Maps",
+            "Measured after",
+            "Active",
+            "Mean of active",
+            "Largest",
+            "Silent channels",
+            "In this trial",
+        ),
+        tuple(map(_stats_row, view.layers, record.freezes)),
         "Active: share of values above zero where it was measured. Silent: no value of the channel "
         "is above zero for this image. Strengths of different layers are on different scales.",
     )
 
 
-def _passed(passed: tuple[str, ...]) -> str:
-    """What lies between a layer and the values that were measured, without the block's name."""
+def _stats_row(layer: LayerView, freeze: LayerFreeze) -> Row:
+    stats = layer.stats
+    return Row(
+        (
+            Cell(layer.layer, is_code=True),
+            Cell(f"{stats.channels} of {stats.height} x {stats.width}"),
+            Cell(_describe_passed(stats.passed)),
+            number_cell(percent(stats.active_fraction)),
+            number_cell(f"{stats.mean_active:.4g}"),
+            number_cell(f"{stats.maximum:.4g}"),
+            number_cell(f"{stats.silent_channels} of {stats.channels}"),
+            Cell(
+                _frozen(freeze),
+                note=f"from depth {freeze.depth} on",
+                link=f"freeze-{layer.layer}",
+            ),
+        )
+    )
+
+
+def _describe_passed(passed: tuple[str, ...]) -> str:
+    """Return what lies between a layer and the values that were measured."""
     words = {"add": "shortcut added", "relu": "ReLU", "relu_1": "ReLU"}
     names = [re.sub(r"^layer\d\.\d\.", "", name) for name in passed]
     return ", ".join(words.get(name, name) for name in names) or "nothing more"
 
 
 def draw_shares(record: ActivationRecord, command: str) -> Section:
-    """How active the layers are for all images; ``command`` makes the figure again."""
+    """Draw how active the layers are for all images; ``command`` makes the figure again."""
+    images = format_count(len(record.images), "image")
+    chart = Chart(
+        "active-share",
+        "Active share by layer and image",
+        "Share of the values above zero after the ReLU that follows each layer, in percent; one "
+        f"trained network, {images}, so there are no error bars.",
+        _plot_shares(record),
+        ((f"trial {record.trial}, {record.name or 'sampled'}", "trial"),),
+        command,
+    )
+    return Section("active", "How much of each layer is active", (chart,))
+
+
+def _plot_shares(record: ActivationRecord) -> go.Figure:
     figure = make_figure(
         "layer", "active values (%)", y_is_percent=True, barmode="group", bargap=0.3
     )
@@ -75,63 +93,46 @@ def draw_shares(record: ActivationRecord, command: str) -> Section:
                 marker={"color": COLOURS[number % len(COLOURS)]},
             )
         )
-    figure.update_yaxes(range=[0, 1])
-    return Section(
-        "active",
-        "How much of each layer is active",
-        (
-            Chart(
-                "active-share",
-                "Active share by layer and image",
-                "Share of the values above zero after the ReLU that follows each layer, in "
-                f"percent; one trained network, {count(len(record.images), 'image')}, so there are "
-                "no error bars.",
-                figure,
-                ((f"trial {record.trial}, {record.name or 'sampled'}", "trial"),),
-                command,
-            ),
-        ),
-    )
+    return figure.update_yaxes(range=[0, 1])
 
 
 def draw_freezing(record: ActivationRecord) -> Section:
-    """What freezing the layers keeps fixed and what not."""
-    rows = tuple(
-        Row(
-            (
-                Cell(one.layer, is_code=True),
-                Cell(str(one.depth), is_number=True),
-                Cell(_frozen(one)),
-                Cell(f"{one.parameters:,}", is_number=True),
-                Cell(f"{one.fixed_parameters:,}", is_number=True),
-                Cell(f"{one.fixed_share * 100:.4g} %", is_number=True),
-                Cell(str(one.batch_norms), is_number=True),
-            ),
-            id=f"freeze-{one.layer}",
-        )
-        for one in record.freezes
-    )
-    columns = (
-        "Layer",
-        "From depth",
-        "In this trial",
-        "Own parameters",
-        "Kept fixed",
-        "Share of all",
-        "Batch norms",
-    )
-    note = (
+    """Draw what freezing the layers keeps fixed and what not."""
+    table = Table(
+        "freezing-layers",
+        "What freezing each layer keeps fixed",
+        (
+            "Layer",
+            "From depth",
+            "In this trial",
+            "Own parameters",
+            "Kept fixed",
+            "Share of all",
+            "Batch norms",
+        ),
+        tuple(map(_freezing_row, record.freezes)),
         "From depth: the smallest freeze depth that includes the layer. Kept fixed: parameters of "
         "all groups that this depth freezes, with their share of the network's "
-        f"{record.parameters:,} and the batch-norm layers among them."
+        f"{record.parameters:,} and the batch-norm layers among them.",
     )
-    table = Table("freezing-layers", "What freezing each layer keeps fixed", columns, rows, note)
-    prose = map(Prose, _say_freezing(record))
+    prose = (Prose(_describe_freezing(record)), Prose(_describe_batch_norm(record)))
     return Section("freezing", "What freezing keeps fixed", (*prose, table))
 
 
-def _say_freezing(record: ActivationRecord) -> tuple[str, str]:
-    """What freezing is, and what it does not keep fixed with the trial's batch norm."""
+def _freezing_row(freeze: LayerFreeze) -> Row:
+    cells = (
+        Cell(freeze.layer, is_code=True),
+        number_cell(str(freeze.depth)),
+        Cell(_frozen(freeze)),
+        number_cell(f"{freeze.parameters:,}"),
+        number_cell(f"{freeze.fixed_parameters:,}"),
+        number_cell(f"{freeze.fixed_share * 100:.4g} %"),
+        number_cell(str(freeze.batch_norms)),
+    )
+    return Row(cells, id=f"freeze-{freeze.layer}")
+
+
+def _describe_freezing(record: ActivationRecord) -> str:
     config = record.config
     start = "random weights" if config.weights == "none" else f"the weights {config.weights}"
     here = (
@@ -139,18 +140,22 @@ def _say_freezing(record: ActivationRecord) -> tuple[str, str]:
         if config.freeze_depth
         else "This trial has freeze depth 0: nothing was frozen, every layer could learn."
     )
-    what = (
+    return (
         "Freezing goes from the input on, a whole group at a time: depth 1 is the stem (conv1 and "
         "bn1), 2 to 5 add layer1 to layer4. The parameters of a frozen group get no gradient and "
         f"no step. {here}"
     )
-    if config.frozen_batch_norm == "running":
-        return what, (
+
+
+def _describe_batch_norm(record: ActivationRecord) -> str:
+    """Return what freezing does not keep fixed with the trial's batch norm."""
+    if record.config.frozen_batch_norm == "running":
+        return (
             "With frozen_batch_norm = running, which is this trial's setting, frozen groups are "
             "in evaluation mode while the rest learns: their running averages stay too, and every "
             "map in them is what it was before training."
         )
-    return what, (
+    return (
         "What that does not keep fixed: with frozen_batch_norm = batch, which is this trial's "
         "setting, batch norm in a frozen group goes on normalising with the statistics of each "
         "batch, and its running averages, which are no parameters, go on moving. So after training "
@@ -164,10 +169,5 @@ def _frozen(freeze: LayerFreeze) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage with one decimal, never broken before its sign."""
-    return f"{fraction * 100:.1f}\u00a0%"
-
-
-def count(number: int, what: str) -> str:
-    """A number of things, whose plural has an s."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    """Return a fraction as a percentage that is never broken before its sign."""
+    return format_percent(fraction).replace(" ", "\u00a0")

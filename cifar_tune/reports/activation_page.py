@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
-import numpy as np
-
 from cifar_tune import __version__
 from cifar_tune.reports.activation_layers import (
-    count,
     draw_freezing,
     draw_shares,
     draw_stats,
@@ -31,6 +25,7 @@ from cifar_tune.training.pictures.activation_pictures import (
     paint_maps,
 )
 from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView, LayerView
+from cifar_tune.wording import format_count
 
 _MOSAIC_WIDTH = 560
 """The most CSS pixels that a mosaic is wide, where its own pixels are not more."""
@@ -40,15 +35,11 @@ _NAMED_IN_LEAD = 3
 
 
 def draw_activations(record: ActivationRecord, command: str) -> Page:
-    """Draw the report.
-
-    Args:
-        command: makes it again.
-    """
+    """Draw the report, which ``command`` makes again."""
     config = record.config
     quick = (
         f"this is a quick run: {config.train_images:,} training images, "
-        f"{count(config.epochs, 'epoch')}. A network that learns longer has other maps."
+        f"{format_count(config.epochs, 'epoch')}. A network that learns longer has other maps."
     )
     images = tuple(
         _draw_image(record, view, f"image-{number}") for number, view in enumerate(record.images, 1)
@@ -67,71 +58,53 @@ def draw_activations(record: ActivationRecord, command: str) -> Page:
     )
 
 
-def record_json(record: ActivationRecord) -> dict[str, Any]:
-    """Everything in the record but its arrays, for ``json.dumps``."""
-    plain: dict[str, Any] = _plain(record)
-    return plain
-
-
-def csv_rows(record: ActivationRecord) -> list[dict[str, object]]:
-    """A row for each image, layer and quantity; shares and probabilities are fractions."""
-    return [
-        {
-            "study": record.study_name,
-            "trial": record.trial,
-            "name": record.name,
-            "image": view.source,
-            "label": view.label,
-            "predicted": view.predicted,
-            "probability": view.probability,
-            "layer": layer.layer,
-            "measured_at": layer.stats.passed[-1] if layer.stats.passed else layer.layer,
-            "quantity": quantity,
-            "value": getattr(layer.stats, quantity),
-        }
-        for view in record.images
-        for layer in view.layers
-        for quantity in (
-            "channels",
-            "height",
-            "width",
-            "active_fraction",
-            "mean_active",
-            "maximum",
-            "silent_channels",
-        )
-    ]
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        found = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {
-            name: _plain(part) for name, part in found.items() if not isinstance(part, np.ndarray)
-        }
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
-
-
 # --- the trial ----------------------------------------------------------------------------------
 
 
 def _lead(record: ActivationRecord) -> str:
-    said = [
+    sentences = [
         f"{_title(view)} is taken for {view.predicted} ({percent(view.probability)})"
         for view in record.images[:_NAMED_IN_LEAD]
     ]
-    rest = len(record.images) - len(said)
+    rest = len(record.images) - len(sentences)
     if rest:
-        said.append(f"{count(rest, 'more image')} below")
+        sentences.append(f"{format_count(rest, 'more image')} below")
     shares = []
     for place, layer in enumerate(record.layers[:_NAMED_IN_LEAD]):
-        found = [view.layers[place].stats.active_fraction for view in record.images]
-        low, high = percent(min(found)), percent(max(found))
+        fractions = [view.layers[place].stats.active_fraction for view in record.images]
+        low, high = percent(min(fractions)), percent(max(fractions))
         shares.append(f"{layer} {low if low == high else f'{low} to {high}'}")
-    return f"{'. '.join(said)}. Share of values that are active: {', '.join(shares)}."
+    return f"{'. '.join(sentences)}. Share of values that are active: {', '.join(shares)}."
 
 
 def _draw_trial(record: ActivationRecord, command: str) -> Section:
+    prose = (
+        _describe_tests(record),
+        "The picture of a layer shows the layer's own output; of a convolution that is the "
+        "result of the convolution itself, before batch norm and ReLU, as in the assignment. "
+        "Every map is scaled for itself from its smallest value (dark) to its largest (light): "
+        "shapes can be compared between maps, strengths cannot.",
+        "How much is active is measured elsewhere: a convolution's own output has no natural "
+        "zero, so the tables count the values above zero after the ReLU that follows it. Each "
+        "table says what lies between; after layer1.1.conv2 that is the shortcut of its block too.",
+        "The assignment showed conv1_conv, conv2_block1_1_conv and conv2_block2_3_conv of Keras's "
+        "ResNet-50. The counterparts by their place in this ResNet-18 are conv1, layer1.0.conv1 "
+        "and layer1.1.conv2. It remarked that the early maps show the outline of the object and "
+        "the later ones are hard to read: compare the pictures of the three below.",
+        _describe_grad_cam(record),
+    )
+    return Section(
+        "trial",
+        "The trial and how to read the pictures",
+        (
+            _trial_facts(record),
+            *map(Prose, prose),
+            Command("This command makes the report again.", command),
+        ),
+    )
+
+
+def _trial_facts(record: ActivationRecord) -> Facts:
     config = record.config
     frozen = {
         "batch": "normalises with batch statistics, running averages move",
@@ -149,33 +122,10 @@ def _draw_trial(record: ActivationRecord, command: str) -> Section:
         ("Network input", f"{config.input_size} x {config.input_size} pixels"),
         ("Parameters", f"{record.parameters:,}"),
     )
-    prose = (
-        _say_tests(record),
-        "The picture of a layer shows the layer's own output; of a convolution that is the "
-        "result of the convolution itself, before batch norm and ReLU, as in the assignment. "
-        "Every map is scaled for itself from its smallest value (dark) to its largest (light): "
-        "shapes can be compared between maps, strengths cannot.",
-        "How much is active is measured elsewhere: a convolution's own output has no natural "
-        "zero, so the tables count the values above zero after the ReLU that follows it. Each "
-        "table says what lies between; after layer1.1.conv2 that is the shortcut of its block too.",
-        "The assignment showed conv1_conv, conv2_block1_1_conv and conv2_block2_3_conv of Keras's "
-        "ResNet-50. The counterparts by their place in this ResNet-18 are conv1, layer1.0.conv1 "
-        "and layer1.1.conv2. It remarked that the early maps show the outline of the object and "
-        "the later ones are hard to read: compare the pictures of the three below.",
-        _say_grad_cam(record),
-    )
-    return Section(
-        "trial",
-        "The trial and how to read the pictures",
-        (
-            Facts("The trial", rows),
-            *map(Prose, prose),
-            Command("This command makes the report again.", command),
-        ),
-    )
+    return Facts("The trial", rows)
 
 
-def _say_tests(record: ActivationRecord) -> str:
+def _describe_tests(record: ActivationRecord) -> str:
     tests = sum(view.test_index is not None for view in record.images)
     if not tests:
         return "No test image is shown."
@@ -186,7 +136,7 @@ def _say_tests(record: ActivationRecord) -> str:
     )
 
 
-def _say_grad_cam(record: ActivationRecord) -> str:
+def _describe_grad_cam(record: ActivationRecord) -> str:
     chosen = record.grad_cam
     size, last = record.config.input_size, chosen.sizes[-1]
     text = (
@@ -217,20 +167,20 @@ def _draw_image(record: ActivationRecord, view: ImageView, key: str) -> Section:
     kind = f"class {view.label}, " if view.label else ""
     note = f"{kind}{width} x {height} pixels{f'; {view.note}' if view.note else ''}"
     said = f"{view.predicted}, {percent(view.probability)}"
-    layer, size = record.grad_cam.layer, record.grad_cam.size
+    source, size = record.grad_cam.layer, record.grad_cam.size
     empty = "" if view.grad_cam.any() else " Nothing in this layer speaks for the class."
     tiles = (
         Tile(paint_image(view.pixels), f"{view.source}, the input", "Input", note, _IMAGE_WIDTH),
         Tile(
             paint_grad_cam(view.pixels, view.grad_cam),
-            f"{view.source}, Grad-CAM of {layer} for the class {view.predicted}",
+            f"{view.source}, Grad-CAM of {source} for the class {view.predicted}",
             f"Grad-CAM: {view.predicted}",
             f"predicted with {percent(view.probability)}",
             _IMAGE_WIDTH,
         ),
     )
     caption = (
-        f"Grad-CAM of {layer} ({size} x {size} places, spread bilinearly) for {said}, over the "
+        f"Grad-CAM of {source} ({size} x {size} places, spread bilinearly) for {said}, over the "
         "image in grey. Yellow is its strongest place, uncovered grey is zero; the scale is this "
         f"image's own.{empty}"
     )
@@ -241,7 +191,7 @@ def _draw_image(record: ActivationRecord, view: ImageView, key: str) -> Section:
         (
             Pictures(f"{key}-input", "Input and Grad-CAM", caption, tiles),
             Facts("Most probable classes", rows),
-            *(_draw_maps(view, one, key) for one in view.layers),
+            *(_draw_maps(view, layer, key) for layer in view.layers),
             draw_stats(record, view, key),
         ),
     )
@@ -274,7 +224,7 @@ def _draw_maps(view: ImageView, layer: LayerView, key: str) -> Pictures:
 
 
 def _title(view: ImageView) -> str:
-    """The image at the start of a sentence; a path keeps its first letter."""
+    """Return an image's name at the start of a sentence; a path keeps its first letter."""
     if view.test_index is None:
         return view.source
     return f"Test image {view.test_index} ({view.label})"

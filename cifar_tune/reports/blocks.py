@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import plotly.graph_objects as go
+if TYPE_CHECKING:  # it takes a while to load, which a run that writes notes need not wait for
+    import plotly.graph_objects as go
 
 Tone = Literal["plain", "good", "bad", "unsure", "missing"]
 """How something is coloured; never the only way in which it is told apart."""
@@ -53,6 +54,11 @@ class Cell:
     is_code: bool = False
 
 
+def number_cell(text: str, *, note: str = "", link: str = "", tone: Tone = "plain") -> Cell:
+    """Return a cell in the figures of a number, aligned to the right."""
+    return Cell(text, note=note, link=link, tone=tone, is_number=True)
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of a table; ``id`` where something leads to it."""
@@ -71,6 +77,13 @@ class Table:
     rows: tuple[Row, ...]
     note: str = ""
     is_long: bool = False
+
+
+def number_columns(table: Table) -> list[bool]:
+    """Return for each column whether most of its cells are numbers, aligned to the right."""
+    columns = range(len(table.columns))
+    numbers = [sum(row.cells[column].is_number for row in table.rows) for column in columns]
+    return [2 * count > len(table.rows) for count in numbers]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ stored decides what it says, so text and evidence cannot drift apart.
 
 from __future__ import annotations
 
+import collections
 import datetime
 import functools
 import itertools
@@ -17,23 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import optuna
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from cifar_tune.config.derived import family
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
 from cifar_tune.errors import CifarTuneError, InputError, WorkError
-from cifar_tune.evaluation.invocations import name_options
-from cifar_tune.evaluation.records import ClaimRecord, ContrastRecord, Measured
+from cifar_tune.evaluation.claims import ClaimRecord
+from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.study import ReportRecord, compute_report
-from cifar_tune.reports.blocks import Card, Chart, Page, Table
+from cifar_tune.reports.blocks import Card, Chart, Table
 from cifar_tune.reports.figure_files import digest_comment
 from cifar_tune.reports.markdown import pipe_table, to_markdown
 from cifar_tune.reports.study_page import draw_report
-from cifar_tune.storage import studies as storage
+from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.trials import summarize
-from cifar_tune.wording import format_duration, format_params
+from cifar_tune.wording import format_duration, format_params, format_percent, format_points
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Document:
 
 
 FindStudy = Callable[[str, str | None, dict[str, Any]], tuple[LoadedStudyFile, StudySpec]]
-"""Gives the stored study of a study file's name, a profile and overrides."""
+"""Return the stored study of a study file's name, a profile and overrides."""
 
 
 def render_document(
@@ -58,27 +60,29 @@ def render_document(
     """Fill a template in.
 
     Args:
-        out: where the document is going to be.
-        figures: the folder where its figures are going to be; None leaves them out.
+        path: The template.
+        location: The storage that it takes figures from.
+        find_study: Finds the studies that it asks for.
+        out: The file where the document is going to be.
+        figures: The folder where its figures are going to be; None leaves them out.
 
     Raises:
-        InputError: the template cannot be read, is wrong, or asks for what is not stored; the
+        InputError: The template cannot be read, is wrong, or asks for what is not stored; the
             message has the line.
-        StorageError: the storage cannot be read.
+        StorageError: The storage cannot be read.
     """
     source = _read(path)
     link = None if figures is None else os.path.relpath(figures, out.parent)
     charts: dict[str, Chart] = {}
-    environment = SandboxedEnvironment(
-        undefined=StrictUndefined,
-        autoescape=False,  # Markdown is no HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= _FILTERS
+
+    @functools.cache
+    def open_study(name: str, profile: str | None = None, **overrides: Any) -> StoredReport:
+        loaded, spec = find_study(name, profile, overrides)
+        return StoredReport(compute_report(location, loaded, spec, name), charts, link)
+
+    environment = _environment()
     environment.globals |= {
-        "study": functools.cache(functools.partial(_open, location, find_study, charts, link)),
+        "study": open_study,
         "published": published_figure,
         "runs": lambda *studies: _runs(location, studies),
     }
@@ -94,17 +98,35 @@ def render_document(
         raise InputError(f"{path}:{_line(error, path)}: {error}") from error
 
 
+def _environment() -> SandboxedEnvironment:
+    environment = SandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown is no HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "percent": format_percent,
+        "points": format_points,
+        "interval": format_ends,
+        "duration": format_duration,
+        "settings": format_params,
+    }
+    return environment
+
+
 def check_document(document: Document, out: Path, figures: Path | None) -> None:
     """Check that a document stands as it would be written now, and its figures show the same.
 
     Raises:
-        InputError: it, or a figure, cannot be read.
-        WorkError: it does not; the message has the first line that differs.
+        InputError: The document, or a figure, cannot be read.
+        WorkError: It differs; the message has the first line that does.
     """
-    wanted, found = document.text.splitlines(), _read(out).splitlines()
-    for number, (is_there, expected) in enumerate(
-        itertools.zip_longest(found, wanted, fillvalue="nothing"), start=1
-    ):
+    lines = itertools.zip_longest(
+        _read(out).splitlines(), document.text.splitlines(), fillvalue="nothing"
+    )
+    for number, (is_there, expected) in enumerate(lines, start=1):
         if is_there != expected:
             raise WorkError(f"{out}:{number}: is {is_there!r}, expected {expected!r}")
     for name, chart in document.charts.items() if figures is not None else ():
@@ -121,9 +143,9 @@ def _read(path: Path) -> str:
 
 
 def _line(error: BaseException, path: Path) -> int | str:
-    """The line of the template in which an error arose, which Jinja2 puts into the traceback."""
+    """Return the line of the template that an error arose in; Jinja2 has it in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((one.lineno or "?" for one in frames if one.filename == str(path)), "?")
+    return next((frame.lineno or "?" for frame in frames if frame.filename == str(path)), "?")
 
 
 # --- what a template is given -------------------------------------------------------------------
@@ -133,14 +155,13 @@ class StoredReport:
     """The report of a stored study, as a template sees it.
 
     Attributes:
-        record: all numbers of the report.
+        record: All numbers of the report.
     """
 
-    def __init__(
-        self, record: ReportRecord, page: Page, charts: dict[str, Chart], link: str | None
-    ) -> None:
+    def __init__(self, record: ReportRecord, charts: dict[str, Chart], link: str | None) -> None:
         self.record = record
-        self._blocks = [block for section in page.sections for block in section.blocks]
+        sections = draw_report(record).sections
+        self._blocks = [block for section in sections for block in section.blocks]
         self._charts = charts
         self._link = link
 
@@ -150,29 +171,29 @@ class StoredReport:
         return self.record.command
 
     def measured(self, model: str, quantity: str) -> Measured:
-        """A quantity of a named trial over its seeds."""
-        found = next((one for one in self.record.models if one.name == model), None)
-        if found is None or quantity not in found.measured:
-            raise LookupError(f"{self.record.study_name} has no {quantity} of {model}")
-        return found.measured[quantity]
+        """Return a quantity of a named trial over its seeds."""
+        for record in self.record.models:
+            if record.name == model and quantity in record.measured:
+                return record.measured[quantity]
+        raise LookupError(f"{self.record.study_name} has no {quantity} of {model}")
 
     def claim(self, name: str) -> ClaimRecord:
-        """A claim of the study file, judged."""
-        found = next((one for one in self.record.claims if one.name == name), None)
-        if found is None:
-            raise LookupError(f"{self.record.study_name} has no claim {name}")
-        return found
+        """Return a claim of the study file, judged."""
+        for claim in self.record.claims:
+            if claim.name == name:
+                return claim
+        raise LookupError(f"{self.record.study_name} has no claim {name}")
 
     def claims(self) -> str:
-        """All claims with their verdicts, as a list."""
-        return "\n".join(to_markdown(one) for one in self._blocks if isinstance(one, Card))
+        """Return all claims with their verdicts, as a list."""
+        return "\n".join(to_markdown(card) for card in self._blocks if isinstance(card, Card))
 
     def table(self, id: str) -> str:  # noqa: A002  it is what the page calls it
-        """A table of the report by its id, without links."""
+        """Return a table of the report by its id, without links."""
         return to_markdown(self._find(Table, id))
 
     def chart(self, id: str) -> str:  # noqa: A002
-        """A figure of the report by its id, to be drawn into the folder of figures."""
+        """Return a figure of the report by its id, to be drawn into the folder of figures."""
         chart = self._find(Chart, id)
         digest = digest_comment(chart.figure)
         if self._link is None:
@@ -182,7 +203,7 @@ class StoredReport:
         return f"![{chart.title}]({self._link}/{name}.svg)\n\n{chart.caption}\n{digest}"
 
     def _find(self, kind: type[Any], id_: str) -> Any:
-        known = {one.id: one for one in self._blocks if isinstance(one, kind)}
+        known = {block.id: block for block in self._blocks if isinstance(block, kind)}
         if id_ not in known:
             expected = ", ".join(known) or "none"
             raise LookupError(
@@ -195,95 +216,61 @@ class StoredReport:
 _IN_FILE_NAMES = str.maketrans({":": "-", "/": "-", "=": "-", ",": "-"})
 
 
-def _open(
-    location: StorageLocation,
-    find_study: FindStudy,
-    charts: dict[str, Chart],
-    link: str | None,
-    name: str,
-    profile: str | None = None,
-    **overrides: Any,
-) -> StoredReport:
-    loaded, spec = find_study(name, profile, overrides)
-    record = compute_report(location, loaded, spec, name)
-    page = draw_report(record, f"cifar-tune report {name} {name_options(spec)}")
-    return StoredReport(record, page, charts, link)
-
-
 def published_figure(name: str, model: str, quantity: str) -> float:
-    """What a study file says was published of a named trial."""
+    """Return what a study file says was published of a named trial."""
     published = load_study_file(name).content.published
-    for one in published.figures if published is not None else ():
-        value = getattr(one, quantity, None)
-        if one.name == model and isinstance(value, float):
+    for figures in published.figures if published is not None else ():
+        value = getattr(figures, quantity, None)
+        if figures.name == model and isinstance(value, float):
             return value
     raise LookupError(f"studies/{name}.toml has no published {quantity} of {model}")
 
 
-def _runs(location: StorageLocation, studies: Iterable[StoredReport]) -> str:
-    """A table of what was run: each study with those derived from it, when, on what, how long."""
-    rows = []
-    with explain_errors(location):
-        opened = storage.open_to_read(location)
-        names = [one for study in studies for one in family(study.record.study_name)]
-        found = [storage.find_study(opened, name) for name in names]
-    for study in found:
-        trials = [] if study is None else study.get_trials(deepcopy=False)
-        begun = [one for one in trials if one.datetime_start and one.user_attrs.get("history")]
-        if study is None or not begun:
-            continue
-        states = [summarize(trial).outcome for trial in begun]
-        counts = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
-        epochs = [epoch for trial in begun for epoch in trial.user_attrs["history"]]
-        moments = [
-            moment.astimezone(datetime.UTC)
-            for trial in begun
-            for moment in (trial.datetime_start, trial.datetime_complete)
-            if moment is not None
-        ]
-        devices = dict.fromkeys(trial.user_attrs["facts"]["device"] for trial in begun)
-        rows.append(
-            (
-                f"`{study.study_name}`",
-                counts,
-                f"{len(epochs):,}",
-                f"{min(moments):%Y-%m-%d %H:%M}",
-                f"{max(moments):%Y-%m-%d %H:%M}",
-                format_duration(sum(epoch["seconds"] for epoch in epochs)),
-                ", ".join(devices),
-            )
-        )
-    columns = ("study", "trials", "epochs", "begun (UTC)", "ended (UTC)", "summed time", "device")
-    numbers = (False, False, True, False, False, True, False)
-    return pipe_table(columns, rows, numbers)
-
-
-# --- how numbers are said -----------------------------------------------------------------------
-
-
-def _percent(fraction: float, digits: int = 1) -> str:
-    return f"{100 * fraction:.{digits}f} %"
-
-
-def _points(fraction: float, digits: int = 1) -> str:
-    return f"{100 * fraction:+.{digits}f} points".replace("-", "−")  # noqa: RUF001  a minus sign
-
-
-def _interval(found: Measured | ContrastRecord, digits: int = 1) -> str:
-    """Of an accuracy, or of a difference of accuracies in points."""
-    if found.low is None or found.high is None:
+def format_ends(record: Measured | ContrastRecord, digits: int = 1) -> str:
+    """Return the interval of an accuracy in percent, or of a difference in points."""
+    if record.low is None or record.high is None:
         return "one seed, so no interval"
-    if isinstance(found, ContrastRecord):
-        return (
-            f"{_points(found.low, digits).removesuffix(' points')} to {_points(found.high, digits)}"
-        )
-    return f"{100 * found.low:.{digits}f} to {100 * found.high:.{digits}f} %"
+    if isinstance(record, ContrastRecord):
+        low = format_points(record.low, digits).removesuffix(" points")
+        return f"{low} to {format_points(record.high, digits)}"
+    return f"{100 * record.low:.{digits}f} to {100 * record.high:.{digits}f} %"
 
 
-_FILTERS = {
-    "percent": _percent,
-    "points": _points,
-    "interval": _interval,
-    "duration": format_duration,
-    "settings": format_params,
-}
+def _runs(location: StorageLocation, reports: Iterable[StoredReport]) -> str:
+    """Return a table of what was run: each study with those derived from it."""
+    with explain_errors(location):
+        storage = studies.open_to_read(location)
+        names = [name for report in reports for name in family(report.record.study_name)]
+        found = [studies.find_study(storage, name) for name in names]
+    rows = [row for study in found if study is not None and (row := _run(study)) is not None]
+    columns = ("study", "trials", "epochs", "begun (UTC)", "ended (UTC)", "summed time", "device")
+    return pipe_table(columns, rows, right=(False, False, True, False, False, True, False))
+
+
+def _run(study: optuna.Study) -> tuple[str, ...] | None:
+    """Return how many trials of a study ran, when, how long and on what; None if none did."""
+    trials = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.datetime_start and trial.user_attrs.get("history")
+    ]
+    if not trials:
+        return None
+    states = collections.Counter(summarize(trial).outcome for trial in trials)
+    epochs = [epoch for trial in trials for epoch in trial.user_attrs["history"]]
+    moments = [
+        moment.astimezone(datetime.UTC)
+        for trial in trials
+        for moment in (trial.datetime_start, trial.datetime_complete)
+        if moment is not None
+    ]
+    devices = dict.fromkeys(trial.user_attrs["facts"]["device"] for trial in trials)
+    return (
+        f"`{study.study_name}`",
+        ", ".join(f"{count} {state}" for state, count in states.items()),
+        f"{len(epochs):,}",
+        f"{min(moments):%Y-%m-%d %H:%M}",
+        f"{max(moments):%Y-%m-%d %H:%M}",
+        format_duration(sum(epoch["seconds"] for epoch in epochs)),
+        ", ".join(devices),
+    )

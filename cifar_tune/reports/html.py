@@ -17,7 +17,7 @@ import plotly.io
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cifar_tune.reports.blocks import Block, Chart, Page, Pictures, Table
+from cifar_tune.reports.blocks import Block, Chart, Page, Pictures, Table, number_columns
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _RESERVED = ("figures", "top")
@@ -129,7 +129,7 @@ def _environment() -> Environment:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["kind"] = _kind
-    environment.filters["number_columns"] = _number_columns
+    environment.filters["number_columns"] = number_columns
     return environment
 
 
@@ -139,10 +139,3 @@ def _data_uri(png: bytes) -> str:
 
 def _kind(block: Block) -> str:
     return type(block).__name__
-
-
-def _number_columns(table: Table) -> list[bool]:
-    """For each column whether its heading belongs to the right, above numbers."""
-    columns = range(len(table.columns))
-    numbers = [sum(row.cells[column].is_number for row in table.rows) for column in columns]
-    return [2 * count > len(table.rows) for count in numbers]

@@ -20,8 +20,7 @@ from typing import Any
 from curves import SEARCHED
 
 from cifar_tune.errors import CifarTuneError
-from cifar_tune.evaluation.evidence import gather
-from cifar_tune.evaluation.records import Evidence, TrialRecord
+from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
 from cifar_tune.storage.location import locate_storage
 
 COMMAND = (

@@ -12,7 +12,7 @@ from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
-    from cifar_tune.evaluation.ranking import Candidate
+    from cifar_tune.evaluation.candidates import Candidate
 
 
 def ablate_best(

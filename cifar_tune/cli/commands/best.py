@@ -22,7 +22,7 @@ from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
     from cifar_tune.config.derived import Purpose
-    from cifar_tune.evaluation.ranking import Candidate
+    from cifar_tune.evaluation.candidates import Candidate
     from cifar_tune.search.runner import StudyOutcome
 
 

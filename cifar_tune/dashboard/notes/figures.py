@@ -8,13 +8,10 @@ from collections.abc import Iterator
 import plotly.graph_objects as go
 
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.words import say
-from cifar_tune.reports.figures.named_trials import (
-    draw_accuracies,
-    draw_comparison,
-    draw_pareto,
-    draw_sweep,
-)
+from cifar_tune.evaluation.wording import format_key
+from cifar_tune.reports.sections.curves import curves_of, plot_comparison
+from cifar_tune.reports.sections.results import plot_accuracies, plot_pareto
+from cifar_tune.reports.sections.sweep import plot_sweep
 
 MOST_CHARACTERS = 100_000
 """Of a figure; it is sent anew with every look at the study."""
@@ -28,25 +25,22 @@ def study_figures(record: ReportRecord) -> dict[str, str]:
 
 def _draw(record: ReportRecord) -> Iterator[tuple[str, str, go.Figure]]:
     """Id, title and figure."""
-    trained = [model for model in record.models if model.trials]
     sweep = record.sweep
-    if sweep is not None and (trained or sweep.others):
+    if sweep is not None and (record.trained or sweep.others):
         name = f"accuracy-by-{sweep.parameter.replace('_', '-')}"
-        title = f"Accuracy against {say(sweep.parameter)}"
-        figure = draw_sweep(record, sweep)
+        title = f"Accuracy against {format_key(sweep.parameter)}"
+        figure = plot_sweep(record, sweep)
         if len(figure.to_json()) > MOST_CHARACTERS:
-            figure = draw_sweep(record, dataclasses.replace(sweep, others=()))
+            figure = plot_sweep(record, dataclasses.replace(sweep, others=()))
         yield name, f"{title}, with 95 % intervals", figure
-    elif trained:
+    elif record.trained:
         title = "Accuracy of each named trial, with 95 % intervals"
-        yield "accuracy-by-named-trial", title, draw_accuracies(record)
-    if len(trained) > 1 and record.pareto:
-        yield "accuracy-against-time", "Accuracy against training time", draw_pareto(record)
-    if trained:
-        by_number = {trial.number: trial for trial in record.trials}
-        curves = [(one.name, [by_number[number] for number in one.trials]) for one in trained]
+        yield "accuracy-by-named-trial", title, plot_accuracies(record)
+    if len(record.trained) > 1 and record.pareto:
+        yield "accuracy-against-time", "Accuracy against training time", plot_pareto(record)
+    if record.trained:
         title = "Learning curves of the named trials, means over seeds"
-        yield "learning-curves-of-named-trials", title, draw_comparison(curves)
+        yield "learning-curves-of-named-trials", title, plot_comparison(curves_of(record))
 
 
 def _finish(figure: go.Figure, title: str) -> go.Figure:

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from cifar_tune.dashboard.notes.markdown import code, code_block, plain, table
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, derived_command
+from cifar_tune.evaluation.evidence import Evidence, TrialRecord
 from cifar_tune.evaluation.measure import measure, replicates
-from cifar_tune.evaluation.records import Evidence, Measured, ModelRecord, TrialRecord
+from cifar_tune.evaluation.named_trials import ModelRecord
+from cifar_tune.evaluation.quantities import Measured
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.words import count, say, say_spread, say_value, short
-from cifar_tune.reports.sections.claims import say_contrast, say_reason
+from cifar_tune.evaluation.wording import format_interval, format_key, format_quantity, short_name
+from cifar_tune.reports.markdown import code, code_block, pipe_table, plain
+from cifar_tune.reports.sections.claims import describe_contrast, describe_reason
 from cifar_tune.reports.study_page import protocol_warning
 from cifar_tune.search.plan import Plan, Work
-from cifar_tune.wording import format_duration, format_params
+from cifar_tune.wording import format_count, format_duration, format_params
 
 MOST_ROWS = 40
 """Of the table of named trials; the report has all."""
@@ -66,12 +68,12 @@ def derived_note(study: NotedStudy, evidence: Evidence) -> str:
         seeds = max(seeds, len(trials))
         figures = (measure(evidence, trials, key) for key in quantities)
         rows.append((code(label), str(len(trials)), *map(_figure, figures)))
-    columns = ("configuration", "seeds", *map(say, quantities))
+    columns = ("configuration", "seeds", *map(format_key, quantities))
     commands = (derived_command(study, label, str(seeds)) for label in labels)
     parts = [
         f"## {plain(name)}",
         f"{what}. Belongs to {code(parent)}, whose report tells what came of it.",
-        table(columns, rows[:MOST_ROWS], len(columns) - 1) if rows else "",
+        pipe_table(columns, rows[:MOST_ROWS], centred=len(columns) - 1) if rows else "",
         code_block([f"cifar-tune report {study.arguments}", *list(dict.fromkeys(commands))[:3]]),
     ]
     return "\n\n".join(filter(None, parts))
@@ -86,8 +88,8 @@ def _protocol(study: NotedStudy, record: ReportRecord) -> str:
     return (
         f"{code(record.study_name)}, profile {record.profile}: {protocol.train_images:,} training "
         f"and {protocol.validation_images:,} validation images ({plain(protocol.data)}) at "
-        f"{protocol.input_size} px; {count(protocol.epochs, 'epoch')} a trial; pretrained weights: "
-        f"{plain(weights)}."
+        f"{protocol.input_size} px; {format_count(protocol.epochs, 'epoch')} a trial; pretrained "
+        f"weights: {plain(weights)}."
     )
 
 
@@ -119,7 +121,7 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
         yield (
             f"When it began, this run expected {format_duration(plan.seconds_expected)} "
             f"({format_duration(plan.seconds_least)} to {format_duration(plan.seconds_most)}) for "
-            f"{count(plan.trials, 'trial')} of up to {count(plan.epochs, 'epoch')}."
+            f"{format_count(plan.trials, 'trial')} of up to {format_count(plan.epochs, 'epoch')}."
         )
     budget = study.spec.budget
     if budget.epochs is not None:
@@ -146,7 +148,10 @@ def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
     columns += [f"as published: {plain(record.published_source)}"] * has_published
     rows = []
     for model in record.models[:MOST_ROWS]:
-        row = [code(short(model.name)), plain(format_params(model.own)) or "the protocol as it is"]
+        row = [
+            code(short_name(model.name)),
+            plain(format_params(model.own)) or "the protocol as it is",
+        ]
         row += [f"{len(model.trials)} of {study.spec.seeds}"]
         row += [_figure(model.measured.get("val_accuracy"))]
         row += [_figure(model.measured.get("test_accuracy"))] * has_test
@@ -154,7 +159,7 @@ def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
         rows.append(row)
     said = [
         "Mean over seeds with its 95 % interval.",
-        table(columns, rows, len(columns) - 2),
+        pipe_table(columns, rows, centred=len(columns) - 2),
     ]
     if len(record.models) > MOST_ROWS:
         said.append(f"And {len(record.models) - MOST_ROWS} more, in the report.")
@@ -167,13 +172,13 @@ def _figure(measured: Measured | None) -> str:
     """A mean accuracy with its interval."""
     if measured is None:
         return "not yet"
-    spread = say_spread("val_accuracy", measured).partition(", sd")[0]
-    return f"{say_value('val_accuracy', measured.mean)} ({spread})"
+    interval = format_interval("val_accuracy", measured)
+    return f"{format_quantity('val_accuracy', measured.mean)} ({interval})"
 
 
 def _published(model: ModelRecord) -> str:
     stated = (
-        f"{say_value(key, model.published[key])} ({word})"
+        f"{format_quantity(key, model.published[key])} ({word})"
         for key, word in (("val_accuracy", "validation"), ("test_accuracy", "test"))
         if key in model.published
     )
@@ -189,16 +194,16 @@ def _best(study: NotedStudy, record: ReportRecord) -> str:
     values = format_params({**best.params, **best.settings})
     said = (
         f"**Best so far:** trial {best.number}, {plain(best.kind)}, validation "
-        f"accuracy {say_value('val_accuracy', best.values['val_accuracy'])} ({plain(values)}). The "
-        "best of many noisy values looks better than it is: "
+        f"accuracy {format_quantity('val_accuracy', best.values['val_accuracy'])} "
+        f"({plain(values)}). The best of many noisy values looks better than it is: "
         f"{code(f'cifar-tune best show {study.arguments}')} says by how much."
     )
     found = record.fresh.confirmation
     if found is not None and found.best is not None and found.best.val_accuracy is not None:
         confirmed = found.best
         said += (
-            f" On {count(found.seeds, 'fresh seed')} the best is {plain(confirmed.candidate.label)}"
-            f": {_figure(confirmed.val_accuracy)}."
+            f" On {format_count(found.seeds, 'fresh seed')} the best is "
+            f"{plain(confirmed.candidate.label)}: {_figure(confirmed.val_accuracy)}."
         )
     return f"{said} {record.fresh.test_use.sentence()}"
 
@@ -210,8 +215,8 @@ def _claims(record: ReportRecord) -> str:
     for claim in record.claims:
         said = f"**{claim.verdict}**: {plain(claim.text)}"
         if claim.deciding is not None:
-            said += f" {plain(say_contrast(claim, claim.contrasts[claim.deciding]))}."
-        lines.append(f"- {said} {plain(say_reason(claim))}")
+            said += f" {plain(describe_contrast(claim, claim.contrasts[claim.deciding]))}."
+        lines.append(f"- {said} {plain(describe_reason(claim))}")
     return "\n".join(lines)
 
 

@@ -11,13 +11,19 @@ from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import StudySpec, name_in_commands
 from cifar_tune.config.trial import HYPERPARAMETERS, QUANTITIES
-from cifar_tune.dashboard.notes.markdown import code_block, plain, table
 from cifar_tune.evaluation.invocations import name_options, storage_options, train_command
 from cifar_tune.evaluation.published import known_figures, protocol_differences
-from cifar_tune.evaluation.words import count, say, say_differences, say_setting, say_value
+from cifar_tune.evaluation.wording import (
+    format_differences,
+    format_key,
+    format_quantity,
+    format_setting,
+)
+from cifar_tune.reports.markdown import code_block, pipe_table, plain
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trials import RETRIED
+from cifar_tune.wording import format_count
 
 _SHOWN = (
     "weights",
@@ -113,15 +119,15 @@ def _sentences(
     if study.spec.train_on != "train":
         yield "It learnt from the validation images too: only the test images say what it is worth."
     if test_accuracy is not None:
-        yield f"On the test images: {say_value('test_accuracy', test_accuracy)}."
+        yield f"On the test images: {format_quantity('test_accuracy', test_accuracy)}."
     device = attributes.get("facts", {}).get("device")
     seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
     if device and trial.state != "waiting":
-        took = f"Trained for {say_value('seconds', seconds)} on" if seconds else "On"
+        took = f"Trained for {format_quantity('seconds', seconds)} on" if seconds else "On"
         yield f"{took} {plain(device)}."
     restarts = attributes.get("restarts", ())
     if restarts:
-        times = count(len(restarts), "time")
+        times = format_count(len(restarts), "time")
         yield f"Continued {times}, the last time since {plain(restarts[-1]['why'])}."
     if "retry_of" in attributes:
         yield f"The second run of trial {attributes['retry_of']}."
@@ -134,9 +140,12 @@ def _sentences(
 def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
     """State and result in one sentence, or two."""
     planned = config.get("epochs")
-    accuracy = "" if trial.val_accuracy is None else say_value("val_accuracy", trial.val_accuracy)
+    accuracy = (
+        "" if trial.val_accuracy is None else format_quantity("val_accuracy", trial.val_accuracy)
+    )
     if trial.state == "complete":
-        return f"**Complete**: validation accuracy {accuracy} after {count(trial.epochs, 'epoch')}."
+        epochs = format_count(trial.epochs, "epoch")
+        return f"**Complete**: validation accuracy {accuracy} after {epochs}."
     if trial.state == "pruned":
         return (
             f"**Pruned** after epoch {trial.epochs} of {planned}, at a validation accuracy of "
@@ -145,7 +154,9 @@ def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
     if trial.state == "fail":
         return _failure(trial)
     if trial.state == "running":
-        return f"**Running**, {count(planned, 'epoch')} in all." if planned else "**Running**."
+        return (
+            f"**Running**, {format_count(planned, 'epoch')} in all." if planned else "**Running**."
+        )
     if trial.epochs:
         return (
             f"**Waiting to be continued** after epoch {trial.epochs} of {planned}, at a validation "
@@ -156,7 +167,8 @@ def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
 
 def _failure(trial: TrialSummary) -> str:
     if not trial.has_failed:
-        return f"**Dropped** after {count(trial.epochs, 'epoch')}: it was not to be gone on with."
+        epochs = format_count(trial.epochs, "epoch")
+        return f"**Dropped** after {epochs}: it was not to be gone on with."
     failure = trial.failure or {}
     place = f" in epoch {failure['epoch']}" if "epoch" in failure else ""
     lines = str(failure.get("message", "for an unknown reason")).splitlines()
@@ -185,18 +197,18 @@ def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float
         return ""
     rows = [
         (
-            say(key),
-            say_value(key, reached[key]) if key in reached else "not known",
-            say_value(key, stated[key]) if key in stated else "not stated",
+            format_key(key),
+            format_quantity(key, reached[key]) if key in reached else "not known",
+            format_quantity(key, stated[key]) if key in stated else "not stated",
         )
         for key in QUANTITIES
         if key in reached or key in stated
     ]
-    said = [table(("", "this trial", plain(study.source)), rows, 2)]
+    said = [pipe_table(("", "this trial", plain(study.source)), rows, centred=2)]
     if figures.note:
         said.append(plain(figures.note))
     if study.differences:
-        said.append(f"Not to be compared: {plain(say_differences(study.differences))}.")
+        said.append(f"Not to be compared: {plain(format_differences(study.differences))}.")
     else:
         said.append("One run each, under the same protocol, on different devices.")
     return "\n\n".join(said)
@@ -209,16 +221,19 @@ def _configuration(study: NotedStudy, config: Mapping[str, Any]) -> str:
     searched = [key for key in study.spec.space.ranges() if key in config]
     keys = [*searched, *(key for key in _SHOWN if key in config and key not in searched)]
     rows = [
-        (f"**{say(key)}**" if key in searched else say(key), plain(_setting(key, config[key])))
+        (
+            f"**{format_key(key)}**" if key in searched else format_key(key),
+            plain(_setting(key, config[key])),
+        )
         for key in keys
     ]
-    return table(("configuration", ""), rows) if rows else ""
+    return pipe_table(("configuration", ""), rows) if rows else ""
 
 
 def _setting(key: str, value: object) -> str:
     if key == "seed":
         return str(value)
-    return f"{value:.4g}" if isinstance(value, float) else say_setting(value)
+    return f"{value:.4g}" if isinstance(value, float) else format_setting(value)
 
 
 def _commands(study: NotedStudy, trial: TrialSummary, model: str, replicate: str) -> Iterator[str]:

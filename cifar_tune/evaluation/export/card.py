@@ -13,7 +13,7 @@ import yaml
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.evaluation.export.temperature import Calibration
-from cifar_tune.evaluation.records import Measured
+from cifar_tune.evaluation.quantities import Measured
 
 _HEADS = {
     "linear": "nn.Linear(512, {classes})",

@@ -14,11 +14,12 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.errors import InputError, WeightsError
-from cifar_tune.evaluation.best import BestRecord, Rerun
+from cifar_tune.evaluation.best import BestRecord
+from cifar_tune.evaluation.candidates import Candidate
 from cifar_tune.evaluation.export.card import Described
 from cifar_tune.evaluation.export.model_files import write_model
 from cifar_tune.evaluation.export.temperature import fit_temperature
-from cifar_tune.evaluation.ranking import Candidate
+from cifar_tune.evaluation.fresh_runs import Rerun
 from cifar_tune.evaluation.trial import TrialDossier, read_dossier
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model

@@ -1,56 +1,63 @@
-"""Draws how a model classifies: confusion matrix, classes, and its worst mistakes."""
+"""The section with how the best model classifies: confusion matrix, classes, worst mistakes."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 
+import plotly.graph_objects as go
 from PIL import Image
 
-from cifar_tune.evaluation.records import WrongImage
+from cifar_tune.evaluation.confusion import ConfusionRecord, WrongImage
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.words import short, sources
-from cifar_tune.reports.blocks import Block, Chart, Pictures, Prose, Tile
-from cifar_tune.reports.figures.confusion import draw_classes, draw_confusion
+from cifar_tune.evaluation.wording import short_name
+from cifar_tune.reports.blocks import Block, Pictures, Prose, Section, Tile
+from cifar_tune.reports.study_blocks import make_chart
+from cifar_tune.reports.theme import COLOURS, SEQUENTIAL, TEXT, error_bars, make_figure
 
 
-def confusion_blocks(record: ReportRecord, command: str) -> Iterator[Block]:
-    """Of the most accurate of the named trials, on the test images where they were read."""
-    found = record.confusion
-    if found is None:
+def draw_confusion(record: ReportRecord) -> Section:
+    """Draw the mistakes of the most accurate of the named trials."""
+    return Section("mistakes", "What it gets wrong", tuple(_blocks(record)))
+
+
+def _blocks(record: ReportRecord) -> Iterator[Block]:
+    confusion = record.confusion
+    if confusion is None:
         return
-    seeds = "one seed" if len(found.trials) == 1 else f"{len(found.trials)} seeds together"
-    which = f"the {found.images:,} {found.split} images"
-    if len([model for model in record.models if model.trials]) > 1:
-        yield Prose(f"Of {short(found.model)}, the best of the named trials on validation images.")
-    if found.split == "validation":
+    trials = confusion.trials
+    seeds = "one seed" if len(trials) == 1 else f"{len(trials)} seeds together"
+    which = f"the {confusion.images:,} {confusion.split} images"
+    if len(record.trained) > 1:
+        name = short_name(confusion.model)
+        yield Prose(f"Of {name}, the best of the named trials on validation images.")
+    if confusion.split == "validation":
         yield Prose("The test images were not read, so these are the validation images.")
-    made_from = sources(record.trials, found.trials)
-    yield Chart(
+    yield make_chart(
+        record,
         "confusion",
         "Confusion matrix",
         f"Of each class, in percent, what {which} were said to be; {seeds}.",
-        draw_confusion(found),
-        made_from,
-        command,
+        plot_confusion(confusion),
+        trials,
         height=520,
     )
-    yield Chart(
+    yield make_chart(
+        record,
         "classes",
         "Accuracy by class",
         f"On {which}: mean over seeds with 95 % interval where there are several.",
-        draw_classes(found),
-        made_from,
-        command,
+        plot_classes(confusion),
+        trials,
         height=360,
     )
-    if found.most_wrong:
+    if confusion.most_wrong:
         yield Pictures(
             "most-wrong",
             "The images it is most wrong about",
-            f"Those of {which} with the highest loss, by trial {found.trials[0]}: what each is, "
+            f"Those of {which} with the highest loss, by trial {trials[0]}: what each is, "
             "and what it was said to be with which probability.",
-            tuple(map(_tile, found.most_wrong)),
+            tuple(map(_tile, confusion.most_wrong)),
         )
 
 
@@ -65,3 +72,48 @@ def _tile(wrong: WrongImage) -> Tile:
         note=f"said {said}; #{wrong.row}",
         width=104,
     )
+
+
+def plot_confusion(confusion: ConfusionRecord) -> go.Figure:
+    """Plot which share of each class was taken for each class."""
+    shares = [[count / max(sum(row), 1) for count in row] for row in confusion.counts]
+    figure = make_figure("said", "is", legend=False)
+    figure.add_heatmap(
+        z=shares,
+        x=list(confusion.classes),
+        y=list(confusion.classes),
+        text=[[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares],
+        texttemplate="%{text}",
+        colorscale=[list(step) for step in SEQUENTIAL],
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+        hovertemplate="%{y} said to be %{x}: %{z:.1%}<extra></extra>",
+    )
+    figure.update_layout(
+        xaxis={"showgrid": False, "showline": False, "tickangle": -45},
+        yaxis={"showgrid": False, "showline": False, "autorange": "reversed"},
+    )
+    return figure
+
+
+def plot_classes(confusion: ConfusionRecord) -> go.Figure:
+    """Plot the accuracy of each class with its interval, the best class first."""
+    accuracies = [
+        (name, accuracy)
+        for name, accuracy in zip(confusion.classes, confusion.per_class, strict=True)
+        if accuracy is not None
+    ]
+    accuracies.sort(key=lambda pair: -pair[1].mean)
+    figure = make_figure("", "accuracy (%)", y_is_percent=True, legend=False)
+    figure.add_bar(
+        x=[name for name, _ in accuracies],
+        y=[accuracy.mean for _, accuracy in accuracies],
+        error_y=error_bars([accuracy for _, accuracy in accuracies], color=TEXT),
+        marker={"color": COLOURS[0]},
+        hovertemplate="%{x}: %{y:.1%}<extra></extra>",
+    )
+    figure.update_layout(yaxis={"range": [0, 1]}, bargap=0.35)
+    return figure

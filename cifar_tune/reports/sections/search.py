@@ -1,128 +1,287 @@
-"""Draws what a search did."""
+"""The section with what a search did: history, importances, slices, curves, pruning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from cifar_tune.evaluation.records import SearchRecord
+import plotly.graph_objects as go
+
+from cifar_tune.evaluation.evidence import TrialRecord
+from cifar_tune.evaluation.search_summary import PrunedTrial, SearchRecord
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.words import anchor, say, say_value, sources
-from cifar_tune.reports.blocks import Block, Cell, Chart, Facts, Prose, Row, Table
-from cifar_tune.reports.figures.search import (
-    draw_history,
-    draw_importances,
-    draw_learning_curves,
-    draw_parallel,
-    draw_slice,
-)
+from cifar_tune.evaluation.wording import format_key, format_quantity
+from cifar_tune.reports.blocks import Block, Chart, Facts, Prose, Row, Section, Table, number_cell
+from cifar_tune.reports.sections.curves import epoch_tick
+from cifar_tune.reports.sections.parallel_coordinates import plot_parallel
+from cifar_tune.reports.study_blocks import make_chart, trial_anchor
+from cifar_tune.reports.theme import COLOURS, LINE, make_figure, translucent
 from cifar_tune.wording import format_duration, format_params
 
 
-def search_blocks(record: ReportRecord, command: str) -> Iterator[Block]:
-    """History, importances, slices, parallel coordinates, curves, and what pruning saved."""
-    search = record.search
-    if search is None:
-        return
-    yield _best(record, search)
-    with_value = tuple(trial.number for trial in record.trials if trial.history)
-    made_from = sources(record.trials, with_value)
-    complete = sources(
-        record.trials,
-        tuple(trial.number for trial in record.trials if trial.state == "complete"),
-    )
-    yield Chart(
+def draw_search(record: ReportRecord) -> Section:
+    """Draw what the sampled trials gave, and what pruning saved."""
+    blocks: list[Block] = []
+    if record.search is not None:
+        for draw in _PARTS:
+            blocks += draw(record, record.search)
+    return Section("search", "The search", tuple(blocks))
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _summary(record: ReportRecord, search: SearchRecord) -> Iterator[Facts]:
+    rows = []
+    best = next((trial for trial in record.trials if trial.number == record.best), None)
+    if best is not None:
+        accuracy = format_quantity("val_accuracy", best.values["val_accuracy"])
+        rows.append(("best so far", f"trial {best.number}, {best.kind}: {accuracy}"))
+        rows.append(("its settings", format_params({**best.params, **best.settings})))
+    run, saved = format_duration(search.seconds_run), format_duration(search.seconds_saved)
+    total = search.epochs_run + search.epochs_saved
+    share = f" of {total}" if total else ""
+    rows.append(("sampled trials", f"{search.epochs_run} epochs in {run}"))
+    rows.append(("saved by pruning", f"{search.epochs_saved}{share} epochs, about {saved}"))
+    yield Facts("In short", tuple(rows))
+
+
+def _history(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
+    yield make_chart(
+        record,
         "history",
         "Optimisation history",
         "Validation accuracy after the last epoch that was trained, by trial. The best of many "
         "looks better than it is.",
-        draw_history(search, record.trials),
-        made_from,
-        command,
+        plot_history(search, record.trials),
+        _with_value(record),
     )
-    if search.importances:
-        yield Chart(
-            "importances",
-            "Importance of the hyperparameters",
-            f"By PED-ANOVA, for the best tenth of the trials; {search.counted}. With few trials "
-            "this is a hint at most.",
-            draw_importances(search),
-            complete,
-            command,
-            height=120 + 50 * len(search.importances),
-        )
-    else:
+
+
+def _importances(record: ReportRecord, search: SearchRecord) -> Iterator[Block]:
+    if not search.importances:
         yield Prose(f"Importance of the hyperparameters: not computed; {search.counted}.")
+        return
+    yield make_chart(
+        record,
+        "importances",
+        "Importance of the hyperparameters",
+        f"By PED-ANOVA, for the best tenth of the trials; {search.counted}. With few trials "
+        "this is a hint at most.",
+        plot_importances(search),
+        _complete(record),
+        height=120 + 50 * len(search.importances),
+    )
+
+
+def _slices(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
     for key, values in search.ranges.items():
-        yield Chart(
+        words = format_key(key)
+        yield make_chart(
+            record,
             f"slice-{key.replace('_', '-')}",
-            f"Slice: {say(key)}",
-            f"Validation accuracy of every trial against its {say(key)}; all else differs too.",
-            draw_slice(key, is_log=values["log"], trials=record.trials),
-            made_from,
-            command,
+            f"Slice: {words}",
+            f"Validation accuracy of every trial against its {words}; all else differs too.",
+            plot_slice(key, is_log=values["log"], trials=record.trials),
+            _with_value(record),
             height=340,
         )
+
+
+def _parallel(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
     if len(search.ranges) > 1:
-        yield Chart(
+        yield make_chart(
+            record,
             "parallel",
             "Parallel coordinates",
             "A line for each complete trial through its values, each axis over the whole range "
             "that is searched; the better half in colour.",
-            draw_parallel(search, record.trials),
-            complete,
-            command,
+            plot_parallel(search, record.trials),
+            _complete(record),
         )
-    yield Chart(
+
+
+def _pruning(record: ReportRecord, search: SearchRecord) -> Iterator[Block]:
+    yield make_chart(
+        record,
         "pruning",
         "Learning curves and pruning",
         "Validation accuracy by epoch of every trial, with the points where trials were pruned.",
-        draw_learning_curves(record.trials),
-        made_from,
-        command,
+        plot_learning_curves(record.trials),
+        _with_value(record),
     )
-    yield from _pruned(search)
+    if search.pruned:
+        yield Table(
+            "pruned-table",
+            "What was pruned, and when",
+            ("trial", "after epoch", "validation accuracy then", "time saved, about"),
+            tuple(map(_pruned_row, search.pruned)),
+            note="Time saved: the epochs that were left, at the pace of the trial's own.",
+            is_long=len(search.pruned) > 25,
+        )
 
 
-def _best(record: ReportRecord, search: SearchRecord) -> Facts:
-    rows = []
-    best = next((trial for trial in record.trials if trial.number == record.best), None)
-    if best is not None:
-        accuracy = say_value("val_accuracy", best.values["val_accuracy"])
-        rows.append(("best so far", f"trial {best.number}, {best.kind}: {accuracy}"))
-        rows.append(("its settings", format_params({**best.params, **best.settings})))
-    total = search.epochs_run + search.epochs_saved
-    share = f" of {total}" if total else ""
-    rows.append(
-        ("sampled trials", f"{search.epochs_run} epochs in {format_duration(search.seconds_run)}")
-    )
-    rows.append(
+def _pruned_row(trial: PrunedTrial) -> Row:
+    return Row(
         (
-            "saved by pruning",
-            f"{search.epochs_saved}{share} epochs, about {format_duration(search.seconds_saved)}",
+            number_cell(str(trial.number), link=trial_anchor(trial.number)),
+            number_cell(f"{trial.epochs} of {trial.epochs_planned}"),
+            number_cell(format_quantity("val_accuracy", trial.val_accuracy)),
+            number_cell(format_duration(trial.seconds_saved)),
         )
     )
-    return Facts("In short", tuple(rows))
 
 
-def _pruned(search: SearchRecord) -> Iterator[Block]:
-    if not search.pruned:
-        return
-    rows = tuple(
-        Row(
-            (
-                Cell(str(one.number), link=anchor(one.number), is_number=True),
-                Cell(f"{one.epochs} of {one.epochs_planned}", is_number=True),
-                Cell(say_value("val_accuracy", one.val_accuracy), is_number=True),
-                Cell(format_duration(one.seconds_saved), is_number=True),
-            )
-        )
-        for one in search.pruned
+_PARTS: tuple[Callable[[ReportRecord, SearchRecord], Iterator[Block]], ...] = (
+    _summary,
+    _history,
+    _importances,
+    _slices,
+    _parallel,
+    _pruning,
+)
+
+
+def _with_value(record: ReportRecord) -> list[int]:
+    return [trial.number for trial in record.trials if trial.history]
+
+
+def _complete(record: ReportRecord) -> list[int]:
+    return [trial.number for trial in record.trials if trial.state == "complete"]
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Trials that look alike in a figure."""
+
+    name: str
+    colour: str
+    symbol: str
+    trials: list[TrialRecord]
+
+
+def _kinds(trials: Sequence[TrialRecord]) -> list[_Kind]:
+    """Return named, complete and pruned trials that have a value; none of the kinds is empty."""
+    valued = [trial for trial in trials if trial.history]
+    sampled = [trial for trial in valued if not trial.name]
+    complete = [trial for trial in sampled if trial.state == "complete"]
+    pruned = [trial for trial in sampled if trial.state == "pruned"]
+    kinds = (
+        _Kind("named", COLOURS[2], "diamond", [trial for trial in valued if trial.name]),
+        _Kind("sampled, complete", COLOURS[0], "circle", complete),
+        _Kind("sampled, pruned", COLOURS[5], "x-thin-open", pruned),
     )
-    yield Table(
-        "pruned-table",
-        "What was pruned, and when",
-        ("trial", "after epoch", "validation accuracy then", "time saved, about"),
-        rows,
-        note="Time saved: the epochs that were left, at the pace of the trial's own.",
-        is_long=len(rows) > 25,
+    return [kind for kind in kinds if kind.trials]
+
+
+def plot_history(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Figure:
+    """Plot the value of each trial, and the best so far among the complete ones."""
+    figure = make_figure("trial", "validation accuracy (%)", y_is_percent=True)
+    _add_points(figure, trials, lambda trial: trial.number, "%{text}: %{y:.1%}")
+    figure.add_scatter(
+        x=[number for number, _, _ in search.best_so_far],
+        y=[best for _, _, best in search.best_so_far],
+        mode="lines",
+        line={"color": LINE, "shape": "hv"},
+        name="best so far",
+        hoverinfo="skip",
+    )
+    return figure
+
+
+def plot_slice(key: str, *, is_log: bool, trials: Sequence[TrialRecord]) -> go.Figure:
+    """Plot validation accuracy against one searched hyperparameter."""
+    figure = make_figure(
+        format_key(key), "validation accuracy (%)", y_is_percent=True, x_is_log=is_log
+    )
+    searched = [trial for trial in trials if key in trial.params]
+    _add_points(figure, searched, lambda trial: trial.params[key], "%{text}: %{y:.1%} at %{x:.3g}")
+    return figure
+
+
+def _add_points(
+    figure: go.Figure,
+    trials: Sequence[TrialRecord],
+    x: Callable[[TrialRecord], float],
+    hover: str,
+) -> None:
+    """Add the validation accuracy of each trial, named, complete and pruned ones apart."""
+    for kind in _kinds(trials):
+        figure.add_scatter(
+            x=[x(trial) for trial in kind.trials],
+            y=[trial.values["val_accuracy"] for trial in kind.trials],
+            mode="markers",
+            marker={
+                "color": kind.colour,
+                "symbol": kind.symbol,
+                "size": 8,
+                "line": {"color": kind.colour, "width": 1.5},
+            },
+            text=[trial.label for trial in kind.trials],
+            hovertemplate=f"{hover}<extra></extra>",
+            name=kind.name,
+        )
+
+
+def plot_importances(search: SearchRecord) -> go.Figure:
+    """Plot the share that each hyperparameter has of all importance."""
+    importances = sorted(search.importances.items(), key=lambda pair: pair[1])
+    figure = make_figure("importance (share of all)", "", legend=False)
+    figure.add_bar(
+        x=[value for _, value in importances],
+        y=[format_key(key) for key, _ in importances],
+        orientation="h",
+        marker={"color": COLOURS[0]},
+        text=[f"{100 * value:.0f} %" for _, value in importances],
+        textposition="outside",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    figure.update_layout(
+        xaxis={"tickformat": ".0%", "range": [0, 1.08]}, yaxis={"showgrid": False}, bargap=0.4
+    )
+    return figure
+
+
+def plot_learning_curves(trials: Sequence[TrialRecord]) -> go.Figure:
+    """Plot validation accuracy by epoch of every trial, and the points where trials were pruned.
+
+    There is one trace for each kind of trial, however many trials there are.
+    """
+    figure = make_figure("epoch", "validation accuracy (%)", y_is_percent=True)
+    for kind in _kinds(trials):
+        x: list[int | None] = []
+        y: list[float | None] = []
+        texts: list[str] = []
+        for trial in kind.trials:
+            x += [*(epoch.epoch for epoch in trial.history), None]
+            y += [*(epoch.val_accuracy for epoch in trial.history), None]
+            texts += [trial.label] * (len(trial.history) + 1)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            line={"color": translucent(kind.colour, 0.6), "width": 1.5},
+            text=texts,
+            hovertemplate="%{text}, epoch %{x}: %{y:.1%}<extra></extra>",
+            name=kind.name,
+        )
+        if "pruned" in kind.name:
+            _add_ends(figure, kind)
+    figure.update_layout(xaxis={"dtick": epoch_tick(trials)})
+    return figure
+
+
+def _add_ends(figure: go.Figure, kind: _Kind) -> None:
+    figure.add_scatter(
+        x=[len(trial.history) for trial in kind.trials],
+        y=[trial.values["val_accuracy"] for trial in kind.trials],
+        mode="markers",
+        marker={"color": kind.colour, "symbol": kind.symbol, "size": 9, "line": {"width": 2}},
+        text=[trial.label for trial in kind.trials],
+        hovertemplate="%{text} pruned after epoch %{x}<extra></extra>",
+        name="pruned here",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -160,3 +162,42 @@ class ActivationRecord:
     freezes: tuple[LayerFreeze, ...]
     grad_cam: GradCamLayer
     images: tuple[ImageView, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the arrays, as JSON has it."""
+        record: dict[str, Any] = _without_arrays(self)
+        return record
+
+    def to_rows(self) -> list[dict[str, object]]:
+        """Return a row of CSV for each image, layer and quantity; shares are fractions."""
+        quantities = [field.name for field in dataclasses.fields(LayerStats)]
+        quantities.remove("passed")
+        return [
+            {
+                "study": self.study_name,
+                "trial": self.trial,
+                "name": self.name,
+                "image": view.source,
+                "label": view.label,
+                "predicted": view.predicted,
+                "probability": view.probability,
+                "layer": layer.layer,
+                "measured_at": layer.stats.passed[-1] if layer.stats.passed else layer.layer,
+                "quantity": quantity,
+                "value": getattr(layer.stats, quantity),
+            }
+            for view in self.images
+            for layer in view.layers
+            for quantity in quantities
+        ]
+
+
+def _without_arrays(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {
+            name: _without_arrays(part)
+            for name, part in parts.items()
+            if not isinstance(part, np.ndarray)
+        }
+    return [_without_arrays(part) for part in value] if isinstance(value, tuple) else value

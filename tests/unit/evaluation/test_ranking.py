@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cifar_tune.evaluation.ranking import SHORTLIST, Candidate, pooled_variance, rank
+from cifar_tune.evaluation.candidates import Candidate
+from cifar_tune.evaluation.ranking import SHORTLIST, pooled_variance, rank
 
 IMAGES = 1_000
 

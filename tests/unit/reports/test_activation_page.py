@@ -13,7 +13,7 @@ from PIL import Image
 
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.evaluation.test_reads import read_ledger
-from cifar_tune.reports.activation_page import csv_rows, draw_activations, record_json
+from cifar_tune.reports.activation_page import draw_activations
 from cifar_tune.reports.blocks import Page, Pictures, Table
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.studies import open_to_read
@@ -103,12 +103,12 @@ def test_the_page_says_what_was_done_and_is_the_same_each_time(
 
 def test_the_record_as_json_and_csv(compute: Compute) -> None:
     record = compute(images=("8", "0"))
-    plain: dict[str, Any] = json.loads(json.dumps(record_json(record)))
+    plain: dict[str, Any] = json.loads(json.dumps(record.to_dict()))
     assert plain["images"][0]["source"] == "test image 8"
     assert plain["images"][1]["layers"][2]["stats"]["channels"] == 64
     assert plain["grad_cam"]["layer"] == "layer2"
     assert "maps" not in plain["images"][0]["layers"][0]
-    rows = csv_rows(record)
+    rows = record.to_rows()
     assert len(rows) == 2 * 3 * 7
     shares = [row["value"] for row in rows if row["quantity"] == "active_fraction"]
     assert shares == [

@@ -1,0 +1,77 @@
+"""Configurations of a study with what their complete trials gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_tune.config.schema import NamedTrial, Settings
+from cifar_tune.evaluation.evidence import TrialRecord
+from cifar_tune.storage.records import TrialSummary
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration with what its complete trials gave.
+
+    Attributes:
+        label: The name without the replicate, such as ``dropout/p=0.3``, or ``sampled/trial-7``.
+        numbers: The numbers of its trials.
+        outcomes: The validation accuracy of each.
+        params: The values of the searched hyperparameters.
+        settings: What a named trial sets for itself besides.
+    """
+
+    label: str
+    numbers: tuple[int, ...]
+    outcomes: tuple[float, ...]
+    params: dict[str, float]
+    settings: dict[str, Any]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the outcomes."""
+        return sum(self.outcomes) / len(self.outcomes)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """All that sets the configuration apart from the study's protocol."""
+        return {**self.params, **self.settings}
+
+    def as_named(self) -> NamedTrial:
+        """Return the configuration as a named trial of a study, under its label."""
+        return NamedTrial(name=self.label, params=self.params, settings=Settings(**self.settings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON has it."""
+        return {
+            "name": self.label,
+            "trials": list(self.numbers),
+            "params": self.params,
+            "settings": self.settings,
+        }
+
+
+def group(trials: Iterable[TrialSummary | TrialRecord]) -> list[Candidate]:
+    """Return complete trials by configuration, in the order of their first ones."""
+    by_label: dict[str, list[TrialSummary | TrialRecord]] = {}
+    for trial in trials:
+        if trial.state == "complete":
+            by_label.setdefault(configuration_label(trial.name, trial.number), []).append(trial)
+    return [
+        Candidate(
+            label=label,
+            numbers=tuple(trial.number for trial in replicates),
+            outcomes=tuple(trial.val_accuracy or 0.0 for trial in replicates),
+            params=dict(replicates[0].params),
+            settings=dict(replicates[0].settings),
+        )
+        for label, replicates in by_label.items()
+    ]
+
+
+def configuration_label(name: str | None, number: int) -> str:
+    """Return what a configuration is called, from the name and the number of one of its trials."""
+    model = (name or "").rpartition("/")[0]
+    return model or f"sampled/trial-{number}"

@@ -1,0 +1,102 @@
+"""Quantities, hyperparameters and figures as a report writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cifar_tune.evaluation.quantities import ContrastRecord, Measured
+from cifar_tune.wording import format_duration, format_percent, format_points
+
+_WORDS = {
+    "train_accuracy": "training accuracy",
+    "val_accuracy": "validation accuracy",
+    "test_accuracy": "test accuracy",
+    "test_flip_accuracy": "test accuracy with mirrored images averaged in",
+    "seconds": "training time",
+    "dropout_rate": "dropout rate",
+    "learning_rate": "learning rate",
+    "augmentation_strength": "augmentation strength",
+    "freeze_depth": "freeze depth",
+    "train_images": "training images",
+    "input_size": "input size (px)",
+    "normalize_mean": "mean of the normalisation",
+    "normalize_std": "deviation of the normalisation",
+    "augment_validation": "validation images augmented",
+    "weights": "pretrained weights",
+    "cosine_t_max": "T_max of the cosine schedule",
+    "optimizer": "optimiser",
+    "crop_padding": "padding of random crops (px)",
+    "warmup_epochs": "epochs of warm-up",
+}
+"""Keys whose words are not the key without its underscores."""
+
+
+def format_key(key: str) -> str:
+    """Return a quantity or a setting in words, with its unit."""
+    return _WORDS.get(key, key.replace("_", " "))
+
+
+def format_quantity(quantity: str, value: float) -> str:
+    """Return an accuracy in percent, or a time in minutes and seconds."""
+    return format_duration(value) if quantity == "seconds" else format_percent(value)
+
+
+def format_interval(quantity: str, measured: Measured) -> str:
+    """Return the ends of a 95 % interval, accuracies without the percent sign."""
+    if measured.low is None or measured.high is None:
+        return "one seed"
+    if quantity == "seconds":
+        return f"{format_duration(measured.low)} to {format_duration(measured.high)}"
+    return f"{100 * measured.low:.1f} to {100 * measured.high:.1f}"
+
+
+def format_spread(quantity: str, measured: Measured) -> str:
+    """Return a 95 % interval with the standard deviation over seeds."""
+    interval = format_interval(quantity, measured)
+    if measured.sd is None:
+        return interval
+    is_time = quantity == "seconds"
+    return (
+        f"{interval}, sd {format_duration(measured.sd) if is_time else f'{100 * measured.sd:.1f}'}"
+    )
+
+
+def format_effect(quantity: str, value: float) -> str:
+    """Return a difference: points of accuracy, or a share of the other model's time."""
+    if quantity == "seconds":
+        return f"{format_percent(abs(value), 0)} {'less' if value >= 0 else 'more'} time"
+    return format_points(value)
+
+
+def format_effect_interval(contrast: ContrastRecord) -> str:
+    """Return the 95 % interval of a difference; empty for one seed."""
+    if contrast.low is None or contrast.high is None:
+        return ""
+    ends = (format_effect(contrast.quantity, end) for end in (contrast.low, contrast.high))
+    return " to ".join(ends)
+
+
+def format_p_value(value: float) -> str:
+    """Return a p-value: ``p = 0.012``, ``p < 0.001``."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def format_setting(value: object) -> str:
+    """Return the value of a setting, yes or no for a boolean."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(format_setting, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def format_differences(differences: Iterable[tuple[str, str, str]]) -> str:
+    """Return what sets two protocols apart, given as (key, there, here)."""
+    return "; ".join(
+        f"{format_key(key)} {here} instead of {there}" for key, there, here in differences
+    )
+
+
+def short_name(name: str) -> str:
+    """Return a named trial's name without the study that it belongs to."""
+    return name.partition("/")[2] or name

@@ -1,0 +1,102 @@
+"""The section with accuracies against the one hyperparameter that named trials differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import plotly.graph_objects as go
+
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.sweep import SweepRecord
+from cifar_tune.evaluation.wording import format_key
+from cifar_tune.reports.blocks import Block, Section
+from cifar_tune.reports.study_blocks import make_chart
+from cifar_tune.reports.theme import (
+    COLOURS,
+    DASHES,
+    QUANTITY_COLOURS,
+    SYMBOLS,
+    error_bars,
+    make_figure,
+)
+
+
+def draw_sweep(record: ReportRecord) -> Section:
+    """Draw the accuracies against the hyperparameter."""
+    title = f"Accuracy against {format_key(record.sweep.parameter)}" if record.sweep else ""
+    return Section("sweep", title, tuple(_blocks(record, title)))
+
+
+def _blocks(record: ReportRecord, title: str) -> Iterator[Block]:
+    sweep = record.sweep
+    if sweep is None:
+        return
+    numbers = [number for model in record.trained for number in model.trials]
+    others = [number for _, _, number, _ in sweep.others]
+    also = (
+        " Sampled trials differ in everything that is searched, so they show where the search "
+        "looked rather than the effect of one value."
+        if others
+        else ""
+    )
+    if numbers or others:
+        yield make_chart(
+            record,
+            "sweep-chart",
+            title,
+            "Named trials, equal but for this value: mean over seeds with 95 % interval." + also,
+            plot_sweep(record, sweep),
+            [*numbers, *others],
+        )
+
+
+def plot_sweep(record: ReportRecord, sweep: SweepRecord) -> go.Figure:
+    """Plot the accuracies of named trials, and sampled trials, against the hyperparameter."""
+    figure = make_figure(
+        format_key(sweep.parameter), "accuracy (%)", y_is_percent=True, x_is_log=sweep.is_log
+    )
+    models = {model.name: model for model in record.models}
+    for place, (quantity, colour) in enumerate(QUANTITY_COLOURS.items()):
+        points = [
+            (value, models[name].measured[quantity])
+            for value, name in sweep.points
+            if quantity in models[name].measured
+        ]
+        if points:
+            figure.add_scatter(
+                x=[value for value, _ in points],
+                y=[measured.mean for _, measured in points],
+                error_y=error_bars([measured for _, measured in points]),
+                mode="lines+markers",
+                line={"color": colour, "dash": DASHES[place]},
+                marker={"size": 8, "symbol": SYMBOLS[place]},
+                name=format_key(quantity),
+            )
+    _add_sampled(figure, sweep, "complete", "circle-open", "sampled, validation")
+    _add_sampled(figure, sweep, "pruned", "x-thin", "sampled and pruned, validation")
+    return figure
+
+
+def _add_sampled(
+    figure: go.Figure, sweep: SweepRecord, wanted: str, symbol: str, name: str
+) -> None:
+    points = [
+        (value, accuracy, number)
+        for value, accuracy, number, state in sweep.others
+        if state == wanted
+    ]
+    if points:
+        figure.add_scatter(
+            x=[value for value, _, _ in points],
+            y=[accuracy for _, accuracy, _ in points],
+            mode="markers",
+            marker={
+                "color": COLOURS[4],
+                "size": 8,
+                "symbol": symbol,
+                "line": {"color": COLOURS[4], "width": 1.5},
+            },
+            text=[f"trial {number}" for _, _, number in points],
+            hovertemplate="%{text}: %{y:.1%} at %{x:.3g}<extra></extra>",
+            name=name,
+        )

@@ -1,0 +1,48 @@
+"""The section with every trial of a study, and the command that trains it."""
+
+from __future__ import annotations
+
+from cifar_tune.config.trial import QUANTITIES
+from cifar_tune.evaluation.evidence import TrialRecord
+from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.wording import format_quantity
+from cifar_tune.reports.blocks import Cell, Row, Section, Table, Tone, number_cell
+from cifar_tune.reports.study_blocks import trial_anchor
+from cifar_tune.wording import format_params
+
+_TONES: dict[str, Tone] = {"complete": "good", "fail": "bad", "pruned": "unsure"}
+
+
+def draw_trials(record: ReportRecord) -> Section:
+    """Draw the table of all trials, whose rows the rest of the page links to."""
+    rows = tuple(
+        Row(_cells(trial, is_best=trial.number == record.best), trial_anchor(trial.number))
+        for trial in record.trials
+    )
+    table = Table(
+        "trials-table",
+        "Every trial, with the command that trains it",
+        ("#", "trial", "state", "settings", "epochs", "training", "validation", "test", "time"),
+        rows,
+        note="A sampled trial is made again by the whole study's command in an empty storage.",
+        is_long=len(rows) > 25,
+    )
+    return Section("trials", "All trials", (table,))
+
+
+def _cells(trial: TrialRecord, *, is_best: bool) -> tuple[Cell, ...]:
+    planned = trial.epochs_planned
+    epochs = f"{len(trial.history)} of {planned}" if planned else str(len(trial.history))
+    seed = f"seed {trial.seed}" if trial.seed is not None else ""
+    state = "complete, best" if is_best else trial.state
+    values = (
+        format_quantity(key, trial.values[key]) if key in trial.values else "" for key in QUANTITIES
+    )
+    return (
+        number_cell(str(trial.number)),
+        Cell(trial.kind, note=seed, is_code=True),
+        Cell(state, note=trial.failure, tone=_TONES.get(trial.state, "plain")),
+        Cell(format_params({**trial.params, **trial.settings}), note=trial.command),
+        number_cell(epochs),
+        *map(number_cell, values),
+    )
