@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from cifar_tune.config.schema import Budget
 from cifar_tune.config.trial import TrialConfig
@@ -18,10 +19,10 @@ _UNITS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from ``2h``, ``90min``, ``1h30m``, ``45s`` or a plain number of seconds.
+    """Return the seconds of ``2h``, ``90min``, ``1h30m``, ``45s`` or a plain number of seconds.
 
     Raises:
-        InputError: it is none of them, or is not above zero.
+        InputError: It is none of them, or is not above zero.
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[dhms])", text)
     plain = re.sub(r"\s", "", text)
@@ -41,12 +42,12 @@ class Spending:
     """What a study has used and may use.
 
     Attributes:
-        budget: of the study, over all of its runs.
-        deadline: of this run, as ``time.monotonic`` counts; None for none.
-        costs: measured steps of a worker.
-        share: of a device that a trial has.
-        epochs: that the study's trials were trained for.
-        device_seconds: that they took.
+        budget: The budget of the study, over all of its runs.
+        deadline: When this run must end, as ``time.monotonic`` counts; None for no such limit.
+        costs: The measured steps of a worker.
+        share: The share of a device that a trial has.
+        epochs: The epochs that the study's trials were trained for.
+        device_seconds: The seconds of a whole device that they took.
     """
 
     budget: Budget
@@ -58,43 +59,44 @@ class Spending:
     _measured: float = 0.0
     _predicted: float = 0.0
 
-    def begin_with(self, history: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
-        """A stored trial: its epochs, and the share of a device that it had."""
-        for epoch in history:
-            self.epochs += 1
-            self.device_seconds += epoch["seconds"] * facts.get("device_share", 1.0)
+    def add_stored(self, trial: FrozenTrial) -> None:
+        """Count the epochs of a trial that an earlier run trained."""
+        history = trial.user_attrs.get("history", ())
+        share = trial.user_attrs.get("facts", {}).get("device_share", 1.0)
+        self.epochs += len(history)
+        self.device_seconds += sum(epoch["seconds"] * share for epoch in history)
 
     def add(self, config: TrialConfig, metrics: EpochMetrics) -> None:
-        """An epoch was trained."""
+        """Count an epoch that was trained."""
         self.epochs += 1
         self.device_seconds += metrics.seconds * self.share
         self._measured += metrics.seconds
         self._predicted += self._plan_seconds(config)
 
     def is_time_up(self) -> bool:
-        """Whether the run's deadline has come."""
+        """Return whether the run's deadline has come."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def reason_against(self, config: TrialConfig, running: Iterable[TrialConfig]) -> str | None:
-        """Why a trial is not to be begun, in words; None if it is.
+        """Return in words why a trial may not be begun; None if it may.
 
         Args:
-            config: of the trial, with the epochs that are left of it.
-            running: likewise, those that run.
+            config: The trial, with the epochs that are left of it.
+            running: The trials that run, likewise.
         """
         seconds = config.epochs * self._epoch_seconds(config)
         if self.deadline is not None and time.monotonic() + seconds > self.deadline:
             return "the time that --timeout gives does not suffice for one more trial"
         others = list(running)
         if self.budget.epochs is not None:
-            epochs = self.epochs + config.epochs + sum(one.epochs for one in others)
+            epochs = self.epochs + config.epochs + sum(other.epochs for other in others)
             if epochs > self.budget.epochs:
                 return (
                     f"the study's budget of {self.budget.epochs:,} epochs does not suffice for one "
                     f"more trial ({self.epochs:,} are trained)"
                 )
         if self.budget.device_seconds is not None:
-            committed = sum(one.epochs * self._epoch_seconds(one) for one in others)
+            committed = sum(other.epochs * self._epoch_seconds(other) for other in others)
             wanted = self.device_seconds + (seconds + committed) * self.share
             if wanted > self.budget.device_seconds:
                 return (
@@ -104,7 +106,7 @@ class Spending:
         return None
 
     def _epoch_seconds(self, config: TrialConfig) -> float:
-        """Expected of an epoch: as planned, corrected by what epochs took in this run."""
+        """Return the seconds of an epoch as planned, corrected by what epochs took in this run."""
         correction = self._measured / self._predicted if self._predicted else 1.0
         return correction * self._plan_seconds(config)
 

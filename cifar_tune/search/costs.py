@@ -34,7 +34,9 @@ def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
     """Time the steps of a study's trials at the least and the greatest freeze depth they have.
 
     Args:
-        threads: on the processor that a trial has.
+        spec: The study.
+        device: What its trials are trained on.
+        threads: How many threads on the processor a trial has.
     """
     example = example_config(spec)
     shallow, deep = freeze_depths(spec)
@@ -76,22 +78,22 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
 
 
 def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:
-    """Functions that train on, and evaluate, so many images and return the seconds it took."""
-    whole = random_images(max(config.batch_size, FIRST_IMAGES))
+    """Return functions that train on, and evaluate, so many images and return the seconds."""
+    images = random_images(max(config.batch_size, FIRST_IMAGES))
     network = TrainingNetwork(config, len(CLASSES), None, device)
     model, optimizer = network.model, make_optimizer(network.model, config)
-    training = network.place_training(whole, None)
-    validation = network.place_validation(whole, None)
+    training = network.place_training(images, None)
+    validation = network.place_validation(images, None)
     seed_dropouts(model, config, 1)
 
-    def timed(run: Callable[[TrialConfig, DeviceSplit], object], all_of_it: DeviceSplit) -> Run:
-        def run_some(images: int) -> float:
-            part = replace(all_of_it, rows=all_of_it.rows[:images])
+    def timed(run: Callable[[TrialConfig, DeviceSplit], object], split: DeviceSplit) -> Run:
+        def run_batch(count: int) -> float:
+            part = replace(split, rows=split.rows[:count])
             start = time.perf_counter()
-            run(replace(config, batch_size=images, train_images=images), part)
+            run(replace(config, batch_size=count, train_images=count), part)
             return time.perf_counter() - start
 
-        return run_some
+        return run_batch
 
     def train(one_batch: TrialConfig, part: DeviceSplit) -> object:
         return train_epoch(model, optimizer, part, one_batch, 1, lambda _done: None)

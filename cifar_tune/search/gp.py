@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune.storage.optuna_private import sample_by_gaussian_process
 
 MOST_TRIALS = 100
-"""That a process is fitted to: what a draw costs grows with their cube."""
+"""How many trials a process is fitted to at the most: what a draw costs grows with their cube."""
 
 
 class GPOfAllTrials(optuna.samplers.GPSampler):
@@ -25,8 +25,11 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
     it would have come to, and one whose loss was not finite as the worst.
 
     Args:
-        startup_trials: complete ones before it begins; until then values are uniform.
-        later: draws from ``MOST_TRIALS`` on.
+        space: The search space.
+        startup_trials: How many trials must be complete before it begins; until then values are
+            uniform.
+        seed: The seed of its draws.
+        later: The sampler that draws from ``MOST_TRIALS`` on.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
         self._later = later
 
     def infer_relative_search_space(self, *_: object) -> dict[str, BaseDistribution]:
-        """The search space that is known."""
+        """Return the search space that is known."""
         return self._known
 
     def sample_relative(
@@ -54,17 +57,22 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """Draw all hyperparameters; none while too few trials are complete."""
-        stored = study.get_trials(deepcopy=False)
-        known = [one for one in stored if search_space.keys() <= one.params.keys()]
-        complete = [one for one in known if one.state == TrialState.COMPLETE]
-        others = [one for one in known if _is_pruned(one) or _is_not_finite(one)]
+        drawn = [
+            other
+            for other in study.get_trials(deepcopy=False)
+            if search_space.keys() <= other.params.keys()
+        ]
+        complete = [other for other in drawn if other.state == TrialState.COMPLETE]
+        cut_short = [other for other in drawn if _is_pruned(other) or _is_not_finite(other)]
         if len(complete) < self._startup_trials:
             return {}
-        if len(complete) + len(others) > MOST_TRIALS:
+        if len(complete) + len(cut_short) > MOST_TRIALS:
             return self._later.sample_relative(study, trial, search_space)
-        ended = [*complete, *(_appraise(one, complete) for one in others)]
+        ended = [*complete, *(_appraise(other, complete) for other in cut_short)]
         running = [
-            one for one in known if one.state == TrialState.RUNNING and one.number != trial.number
+            other
+            for other in drawn
+            if other.state == TrialState.RUNNING and other.number != trial.number
         ]
         return sample_by_gaussian_process(self, study, ended, running, search_space)
 
@@ -79,20 +87,20 @@ def _is_not_finite(trial: FrozenTrial) -> bool:
 
 
 def _appraise(trial: FrozenTrial, complete: list[FrozenTrial]) -> FrozenTrial:
-    """A trial that is not complete, with the value that it probably would have come to.
+    """Return a trial that is not complete, with the value that it probably would have come to.
 
     A pruned one would have gained, after its last epoch, what complete ones gained on average.
     """
     if _is_pruned(trial):
         epoch = max(trial.intermediate_values)
         gains = [
-            (one.value or 0.0) - one.intermediate_values[epoch]
-            for one in complete
-            if epoch in one.intermediate_values
+            (other.value or 0.0) - other.intermediate_values[epoch]
+            for other in complete
+            if epoch in other.intermediate_values
         ]
         value = trial.intermediate_values[epoch] + fmean(gains or [0.0])
     else:
-        value = min(one.value or 0.0 for one in complete)
+        value = min(other.value or 0.0 for other in complete)
     appraised = copy.copy(trial)
     appraised.values = [value]
     return appraised

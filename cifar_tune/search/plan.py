@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from cifar_tune.config.schema import NoPruner, PercentilePruner, Pruner
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.search.pruners import expect_pruning
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class StepTimes:
     """Measured wall-clock seconds of one training step and of one validation batch.
 
     Attributes:
-        train_low, train_median, train_high: 10th percentile, median and 90th percentile of
+        train_low, train_median, train_high: The 10th percentile, median and 90th percentile of
             training steps of a full batch.
-        validation: median validation batch.
+        validation: The median validation batch.
     """
 
     train_low: float
@@ -25,13 +25,11 @@ class StepTimes:
     validation: float
 
     def epoch_seconds(self, config: TrialConfig) -> tuple[float, float, float]:
-        """Seconds of an epoch: low, expected, high."""
+        """Return the seconds of an epoch: low, expected, high."""
+        steps = config.images_trained_on / config.batch_size
         batches = -(-config.validation_images // config.batch_size)
-        return tuple(  # type: ignore[return-value]
-            step * config.images_trained_on / config.batch_size
-            + batches * self.validation * step / self.train_median
-            for step in (self.train_low, self.train_median, self.train_high)
-        )
+        epoch = steps + batches * self.validation / self.train_median  # in training steps
+        return self.train_low * epoch, self.train_median * epoch, self.train_high * epoch
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Costs:
     deep: StepTimes
 
     def at(self, freeze_depth: float) -> StepTimes:
-        """The expected step times at a freeze depth."""
+        """Return the expected step times at a freeze depth."""
         span = self.deep_depth - self.shallow_depth
         share = (freeze_depth - self.shallow_depth) / span if span else 0.0
         mixed = {
@@ -57,18 +55,23 @@ class Costs:
         }
         return StepTimes(**mixed)
 
+    def trial_seconds(self, config: TrialConfig) -> tuple[float, float, float]:
+        """Return the seconds of a trial: low, expected, high."""
+        low, expected, high = self.at(config.freeze_depth).epoch_seconds(config)
+        return config.epochs * low, config.epochs * expected, config.epochs * high
+
 
 @dataclass(frozen=True)
 class Work:
     """What is left to do of a study.
 
     Attributes:
-        named: configurations of the replicates of named trials that are left, with the epochs that
-            are left of each.
-        named_total: how many replicates there are in all.
-        sampled: trials left to sample.
-        sampled_epochs_done: of those of them that were begun.
-        queued: configurations of trials that people asked for, likewise.
+        named: The configurations of the replicates of named trials that are left, with the epochs
+            that are left of each.
+        named_total: How many replicates there are in all.
+        sampled: How many trials are left to sample.
+        sampled_epochs_done: The epochs that are done of those of them that were begun.
+        queued: The configurations of trials that people asked for, likewise.
     """
 
     named: tuple[TrialConfig, ...]
@@ -84,7 +87,7 @@ class Work:
 
     @property
     def trials(self) -> int:
-        """Trials left."""
+        """How many trials are left."""
         return len(self.owed) + self.sampled
 
 
@@ -93,18 +96,19 @@ class Plan:
     """What is left to do of a study, in trials, epochs and seconds.
 
     Attributes:
-        named: replicates of named trials left.
-        named_total: all of them.
-        seeds: replicates of each named trial.
-        sampled: trials left to sample.
-        queued: trials that people asked for.
-        workers: trials that run at once.
-        epochs: of a trial that is not pruned.
-        epochs_least, epochs_expected, epochs_most: of all trials together, if all sampled ones
-            are pruned as early as can be, if the share that the pruner aims at is, if none is.
-        seconds_least, seconds_expected, seconds_most: the time for them, with a fast, a
-            median and a slow step of those that were measured.
-        seconds_saved_most: what pruning saves at the most, at the median step.
+        named: How many replicates of named trials are left.
+        named_total: How many there are in all.
+        seeds: How many replicates each named trial has.
+        sampled: How many trials are left to sample.
+        queued: How many trials people asked for.
+        workers: How many trials run at once.
+        epochs: The epochs of a trial that is not pruned.
+        epochs_least, epochs_expected, epochs_most: The epochs of all trials together, if all
+            sampled ones are pruned as early as can be, if the share that the pruner aims at is, if
+            none is.
+        seconds_least, seconds_expected, seconds_most: The time for them, with a fast, a median and
+            a slow step of those that were measured.
+        seconds_saved_most: What pruning saves at the most, at the median step.
     """
 
     named: int
@@ -124,23 +128,23 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        """Trials left."""
+        """How many trials are left."""
         return self.named + self.sampled + self.queued
 
 
 def freeze_depths(spec: StudySpec) -> tuple[int, int]:
-    """The least and the greatest freeze depth that a trial of the study may have."""
-    named = [spec.named_config(named, seed=0).freeze_depth for named in spec.named]
+    """Return the least and the greatest freeze depth that a trial of the study may have."""
+    depths = [spec.named_config(named, seed=0).freeze_depth for named in spec.named]
     searched = spec.space.freeze_depth
     if spec.trials and searched is not None:
-        named += [int(searched.low), int(searched.high)]
-    elif spec.trials or not named:
-        named.append(example_config(spec).freeze_depth)
-    return min(named), max(named)
+        depths += [int(searched.low), int(searched.high)]
+    elif spec.trials or not depths:
+        depths.append(example_config(spec).freeze_depth)
+    return min(depths), max(depths)
 
 
 def example_config(spec: StudySpec) -> TrialConfig:
-    """A configuration of the study that costs as much as any of its sampled trials may."""
+    """Return a configuration of the study that costs as much as any of its sampled trials may."""
     params = {
         name: values.low if name == "freeze_depth" else values.high
         for name, values in spec.space.ranges().items()
@@ -149,33 +153,23 @@ def example_config(spec: StudySpec) -> TrialConfig:
 
 
 def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Plan:
-    """Work out epochs and seconds from what is left and from measured steps.
-
-    Args:
-        costs: of a worker.
-        workers: that train at once.
-    """
+    """Work out epochs and seconds from what is left and from the measured steps of a worker."""
     example = example_config(spec)
-    shortest, share = _pruning(spec.pruner, example.epochs)
-    sampled_epochs = work.sampled * example.epochs - work.sampled_epochs_done
-    longest = sum(config.epochs for config in work.owed) + sampled_epochs
-    saved = max(work.sampled * (example.epochs - shortest) - work.sampled_epochs_done, 0)
-    searched = spec.space.freeze_depth
-    depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
-    named = [
-        [one.epochs * seconds for seconds in costs.at(one.freeze_depth).epoch_seconds(one)]
-        for one in work.owed
-    ]
-    low, median, high = costs.at(depth).epoch_seconds(example)
-    slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]
-    low_named, median_named, high_named = (
-        sum(times[index] for times in named) for index in range(3)
+    shortest, share = expect_pruning(spec.pruner, example.epochs)
+    epochs = work.sampled * example.epochs - work.sampled_epochs_done
+    saved_most = max(work.sampled * (example.epochs - shortest) - work.sampled_epochs_done, 0)
+    saved = round(saved_most * share)
+    epochs_most = sum(config.epochs for config in work.owed) + epochs
+    low, median, high = _sampled_epoch_seconds(spec, example, costs)
+    owed = [costs.trial_seconds(config) for config in work.owed]
+    one_trial = max(
+        [seconds[1] for seconds in owed], default=shortest * median if work.sampled else 0.0
     )
 
-    def wall(seconds: float) -> float:
-        """Of so many seconds of training: shared out, but never less than one trial takes."""
-        one = max([times[1] for times in named], default=shortest * median if work.sampled else 0)
-        return max(seconds / workers, min(one, seconds))
+    def share_out(quantile: int, sampled_seconds: float) -> float:
+        """Share the time out to the workers; it is never less than one trial takes."""
+        seconds = sum(times[quantile] for times in owed) + sampled_seconds
+        return max(seconds / workers, min(one_trial, seconds))
 
     return Plan(
         named=len(work.named),
@@ -185,19 +179,22 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
         queued=len(work.queued),
         workers=workers,
         epochs=example.epochs,
-        epochs_least=longest - saved,
-        epochs_expected=longest - round(saved * share),
-        epochs_most=longest,
-        seconds_least=wall(low_named + (sampled_epochs - saved) * low),
-        seconds_expected=wall(median_named + (sampled_epochs - round(saved * share)) * median),
-        seconds_most=wall(high_named + sampled_epochs * max(high, slowest)),
-        seconds_saved_most=saved * median / workers,
+        epochs_least=epochs_most - saved_most,
+        epochs_expected=epochs_most - saved,
+        epochs_most=epochs_most,
+        seconds_least=share_out(0, (epochs - saved_most) * low),
+        seconds_expected=share_out(1, (epochs - saved) * median),
+        seconds_most=share_out(2, epochs * high),
+        seconds_saved_most=saved_most * median / workers,
     )
 
 
-def _pruning(pruner: Pruner, epochs: int) -> tuple[int, float]:
-    """Epochs of a trial that is pruned as early as can be, and the share that is pruned."""
-    if isinstance(pruner, NoPruner):
-        return epochs, 0.0
-    share = 1 - pruner.percentile / 100 if isinstance(pruner, PercentilePruner) else 0.5
-    return min(pruner.warmup_epochs + 1, epochs), share
+def _sampled_epoch_seconds(
+    spec: StudySpec, example: TrialConfig, costs: Costs
+) -> tuple[float, float, float]:
+    """Return the seconds of an epoch of sampled trials: in the middle of the depths searched."""
+    searched = spec.space.freeze_depth
+    depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
+    low, median, high = costs.at(depth).epoch_seconds(example)
+    slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]
+    return low, median, max(high, slowest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -53,12 +54,28 @@ class PlainLines:
         self._console.print(text, soft_wrap=True)
 
 
+@dataclass
+class _TrialBar:
+    """The bar of a trial that runs; a part of it for each batch."""
+
+    task: TaskID
+    label: str
+    config: TrialConfig
+    epochs: int
+
+    @property
+    def batches(self) -> int:
+        """Training steps and validation batches of an epoch."""
+        return _batches(self.config)
+
+
 class Bars:
-    """A progress bar for the study and one for each trial that runs, under a line for each trial
-    that ended."""
+    """A progress bar for the study and one for each trial that runs.
+
+    Above them is a line for each trial that ended.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
         self._progress = Progress(
             TextColumn("[bold]{task.description:<9}"),
             BarColumn(bar_width=20),
@@ -69,8 +86,7 @@ class Bars:
             refresh_per_second=4,
         )
         self._study: TaskID | None = None
-        self._trials: dict[int, TaskID] = {}
-        self._configs: dict[int, TrialConfig] = {}
+        self._trials: dict[int, _TrialBar] = {}
         self._plan: Plan | None = None
         self._start = time.monotonic()
         self._ended = 0
@@ -93,41 +109,40 @@ class Bars:
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
         """Put up a bar for the trial."""
-        self._configs[trial.number] = config
-        self._trials[trial.number] = self._progress.add_task(
+        label = trial.name or format_params(trial.params)
+        task = self._progress.add_task(
             f"trial {trial.number}",
             total=config.epochs * _batches(config),
             completed=trial.epochs * _batches(config),
-            live=trial.name or format_params(trial.params),
+            live=label,
             count=f"{trial.epochs}/{config.epochs}",
         )
+        self._trials[trial.number] = _TrialBar(task, label, config, trial.epochs)
         self._update_study()
 
     def stepped(self, number: int, done: int) -> None:
         """Move the trial's bar on."""
-        task = self._trials[number]
-        batches = _batches(self._configs[number])
-        finished = int(self._progress.tasks[self._index(task)].completed) // batches
-        self._progress.update(task, completed=finished * batches + min(done, batches - 1))
+        bar = self._trials[number]
+        completed = bar.epochs * bar.batches + min(done, bar.batches - 1)
+        self._progress.update(bar.task, completed=completed)
 
     def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Move the trial's bar on and show the accuracy."""
         self._epochs += 1
-        config = self._configs[number]
-        task = self._trials[number]
-        label = self._progress.tasks[self._index(task)].fields["live"].partition("  ")[0]
-        live = (
-            f"{label}  train {format_accuracy(metrics.train_accuracy)}, "
-            f"validation {format_accuracy(metrics.val_accuracy)}"
+        bar = self._trials[number]
+        bar.epochs = metrics.epoch
+        self._progress.update(
+            bar.task,
+            completed=bar.epochs * bar.batches,
+            live=f"{bar.label}  train {format_accuracy(metrics.train_accuracy)}, "
+            f"validation {format_accuracy(metrics.val_accuracy)}",
+            count=f"{bar.epochs}/{bar.config.epochs}",
         )
-        count = f"{metrics.epoch}/{config.epochs}"
-        completed = metrics.epoch * _batches(config)
-        self._progress.update(task, completed=completed, live=live, count=count)
         self._update_study()
 
     def trial_ended(self, trial: TrialSummary) -> None:
         """Take the trial's bar down and leave a line for it."""
-        self._progress.remove_task(self._trials.pop(trial.number))
+        self._progress.remove_task(self._trials.pop(trial.number).task)
         self._ended += trial.state != "waiting"
         if trial.state == "complete" and trial.val_accuracy is not None:
             self._best = max(trial.val_accuracy, self._best or 0.0)
@@ -138,9 +153,6 @@ class Bars:
     def noted(self, text: str) -> None:
         """Print it above the bars."""
         self._progress.console.print(text)
-
-    def _index(self, task: TaskID) -> int:
-        return self._progress.task_ids.index(task)
 
     def _update_study(self) -> None:
         if self._study is None or self._plan is None:
@@ -160,12 +172,12 @@ class Bars:
 
 
 def _batches(config: TrialConfig) -> int:
-    """Training steps and validation batches of an epoch."""
+    """Return the training steps and validation batches of an epoch."""
     return config.steps + -(-config.validation_images // config.batch_size)
 
 
 def started_line(trial: TrialSummary) -> str:
-    """How a trial begins, or goes on, on one line."""
+    """Return how a trial begins, or goes on, on one line."""
     if trial.epochs:
         return f"{trial_label(trial)}  goes on after {_epochs(trial)}"
     values = format_params({**trial.params, **trial.settings})
@@ -173,7 +185,7 @@ def started_line(trial: TrialSummary) -> str:
 
 
 def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
-    """An epoch's figures on one line."""
+    """Return an epoch's figures on one line."""
     return (
         f"epoch {metrics.epoch}/{epochs}  "
         f"train loss {metrics.train_loss:.3f} accuracy {format_accuracy(metrics.train_accuracy)}  "
@@ -183,7 +195,7 @@ def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
 
 
 def trial_line(trial: TrialSummary) -> str:
-    """How a trial ended, on one line."""
+    """Return how a trial ended, on one line."""
     if trial.failure is not None:
         return f"{trial_label(trial)}  {trial.state}: {describe_failure(trial)}"
     if trial.state == "waiting":
@@ -203,12 +215,12 @@ _STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "c
 
 
 def state_style(state: str) -> str:
-    """The colour of a trial's state."""
+    """Return the colour of a trial's state."""
     return _STYLES.get(state, "dim")
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """A plan in words."""
+    """Return a plan in words."""
     if not plan.trials:
         return ["Nothing is left to do; --trials N adds N sampled trials."]
     seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")

@@ -1,14 +1,14 @@
-"""When a trial is stopped before its last epoch: the pruner of a study and what it compares."""
+"""Whether a trial is stopped before its last epoch, and how much that is expected to save."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Container
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.config.schema import MedianPruner, PercentilePruner, Pruner
-from cifar_tune.storage.optuna_private import get_latest_trial
+from cifar_tune.config.schema import MedianPruner, NoPruner, PercentilePruner, Pruner
+from cifar_tune.storage.optuna_private import get_latest_trial, get_storage
 from cifar_tune.storage.trials import rank
 
 
@@ -18,24 +18,40 @@ def make_pruner(pruner: Pruner) -> optuna.pruners.BasePruner:
     Epochs are reported as steps 1, 2, …; Optuna begins to prune at the step that equals its
     ``n_warmup_steps``, which is the first one after the warm-up.
     """
-    if isinstance(pruner, MedianPruner):
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs + 1
-        )
-    if isinstance(pruner, PercentilePruner):
-        return optuna.pruners.PercentilePruner(
-            pruner.percentile,
-            n_startup_trials=pruner.startup_trials,
-            n_warmup_steps=pruner.warmup_epochs + 1,
-        )
-    return optuna.pruners.NopPruner()
+    match pruner:
+        case MedianPruner(startup_trials=startup_trials, warmup_epochs=warmup_epochs):
+            return optuna.pruners.MedianPruner(startup_trials, warmup_epochs + 1)
+        case PercentilePruner(startup_trials=startup_trials, warmup_epochs=warmup_epochs):
+            return optuna.pruners.PercentilePruner(
+                pruner.percentile, startup_trials, warmup_epochs + 1
+            )
+        case NoPruner():
+            return optuna.pruners.NopPruner()
+
+
+def expect_pruning(pruner: Pruner, epochs: int) -> tuple[int, float]:
+    """Return the epochs of a trial that is pruned as early as can be, and the share that is pruned.
+
+    Args:
+        pruner: The pruner.
+        epochs: The epochs of a trial that is not pruned.
+    """
+    match pruner:
+        case NoPruner():
+            return epochs, 0.0
+        case PercentilePruner():
+            share = 1 - pruner.percentile / 100
+        case MedianPruner():
+            share = 0.5
+    return min(pruner.warmup_epochs + 1, epochs), share
 
 
 def may_prune(*, is_owed: bool, epoch: int, reported: int, epochs: int) -> bool:
     """Return whether the pruner is asked about a trial after one of its epochs.
 
     It is not after the last one: there is nothing left to save, the trial is complete. Nor is it
-    after an epoch of a continued trial that was reported, and decided on, before.
+    after those epochs of a continued trial that were decided on before: all but the last one that
+    was reported.
 
     Args:
         is_owed: Whether this very trial was asked for: it is never pruned.
@@ -46,25 +62,28 @@ def may_prune(*, is_owed: bool, epoch: int, reported: int, epochs: int) -> bool:
     return not is_owed and reported <= epoch < epochs
 
 
-class CompleteTrials:
-    """What a pruner asks of a study: its complete trials, and whether more is better.
+class CompleteTrials(optuna.Study):
+    """A study as its pruner sees it: its complete trials alone.
 
-    Kept in memory, as only this process adds any: Optuna's own study reads the database for each
-    epoch anew.
+    They are kept in memory, as only this process adds any; Optuna's own study reads the database
+    for each epoch anew.
     """
 
     def __init__(self, study: optuna.Study) -> None:
-        self.direction = study.direction
-        self._pruner = study.pruner
+        super().__init__(study.study_name, get_storage(study), study.sampler, study.pruner)
         self._complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         self._best = max(map(rank, self._complete), default=(-1.0, 0))
 
-    def get_trials(self, *_: object, **__: object) -> list[FrozenTrial]:
-        """The complete trials, which is all that the pruners of ``search.make_pruner`` ask for."""
-        return self._complete
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: ARG002  (pruners only read them)
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return the complete trials, if they are among those that are asked for."""
+        return self._complete if states is None or TrialState.COMPLETE in states else []
 
     def add(self, trial: FrozenTrial) -> None:
-        """A trial is complete."""
+        """Take note of a trial that is complete."""
         self._complete.append(trial)
         self._best = max(self._best, rank(trial))
 
@@ -74,9 +93,9 @@ class CompleteTrials:
         return self._best[0]
 
     def is_best(self, number: int, val_accuracy: float) -> bool:
-        """Whether a trial that ends so is the best, as ``rank`` has it."""
+        """Return whether a trial that ends so is the best, as ``rank`` has it."""
         return (val_accuracy, -number) >= self._best
 
     def should_prune(self, trial: optuna.Trial) -> bool:
-        """Whether a trial is to be stopped after the last epoch that it reported."""
-        return self._pruner.prune(cast("optuna.Study", self), get_latest_trial(trial))
+        """Return whether a trial is to be stopped after the last epoch that it reported."""
+        return self.pruner.prune(self, get_latest_trial(trial))

@@ -257,8 +257,7 @@ class Runner:
         pool = self.workers.make_pool()
         spending = Spending(self.spec.budget, deadline, costs, pool.share)
         for trial in open_study.study.get_trials(deepcopy=False):
-            attributes = trial.user_attrs
-            spending.begin_with(attributes.get("history", ()), attributes.get("facts", {}))
+            spending.add_stored(trial)
         dispatcher = self._make_dispatcher(open_study, pool, spending, annotator)
         plan = make_plan(self.spec, open_study.work_list.left(), costs, pool.slots)
         self.observer.planned(plan)

@@ -1,4 +1,4 @@
-"""Search space, sampler and pruner of a study, as Optuna's objects."""
+"""Search space and sampler of a study, as Optuna's objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from cifar_tune.search.gp import GPOfAllTrials
 
 
 def distributions(space: Space) -> Mapping[str, BaseDistribution]:
-    """Optuna's distribution of each searched hyperparameter."""
-    found: dict[str, BaseDistribution] = {}
-    for name, values in space.ranges().items():
-        if isinstance(values, WholeRange):
-            found[name] = IntDistribution(values.low, values.high, log=values.log)
-        else:
-            found[name] = FloatDistribution(values.low, values.high, log=values.log)
-    return found
+    """Return Optuna's distribution of each searched hyperparameter."""
+    return {
+        name: IntDistribution(values.low, values.high, log=values.log)
+        if isinstance(values, WholeRange)
+        else FloatDistribution(values.low, values.high, log=values.log)
+        for name, values in space.ranges().items()
+    }
 
 
 class _TPEOfKnownSpace(optuna.samplers.TPESampler):
@@ -52,9 +51,11 @@ def make_sampler(
     """Build the sampler for one draw.
 
     Args:
-        seed: of this draw. A sampler that lives through a study would repeat its draws after a
-            restart; one seed for each trial's number does not.
-        parallel: whether trials run at once; those that run then count as bad ones ("constant
+        sampler: The sampler.
+        seed: The seed of this draw. A sampler that lives through a study would repeat its draws
+            after a restart; one seed for each trial's number does not.
+        space: Optuna's distribution of each searched hyperparameter.
+        parallel: Whether trials run at once; those that run then count as bad ones ("constant
             liar"), so that the next is not drawn from the same place.
     """
     if isinstance(sampler, TPE):

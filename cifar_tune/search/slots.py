@@ -39,7 +39,10 @@ def settle_slots(
     """Find the slots of workers that are to have as many as is fastest.
 
     Args:
-        note: told what was measured.
+        choice: The workers.
+        spec: The study that they train.
+        device: What they train on.
+        note: Is told what was measured.
     """
     if choice.slots is not None:
         return choice
@@ -56,10 +59,10 @@ def settle_slots(
 
 
 def fewest_near_best(measured: Mapping[int, float]) -> int:
-    """The fewest slots that are nearly as fast as the fastest.
+    """Return the fewest slots that are nearly as fast as the fastest.
 
     Args:
-        measured: training steps a second of all slots together, by the number of slots; not empty.
+        measured: Training steps a second of all slots together, by the number of slots; not empty.
     """
     enough = (1 - NEAR) * max(measured.values())
     return min(slots for slots, rate in measured.items() if rate >= enough)
@@ -69,7 +72,7 @@ def measure_slots(measure: Callable[[int], float]) -> dict[int, float]:
     """Measure more and more slots, as long as there is memory for them.
 
     Args:
-        measure: gives steps a second of all slots together.
+        measure: Returns steps a second of all slots together, of a number of slots.
     """
     measured: dict[int, float] = {}
     for slots in CANDIDATES:
@@ -83,7 +86,7 @@ def measure_slots(measure: Callable[[int], float]) -> dict[int, float]:
 def measure_steps_per_second(
     config: TrialConfig, device: torch.device, slots: int, make_graph: Callable[[], Graph]
 ) -> float:
-    """Train on random images in so many slots at once; steps a second of all together."""
+    """Train on random images in so many slots at once; return steps a second of all together."""
     count = STEPS * config.batch_size
     config = replace(config_for_noise(config), train_images=count, train_on="train")
     part = random_images(count)
@@ -110,7 +113,7 @@ def _prepare_slot(
     make_graph: Callable[[], Graph],
     stack: ExitStack,
 ) -> Callable[[], None]:
-    """A slot with its graph and stream; what it gives trains one epoch and waits for its end."""
+    """Give a slot its graph and stream; return what trains one epoch and waits for its end."""
     network = TrainingNetwork(config, len(CLASSES), None, device, has_graph=True)
     split = network.place_training(part, None)
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
