@@ -94,7 +94,7 @@ def _drop(
     name = spec.study_name
     study = stored.create_study(storage, name)
     files = StudyFiles(spec, location.beside, uuid.uuid4().hex[:8], {})
-    with hold_lease(storage.engine, get_study_id(study), name, on_wait, lambda: False) as lease:
+    with hold_lease(storage.engine, get_study_id(study), name, on_wait) as lease:
         for trial in _unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)
             files.clear(trial.number)

@@ -37,6 +37,7 @@ from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trial_files import StudyFiles
+from cifar_tune.storage.waiting import waits_end_when
 from cifar_tune.training.provenance import git_commit
 from cifar_tune.workers.protocol import Materials, Pool
 
@@ -168,16 +169,19 @@ class Runner:
         start = time.monotonic()
         deadline = None if self.options.seconds is None else start + self.options.seconds
         dispatcher = why_left = None
-        with explain_errors(self.location), self._signals as signals:
+        with (
+            explain_errors(self.location),
+            self._signals as signals,
+            waits_end_when(signals.should_stop),
+        ):
             self._check()
-            storage = stored.open_to_write(self.location, signals.should_stop)
+            storage = stored.open_to_write(self.location)
             study = stored.create_study(storage, self.spec.study_name)
             with hold_lease(
                 storage.engine,
                 get_study_id(study),
                 self.spec.study_name,
                 self.observer.noted,
-                signals.should_stop,
             ) as lease:
                 open_study = self._open(storage, study, lease)
                 with self._make_annotator(open_study, self.observer) as annotator:
@@ -203,13 +207,13 @@ class Runner:
 
     def _check(self) -> None:
         """Refuse all that can be refused before the first byte is written."""
-        reading = stored.open_to_read(self.location, self._signals.should_stop)
+        reading = stored.open_to_read(self.location)
         existing = stored.find_study(reading, self.spec.study_name)
         if self.spec.precision is None:
             precision = "fp32" if existing is None else stored.stored_precision(existing)
             self.spec = replace(self.spec, precision=precision)
         stored.check_definition(existing, self.spec, self.options.seed, self._digests)
-        check_writable(self.location, self._signals.should_stop)
+        check_writable(self.location)
         work = remaining_work(self.spec, existing, self.options)
         needed = room_needed(self.spec, len(work.named))
         if needed:

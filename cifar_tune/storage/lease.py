@@ -40,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from cifar_tune.errors import LeaseLostError, StudyBusyError, StudyGoneError
+from cifar_tune.storage import waiting
 from cifar_tune.storage.server import make_table
 
 RENEW_SECONDS = 15
@@ -143,13 +144,11 @@ def hold_lease(
     study_id: int,
     study_name: str,
     on_wait: Callable[[str], None],
-    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Iterator[Lease]:
     """Hold the lease of a study.
 
     Args:
         on_wait: told, once, why it takes a while.
-        is_interrupted: asked meanwhile; True raises KeyboardInterrupt.
 
     Raises:
         StudyBusyError: another process that is alive holds it; names its host and process id.
@@ -166,7 +165,7 @@ def hold_lease(
     }
     while not _acquire(engine, row):
         holder = _holder(engine, study_id)
-        if holder is not None and _is_alive(engine, holder, on_wait, is_interrupted):
+        if holder is not None and _is_alive(engine, holder, on_wait):
             raise StudyBusyError(
                 f"study {study_name} is being run by process {holder['pid']} on host "
                 f"{holder['host']}; wait for it or stop it"
@@ -209,12 +208,7 @@ def _started(process_id: int) -> float:
     return psutil.Process(process_id).create_time() - booted
 
 
-def _is_alive(
-    engine: Engine,
-    holder: RowMapping,
-    on_wait: Callable[[str], None],
-    is_interrupted: Callable[[], bool],
-) -> bool:
+def _is_alive(engine: Engine, holder: RowMapping, on_wait: Callable[[str], None]) -> bool:
     """Whether a holder works; one that cannot be looked at is watched until it renews its lease."""
     why = f"is on another host, {holder['host']}"
     if holder["host"] == platform.node():
@@ -234,8 +228,7 @@ def _is_alive(
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        if is_interrupted():
-            raise KeyboardInterrupt
+        waiting.check_stop()
         now = _holder(engine, holder["study_id"])
         if now is None or now["token"] != holder["token"]:
             return False  # it is free now, or another's, who is looked at next

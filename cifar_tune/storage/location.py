@@ -1,4 +1,4 @@
-"""Where studies are stored, and whether that place will do, found out without writing to it."""
+"""Where studies are stored, whether that place will do, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +15,23 @@ from typing import TYPE_CHECKING
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
+from cifar_tune.storage import waiting
 from cifar_tune.storage.passwords import hide_words, is_secret, mask_passwords
-from cifar_tune.storage.sqlite import ONE_WAIT_SECONDS, patient_connection
+from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SPACE_NEEDED = 1 << 20
 """Bytes that must be free to begin: a quick study takes about a quarter of it."""
-LOCK_SECONDS = 60
-"""How long a statement waits for another process to finish writing."""
 _FULL = "the disk is full; free some space and run the same command again"
+_PLAIN = {
+    "disk is full": _FULL,
+    "readonly database": "cannot be written: the file is read-only",
+    "malformed": "the SQLite file is damaged",
+    "not a database": "the SQLite file is damaged",
+}
+"""What SQLite's messages mean, by a part of each."""
 _NEEDED_TABLES = {"studies", "trials", "version_info"}
 _OPTUNA_TABLES = _NEEDED_TABLES | {
     "alembic_version",
@@ -55,14 +61,14 @@ class StorageLocation:
 
     Attributes:
         url: SQLAlchemy's URL, with the password where there is one. Never print it.
-        path: the file of a SQLite database; None for another kind.
+        path: The file of a SQLite database; None for another kind.
     """
 
     url: str = field(repr=False)
     path: Path | None
 
     def __str__(self) -> str:
-        """The place as it may be shown: a path, or a URL whose password is hidden."""
+        """Return the place as it may be shown: a path, or a URL whose password is hidden."""
         if self.path is not None:
             return str(self.path)
         return mask_passwords(self.parsed.render_as_string(hide_password=True))
@@ -76,18 +82,20 @@ class StorageLocation:
 
     @property
     def beside(self) -> Path:
-        """The SQLite file, or what stands for another kind of database: the files of its trials
-        are named after it and are beside it."""
+        """The SQLite file, or what stands for another kind of database.
+
+        The files of its trials are named after it and are beside it.
+        """
         if self.path is not None:
             return self.path
         return paths.server_file(self.parsed.get_backend_name(), self.parsed.database or "")
 
     def exists(self) -> bool:
-        """Whether there may be studies: a SQLite file is there and is not empty."""
+        """Return whether there may be studies: a SQLite file is there and is not empty."""
         return self.path is None or (self.path.is_file() and self.path.stat().st_size > 0)
 
     def hide_passwords(self, text: str) -> str:
-        """A text of others, such as a driver's message, without this database's passwords."""
+        """Return a text, such as a driver's message, without this database's passwords."""
         if self.path is not None:
             return text
         url = self.parsed
@@ -99,10 +107,10 @@ def locate_storage(text: str | None = None) -> StorageLocation:
     """Find the database from ``--storage``, else ``$CIFAR_TUNE_STORAGE``, else the default path.
 
     Args:
-        text: a path of a SQLite file or a URL such as ``postgresql+psycopg://user@host/name``.
+        text: A path of a SQLite file, or a URL such as ``postgresql+psycopg://user@host/name``.
 
     Raises:
-        StorageError: it is not a URL that SQLAlchemy can read, or has no file.
+        StorageError: It is not a URL that SQLAlchemy can read, or has no file.
     """
     text = text or os.environ.get("CIFAR_TUNE_STORAGE") or str(paths.STORAGE_FILE)
     if "://" not in text:
@@ -131,25 +139,17 @@ def locate_storage(text: str | None = None) -> StorageLocation:
     return StorageLocation(f"sqlite:///{url.database}", Path(url.database))
 
 
-def _connect(path: Path, mode: str, is_interrupted: Callable[[], bool]) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        ONE_WAIT_SECONDS,
-        factory=patient_connection(LOCK_SECONDS, is_interrupted),
-        uri=True,
-    )
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **CONNECT_ARGUMENTS)
+    return connection
 
 
-def check_readable(
-    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
-) -> None:
+def check_readable(location: StorageLocation) -> None:
     """Check that what is there, if anything, is a database of Optuna's.
 
-    Args:
-        is_interrupted: whether to wait no longer for a database that is locked.
-
     Raises:
-        StorageError: it is something else, or cannot be read.
+        StorageError: It is something else, or cannot be read.
     """
     path = location.path
     if path is None:
@@ -163,7 +163,7 @@ def check_readable(
     with explain_errors(location):
         if not location.exists():
             return
-        tables = _read_tables(path, is_interrupted)
+        tables = _read_tables(path)
     if tables is None:
         raise StorageError(f"{path}: is not a SQLite file, or a damaged one")
     # Optuna makes them one by one: with some of them a run was ended meanwhile, and the next makes
@@ -175,8 +175,8 @@ def check_readable(
         )
 
 
-def _read_tables(path: Path, is_interrupted: Callable[[], bool]) -> set[str] | None:
-    """Names of the tables; None of a file that is no database.
+def _read_tables(path: Path) -> set[str] | None:
+    """Return the names of the tables, or None for a file that is no database.
 
     Only SQLite itself opens the file: a file that this process closes takes along the locks of all
     its connections, and another program that then closes the database would remove the log that
@@ -185,7 +185,7 @@ def _read_tables(path: Path, is_interrupted: Callable[[], bool]) -> set[str] | N
     if not os.access(path, os.R_OK):
         raise StorageError(f"{path}: cannot be read: permission denied")
     try:
-        with closing(_connect(path, "ro", is_interrupted)) as database:
+        with closing(_connect(path, "ro")) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return {name for (name,) in rows}
     except sqlite3.DatabaseError as error:
@@ -194,18 +194,13 @@ def _read_tables(path: Path, is_interrupted: Callable[[], bool]) -> set[str] | N
         return None
 
 
-def check_writable(
-    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
-) -> None:
-    """Check that a study can be written there; leaves nothing behind.
-
-    Args:
-        is_interrupted: as for ``check_readable``.
+def check_writable(location: StorageLocation) -> None:
+    """Check that a study can be written there; leave nothing behind.
 
     Raises:
-        StorageError: the folder or file cannot be written, or the disk is full.
+        StorageError: The folder or file cannot be written, or the disk is full.
     """
-    check_readable(location, is_interrupted)
+    check_readable(location)
     path = location.path
     if path is None:
         return
@@ -215,14 +210,14 @@ def check_writable(
     if not folder.is_dir():
         raise StorageError(f"{path}: {folder} is not a directory")
     try:
-        with tempfile.TemporaryFile(dir=folder) as trial:
-            trial.write(bytes(SPACE_NEEDED))
-            trial.flush()
-            os.fsync(trial.fileno())
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(SPACE_NEEDED))
+            probe.flush()
+            os.fsync(probe.fileno())
     except OSError as error:
-        raise StorageError(f"{path}: {_say(error)}") from error
+        raise StorageError(f"{path}: {_describe(error)}") from error
     if location.exists():
-        with explain_errors(location), closing(_connect(path, "rw", is_interrupted)) as database:
+        with explain_errors(location), closing(_connect(path, "rw")) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
 
@@ -240,44 +235,40 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
         cause = database_error(error)
         if cause is None:
             raise
-        said = location.hide_passwords(_say(cause))
-        raise StorageError(f"{location}: {said}") from error
+        raise StorageError(f"{location}: {location.hide_passwords(_describe(cause))}") from error
 
 
 def database_error(error: BaseException | None) -> BaseException | None:
-    """The innermost error of a database driver or of the disk in a chain of causes, if any."""
+    """Return the innermost error of a driver or of the disk in a chain of causes, if any."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    found = None
+    innermost: BaseException | None = None
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         original = getattr(error, "orig", None)  # SQLAlchemy's, of the driver's error
         is_disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS)
         if isinstance(original, BaseException):
-            found = original
+            innermost = original
         elif is_disk or isinstance(error, sqlite3.Error):
-            found = error
+            innermost = error
         elif isinstance(error, SQLAlchemyError):  # its own, which says less than a driver's
-            found = found or error
+            innermost = innermost or error
         error = error.__cause__ or error.__context__
-    return found
+    return innermost
 
 
-def _say(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
+    """Return what happened, and what to do about it, in one line."""
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return _FULL if full else f"cannot be written: {error.strerror}"
-    text = str(error).strip() or type(error).__name__
-    plain = {
-        "disk is full": _FULL,
-        "database is locked": f"another program has kept it locked for {LOCK_SECONDS} seconds",
-        "readonly database": "cannot be written: the file is read-only",
-        "malformed": "the SQLite file is damaged",
-        "not a database": "the SQLite file is damaged",
-    }
-    if any(sign in text for sign in _SERVER_LOST):
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return _FULL if is_full else f"cannot be written: {error.strerror}"
+    message = str(error).strip() or type(error).__name__
+    first_line = message.splitlines()[0]
+    if any(sign in message for sign in _SERVER_LOST):
         return "the server closed the connection; run the same command again when it is back"
-    if "permission denied" in text:
-        return f"{text.splitlines()[0]}; the role must be allowed to make, read and write tables"
-    return next((said for sign, said in plain.items() if sign in text), text.splitlines()[0])
+    if "permission denied" in message:
+        return f"{first_line}; the role must be allowed to make, read and write tables"
+    if "database is locked" in message:
+        return f"another program has kept it locked for {waiting.LOCK_SECONDS} seconds"
+    return next((text for sign, text in _PLAIN.items() if sign in message), first_line)

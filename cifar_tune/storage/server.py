@@ -13,6 +13,8 @@ from sqlalchemy import Engine, Table, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from cifar_tune.storage import waiting
+
 if TYPE_CHECKING:
     from cifar_tune.storage.location import StorageLocation
 
@@ -44,28 +46,24 @@ def missing_driver(location: StorageLocation) -> str:
     return "its database driver is not installed"
 
 
-def wait_for_server(engine: Engine, seconds: float, is_interrupted: Callable[[], bool]) -> None:
+def wait_for_server(engine: Engine) -> None:
     """Let an engine that has reached its server wait for it when it is gone for a moment.
 
-    Only what begins while the server is gone waits; what it was cut off from fails.
-
-    Args:
-        seconds: to wait at most; a server that is not back by then is not waited for again.
-        is_interrupted: asked between tries; True raises KeyboardInterrupt.
+    Only what begins while the server is gone waits; what it was cut off from fails. A server that
+    is not back after ``LOCK_SECONDS`` is not waited for again.
     """
-    patience = [seconds]
+    patience = [float(waiting.LOCK_SECONDS)]
 
     def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
         deadline = time.monotonic() + patience[0]
         while True:
             try:
                 return dialect.connect(*arguments, **options)
-            except dialect.loaded_dbapi.OperationalError as error:
+            except dialect.loaded_dbapi.OperationalError:
                 if time.monotonic() >= deadline:
                     patience[0] = 0.0
                     raise
-                if is_interrupted():
-                    raise KeyboardInterrupt from error
+            waiting.check_stop()
             time.sleep(WAIT_SECONDS)
 
     event.listen(engine, "do_connect", connect)

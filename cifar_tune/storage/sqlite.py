@@ -8,41 +8,43 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from typing import Any
 
-ONE_WAIT_SECONDS = 1.0
-"""Give it to ``sqlite3.connect`` as ``timeout``."""
+from cifar_tune.storage import waiting
 
 
-def patient_connection(
-    seconds: float, is_interrupted: Callable[[], bool]
-) -> type[sqlite3.Connection]:
-    """A kind of connection whose statements wait so long for a lock, for ``factory``.
+class _PatientCursor(sqlite3.Cursor):
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        deadline = time.monotonic() + waiting.LOCK_SECONDS
+        while True:
+            try:
+                return super().execute(*arguments)
+            except sqlite3.OperationalError as error:
+                # A statement that met a lock has done nothing, and may be tried again.
+                is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_locked or time.monotonic() >= deadline:
+                    raise
+            waiting.check_stop()
 
-    Args:
-        is_interrupted: asked between waits; True raises KeyboardInterrupt.
-    """
 
-    class Cursor(sqlite3.Cursor):
-        def execute(self, *arguments: Any) -> sqlite3.Cursor:  # type: ignore[override]
-            deadline = time.monotonic() + seconds
-            while True:
-                try:
-                    return super().execute(*arguments)
-                except sqlite3.OperationalError as error:
-                    # A statement that met a lock has done nothing, and may be tried again.
-                    is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                    if not is_locked or time.monotonic() >= deadline:
-                        raise
-                    if is_interrupted():
-                        raise KeyboardInterrupt from error
+class PatientConnection(sqlite3.Connection):
+    """A connection whose statements wait up to ``LOCK_SECONDS`` for a lock."""
 
-    class Connection(sqlite3.Connection):
-        def cursor(self, *_: object) -> Cursor:  # type: ignore[override]  # its own kind only
-            return super().cursor(Cursor)
+    def cursor(self, *_: object) -> sqlite3.Cursor:  # type: ignore[override]  # its own kind only
+        return super().cursor(_PatientCursor)
 
-        def execute(self, *arguments: Any) -> sqlite3.Cursor:
-            return self.cursor().execute(*arguments)
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a statement with a new cursor."""
+        return self.cursor().execute(*arguments)
 
-    return Connection
+
+CONNECT_ARGUMENTS: dict[str, Any] = {"timeout": 1.0, "factory": PatientConnection}
+"""Arguments of ``sqlite3.connect``; SQLite itself waits for a second."""
+
+
+def use_write_ahead_log(connection: sqlite3.Connection, _record: object) -> None:
+    """Let others read while this connection writes; a listener of SQLAlchemy's ``connect``."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

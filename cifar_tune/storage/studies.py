@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,7 @@ from sqlalchemy import event, func, select
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision, without_defaults
 from cifar_tune.errors import StorageError, StudyMismatchError
-from cifar_tune.storage.location import (
-    LOCK_SECONDS,
-    StorageLocation,
-    check_readable,
-    check_writable,
-)
+from cifar_tune.storage.location import StorageLocation, check_readable, check_writable
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
 from cifar_tune.storage.records import StoredStudy
 from cifar_tune.storage.server import (
@@ -32,7 +27,7 @@ from cifar_tune.storage.server import (
     server_settings,
     wait_for_server,
 )
-from cifar_tune.storage.sqlite import ONE_WAIT_SECONDS, patient_connection
+from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS, use_write_ahead_log
 from cifar_tune.storage.trials import rank, summarize
 
 DEFAULT_SEED = 0
@@ -49,68 +44,48 @@ class Digests:
     weights: Mapping[str, str]
 
 
-def open_to_write(
-    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
-) -> RDBStorage:
+def open_to_write(location: StorageLocation) -> RDBStorage:
     """Open the database, making it first where there is none.
 
-    Args:
-        is_interrupted: whether to wait no longer for a database that is locked.
-
     Raises:
-        StorageError: it cannot be opened or written, or is not Optuna's.
+        StorageError: It cannot be opened or written, or is not Optuna's.
     """
-    check_writable(location, is_interrupted)
+    check_writable(location)
     if location.path is None:
-        storage = make_tables(lambda: _open(location, is_interrupted))
-        wait_for_server(storage.engine, LOCK_SECONDS, is_interrupted)
+        storage = make_tables(lambda: _open(location))
+        wait_for_server(storage.engine)
         return storage
     location.path.parent.mkdir(parents=True, exist_ok=True)
-    storage = _open(location, is_interrupted)
-    event.listen(storage.engine, "connect", _tune_sqlite)
+    storage = _open(location)
+    event.listen(storage.engine, "connect", use_write_ahead_log)
     # Connections made before the listener do not have its settings.
     storage.remove_session()
     storage.engine.dispose()
     return storage
 
 
-def open_to_read(
-    location: StorageLocation, is_interrupted: Callable[[], bool] = lambda: False
-) -> RDBStorage | None:
-    """Open the database, or give None where there is none; makes nothing.
-
-    Args:
-        is_interrupted: as for ``open_to_write``.
+def open_to_read(location: StorageLocation) -> RDBStorage | None:
+    """Open the database, or return None where there is none; make nothing.
 
     Raises:
-        StorageError: it cannot be opened, or is not Optuna's.
+        StorageError: It cannot be opened, or is not Optuna's.
     """
-    check_readable(location, is_interrupted)
+    check_readable(location)
     if not location.exists():
         return None
     try:
-        return _open(location, is_interrupted, makes_tables=location.path is not None)
+        return _open(location, makes_tables=location.path is not None)
     except StorageInternalError as error:
         if is_missing_table(error):  # a server's database that holds no study yet
             return None
         raise
 
 
-def _open(
-    location: StorageLocation,
-    is_interrupted: Callable[[], bool] = lambda: False,
-    *,
-    makes_tables: bool = True,
-) -> RDBStorage:
+def _open(location: StorageLocation, *, makes_tables: bool = True) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)
-    if location.path is not None:
-        factory = patient_connection(LOCK_SECONDS, is_interrupted)
-        settings: dict[str, Any] = {
-            "connect_args": {"timeout": ONE_WAIT_SECONDS, "factory": factory}
-        }
-    else:
-        settings = server_settings(location)
+    is_file = location.path is not None
+    settings = {"connect_args": CONNECT_ARGUMENTS} if is_file else server_settings(location)
     try:
         return RDBStorage(
             location.url, engine_kwargs=settings, skip_table_creation=not makes_tables
@@ -119,14 +94,6 @@ def _open(
         raise StorageError(f"{location}: {missing_driver(location)}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise StorageError(f"{location}: {error}") from error
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    """Let the dashboard read while the runner writes (write-ahead log)."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
 
 
 # --- studies ------------------------------------------------------------------------------------

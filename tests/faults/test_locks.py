@@ -28,7 +28,7 @@ from optuna.trial import TrialState
 from processes import Runner, kill_all
 
 from cifar_tune.search.progress import PlainLines
-from cifar_tune.storage import location, studies
+from cifar_tune.storage import waiting
 
 LOCKED = "another program has kept it locked for"
 
@@ -119,8 +119,7 @@ def test_database_that_stays_locked(
     database = tmp_path / "studies.db"
     run = command(study_file, database, epochs=2)
     with monkeypatch.context() as patch, process_that_ends():
-        for module in (studies, location):
-            patch.setattr(module, "LOCK_SECONDS", 2)
+        patch.setattr(waiting, "LOCK_SECONDS", 2)
         (lock,) = [lock_at_first_epoch(patch, database, None)]
         line = said_in_one_line(cli(*run))
         assert f"{database}: {LOCKED} 2 seconds" in line

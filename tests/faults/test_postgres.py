@@ -37,7 +37,7 @@ from cifar_tune.search.costs import measure_costs
 from cifar_tune.search.plan import Costs
 from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage import server as database_server
-from cifar_tune.storage import studies
+from cifar_tune.storage import studies, waiting
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import locate_storage
 
@@ -439,7 +439,7 @@ def test_run_that_is_cut_off_within_a_transaction_is_finished_by_the_next(
 def test_server_that_stays_away_ends_the_run(
     ask: Ask, database: Database, at_epoch: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "LOCK_SECONDS", 2)
+    monkeypatch.setattr(waiting, "LOCK_SECONDS", 2)
     at_epoch(1, database.server.stop)
     try:
         error = ask(*study("run", *ONE, epochs=2), code=2).err

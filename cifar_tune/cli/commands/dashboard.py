@@ -52,9 +52,8 @@ def show_dashboard(storage: str | None, options: ServerOptions) -> None:
     from cifar_tune.dashboard.server import open_server
     from cifar_tune.storage.studies import open_to_read
 
-    is_ending = threading.Event()
     with explain_errors(location):
-        opened = open_to_read(location, is_ending.is_set)
+        opened = open_to_read(location)
     if opened is None:
         raise StorageError(
             f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
@@ -63,7 +62,7 @@ def show_dashboard(storage: str | None, options: ServerOptions) -> None:
     app = make_app(opened, paths.artifacts_folder(location.beside), {"/queue": page})
     server = open_server(guard(app, access), options.host, options.port)
     collect_garbage_less_often()
-    with stopped_by_signals(server, is_ending):
+    with stopped_by_signals(server):
         announce(make_console(), server, access)
         if options.opens:
             open_browser(server, access)
@@ -95,15 +94,10 @@ def open_browser(server: Server, access: Access) -> None:
 
 
 @contextmanager
-def stopped_by_signals(server: Server, is_ending: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM close the server.
-
-    Args:
-        is_ending: set first, so that nothing waits any longer for a database that is locked.
-    """
+def stopped_by_signals(server: Server) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM close the server."""
 
     def stop(*_: Any) -> None:
-        is_ending.set()
         server.close()
 
     previous = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}

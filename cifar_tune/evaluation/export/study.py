@@ -229,8 +229,7 @@ def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
 def _add_study(storage: RDBStorage, wanted: Mapping[str, Any]) -> int:
     """Add what is missing of a study; how many trials that were."""
     study = stored.create_study(storage, wanted["study_name"])
-    lease_of = (storage.engine, get_study_id(study), study.study_name, lambda _said: None)
-    with hold_lease(*lease_of, lambda: False):
+    with hold_lease(storage.engine, get_study_id(study), study.study_name, lambda _reason: None):
         for key, value in wanted["attributes"].items():
             if study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)

@@ -152,7 +152,7 @@ def test_what_is_not_dropped(cli: Cli) -> None:
     storage = stored.open_to_write(locate_storage(None))
     study = stored.find_study(storage, shown(cli)["study_name"])
     assert study is not None
-    with hold_lease(storage.engine, study._study_id, "", print, lambda: False):
+    with hold_lease(storage.engine, study._study_id, "", print):
         answer = cli("trial", "drop", "dropout", *STUDY[1:])
     assert answer.code == 2
     assert "is being run by process" in answer.err
