@@ -60,7 +60,7 @@ class LiveState:
     notes: tuple[str, ...] = ()
 
 
-class LiveRun:
+class LiveRun(Observer):
     """An observer that hands on to another one, and remembers."""
 
     def __init__(self, shown: Observer) -> None:

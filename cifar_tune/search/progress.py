@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.search.plan import Plan
+from cifar_tune.search.observer import Observer
 from cifar_tune.storage.records import (
     TrialSummary,
     describe_failure,
@@ -19,8 +20,11 @@ from cifar_tune.storage.records import (
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_accuracy, format_duration, format_params
 
+if TYPE_CHECKING:
+    from cifar_tune.search.plan import Plan
 
-class PlainLines:
+
+class PlainLines(Observer):
     """One line for each thing that happened, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
@@ -36,9 +40,6 @@ class PlainLines:
         label = trial_label(trial)
         self._running[trial.number] = label, config.epochs
         self.noted(started_line(trial))
-
-    def stepped(self, number: int, done: int) -> None:
-        """Steps are too many to print."""
 
     def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Print the epoch's figures."""
@@ -69,7 +70,7 @@ class _TrialBar:
         return _batches(self.config)
 
 
-class Bars:
+class Bars(Observer):
     """A progress bar for the study and one for each trial that runs.
 
     Above them is a line for each trial that ended.

@@ -19,7 +19,7 @@ from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.files import check_disk_space
 from cifar_tune.search.budget import Spending
 from cifar_tune.search.dispatcher import Dispatcher
-from cifar_tune.search.observer import Annotator, MakeAnnotator, NoAnnotator, Observer
+from cifar_tune.search.observer import Annotator, MakeAnnotator, Observer
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Work, make_plan
 from cifar_tune.search.pruners import CompleteTrials, make_pruner
@@ -139,7 +139,7 @@ class Runner:
         workers: Workers,
         observer: Observer,
         options: RunOptions | None = None,
-        make_annotator: MakeAnnotator = NoAnnotator,
+        make_annotator: MakeAnnotator = lambda *_: Annotator(),
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.spec = spec

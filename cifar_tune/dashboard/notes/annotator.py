@@ -23,7 +23,7 @@ from cifar_tune.dashboard.notes.study_notes import Progress
 from cifar_tune.dashboard.notes.summary import Summary, Wanted, compute_summary
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.evaluation.test_reads import read_ledger
-from cifar_tune.search.observer import Observer
+from cifar_tune.search.observer import Annotator, Observer
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Plan
 from cifar_tune.storage.lease import Lease
@@ -39,7 +39,7 @@ FINAL_SECONDS = 20.0
 POLL_SECONDS = 0.1
 
 
-class StudyAnnotator:
+class StudyAnnotator(Annotator):
     """The runner's ``Annotator``: writes the notes of trials at once, and what takes longer when a
     background process has it."""
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 WORKER_BYTES = 2_000_000_000
 """Memory that a worker on the processor may take: a quick study takes 1.2 GB."""
-TAIL_LINES = 20
+TAIL_LINES = 40  # a traceback of a worker that crashed has some twenty
 TAIL_BYTES = 8192
 
 
