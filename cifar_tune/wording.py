@@ -2,22 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-_SHORT = {
-    "dropout_rate": "dropout",
-    "learning_rate": "lr",
-    "augmentation_strength": "augment",
-    "freeze_depth": "freeze",
-    "frozen_batch_norm": "batch norm",
-    "cosine_t_max": "T_max",
-    "flip_probability": "flip",
-    "crop_padding": "crop",
-    "warmup_epochs": "warm-up",
-    "weight_decay": "decay",
-    "label_smoothing": "smoothing",
-}
-
 
 def format_percent(fraction: float, digits: int = 1) -> str:
     """Return a fraction as a percentage: ``62.5 %``."""
@@ -49,15 +33,6 @@ def format_duration(seconds: float) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} days {whole % 86_400 // 3600} h"
-
-
-def format_params(params: Mapping[str, float | str]) -> str:
-    """Return hyperparameters with their values on one line, under short names."""
-    return ", ".join(f"{_SHORT.get(key, key)} {_short(value)}" for key, value in params.items())
-
-
-def _short(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def printable(name: object) -> str:

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ def make_config() -> Callable[..., TrialConfig]:
 def spec() -> StudySpec:
     """Four named trials and a random search without pruning, of two epochs."""
     quick = resolve(load_study_file("dropout"), "quick", {"epochs": EPOCHS})
-    return replace(quick, sampler=Random(name="random"), pruner=NoPruner(name="none"), trials=0)
+    return quick.with_profile(sampler=Random(name="random"), pruner=NoPruner(name="none"), trials=0)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cifar_tune.wording import format_accuracy, format_duration, format_params
+from cifar_tune.config.wording import format_params
+from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
     from cifar_tune.evaluation.ablation import Ablation

@@ -123,7 +123,7 @@ def run_prepared(
 
     def begin_workers() -> Pool:
         with_slots = settle_slots(choice, spec, ready.device, observer.noted)
-        return make_pool(with_slots, materials, ready.device, spec.resources, logs)
+        return make_pool(with_slots, materials, ready.device, spec.profile.resources, logs)
 
     def measure() -> Costs:
         return measure_costs(spec, ready.device, choice.threads)

@@ -13,9 +13,9 @@ from rich.console import Console
 from cifar_tune.cli.console import make_console, print_json, read_overrides, read_stored
 from cifar_tune.config.params import describe_range, read_params
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file, resolve
+from cifar_tune.config.wording import format_params
 from cifar_tune.errors import InputError
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
-from cifar_tune.wording import format_params
 
 if TYPE_CHECKING:
     from cifar_tune.storage.queue import Request

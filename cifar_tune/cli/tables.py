@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.config.study_file import LoadedStudyFile
+from cifar_tune.config.wording import format_params, short_name
 from cifar_tune.search.progress import state_style
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import StoredStudy, TrialSummary, trial_kind, trial_label
-from cifar_tune.wording import _SHORT, format_accuracy, format_duration, format_params
+from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
     from cifar_tune.search.runner import StudyOutcome
@@ -34,7 +35,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
     table.add_column("trial", no_wrap=True)
     table.add_column("state")
     for name in names:
-        table.add_column(_SHORT.get(name, name), justify="right")
+        table.add_column(short_name(name), justify="right")
     has_settings = any(trial.settings for trial in trials)
     if has_settings:
         table.add_column("settings")

@@ -24,12 +24,12 @@ PURPOSES: tuple[Purpose, ...] = ("confirm", "rerun", "rerun-all")
 
 
 def rerun_purpose(train_on: TrainOn) -> Purpose:
-    """What re-runs are for that train on these images."""
+    """Return what re-runs are for that train on these images."""
     return "rerun-all" if train_on == "train+val" else "rerun"
 
 
 def derived_name(study_name: str, purpose: Purpose) -> str:
-    """The name of a derived study: of ``dropout:quick`` that is ``dropout/confirm:quick``.
+    """Return the name of a derived study: of ``dropout:quick`` that is ``dropout/confirm:quick``.
 
     No study file has a slash in its name, so no study of a file has such a name.
     """
@@ -38,28 +38,24 @@ def derived_name(study_name: str, purpose: Purpose) -> str:
 
 
 def purpose_of(study_name: str) -> Purpose | None:
-    """What a derived study is for; None of one of a study file's own."""
+    """Return what a derived study is for; None for one of a study file's own."""
     parts = study_name.partition(":")[0].split("/")
     return next((purpose for purpose in PURPOSES if parts[1:] == [purpose]), None)
 
 
 def family(study_name: str) -> tuple[str, ...]:
-    """A study and those that are derived from it, stored or not."""
+    """Return the names of a study and of those that are derived from it, stored or not."""
     return (study_name, *(derived_name(study_name, purpose) for purpose in PURPOSES))
 
 
 def derive_spec(
     spec: StudySpec, purpose: Purpose, named_trials: Iterable[NamedTrial], seeds: int
 ) -> StudySpec:
-    """A study of some configurations of another one, each on so many seeds.
+    """Return a study of some configurations of another one, each on so many seeds.
 
     Replicate k of one has the seed of replicate k of any other, so they can be compared in pairs.
     """
-    train_on: TrainOn = "train+val" if purpose == "rerun-all" else "train"
-    return dataclasses.replace(
-        spec,
-        study_name=derived_name(spec.study_name, purpose),
-        named=tuple(named_trials),
+    named_only = spec.with_profile(
         sampler=Random(name="random"),
         pruner=NoPruner(name="none"),
         trials=0,
@@ -67,11 +63,19 @@ def derive_spec(
         keep_weights="none" if purpose == "confirm" else "named",
         keep_best=0,
         budget=Budget(),
+    )
+    return dataclasses.replace(
+        named_only,
+        study_name=derived_name(spec.study_name, purpose),
+        named=tuple(named_trials),
         claims=(),
-        train_on=train_on,
+        train_on="train+val" if purpose == "rerun-all" else "train",
     )
 
 
 def fresh_seed(study_seed: int, purpose: Purpose) -> int:
-    """The seed of a derived study: none of its trials has a seed of the study it belongs to."""
+    """Return the seed of a derived study.
+
+    None of its trials has a seed of the study that it belongs to.
+    """
     return derive_seed(study_seed, "derived study", purpose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,10 +32,6 @@ class Settings(Hyperparameters, _NetworkSettings):
     What decides how trials are measured (images, splits, epochs, input) is the same for all trials
     of a study.
     """
-
-    def given(self) -> dict[str, Any]:
-        """The settings that are given."""
-        return self.model_dump(exclude_none=True)
 
 
 class NamedTrial(Strict):
@@ -110,7 +106,7 @@ class Protocol(Hyperparameters, _Conditions):
                 f"input_size = {self.input_size}",
                 '32 with weights = "tiny-imagenet-32": they were made for 32-px images only',
             )
-        if self.stem == "cifar" and self.weights != "none":
+        if self.given().get("stem") == "cifar" and self.weights != "none":
             raise fault(
                 f'stem = "cifar" with weights = "{self.weights}"',
                 'weights = "none": pretrained ones have torchvision\'s stem',
@@ -247,10 +243,6 @@ class SmallestEffects(Strict):
         if not self.given():
             raise fault("nothing", f"at least one of {', '.join(QUANTITIES)}")
         return self
-
-    def given(self) -> dict[str, float]:
-        """The quantities that are given, with their smallest effects."""
-        return self.model_dump(exclude_none=True)
 
 
 class Claim(Strict):

@@ -9,8 +9,8 @@ def derive_seed(parent: int, *path: str | int) -> int:
     """Derive a seed from another one and a path of names, the same on every machine.
 
     Args:
-        parent: the seed to derive from.
-        path: what the new seed is for, e.g. ``"trial", 7``. Different paths give independent
+        parent: The seed to derive from.
+        path: What the new seed is for, e.g. ``"trial", 7``. Different paths give independent
             seeds.
 
     Returns:

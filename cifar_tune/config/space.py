@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from cifar_tune.config.trial import HYPERPARAMETERS, OptimizerName, Stem
-
-LearningRate = Annotated[float, Field(gt=0, le=10)]
-DropoutRate = Annotated[float, Field(ge=0, lt=1)]
-AugmentationStrength = Annotated[float, Field(ge=0, le=4)]
-FreezeDepth = Annotated[int, Field(ge=0, le=5)]
-CosineTMax = Annotated[int, Field(ge=1)]
-FlipProbability = Annotated[float, Field(ge=0, le=1)]
-CropPadding = Annotated[int, Field(ge=0, le=16)]
-WarmupEpochs = Annotated[int, Field(ge=0)]
-WeightDecay = Annotated[float, Field(ge=0, le=10)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
-WHOLE_HYPERPARAMETERS = frozenset(("freeze_depth", "cosine_t_max", "crop_padding", "warmup_epochs"))
-"""Those that are whole numbers."""
+from cifar_tune.config.hyperparameter import Hyperparameter
+from cifar_tune.config.trial import HYPERPARAMETERS, SEARCHABLE
 
 
 class Strict(BaseModel):
@@ -29,23 +17,42 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+    def given(self) -> dict[str, Any]:
+        """Return what the table has, without the keys that it leaves out."""
+        return self.model_dump(exclude_none=True)
 
+
+Table = TypeVar("Table", bound=Strict)
+
+
+def _with_fields(fields: Mapping[str, Any]) -> Callable[[type[Table]], type[Table]]:
+    """Return a decorator that adds fields, as ``pydantic.create_model`` takes them, to a table."""
+
+    def add_fields(table: type[Table]) -> type[Table]:
+        return create_model(
+            table.__name__,
+            __base__=table,
+            __doc__=table.__doc__,
+            __module__=table.__module__,
+            **fields,
+        )
+
+    return add_fields
+
+
+def _values_of(hyperparameter: Hyperparameter) -> Any:
+    """Return the type of a hyperparameter's values, with their limits."""
+    if hyperparameter.choices:
+        return hyperparameter.type
+    limits = Field(
+        gt=hyperparameter.gt, ge=hyperparameter.ge, lt=hyperparameter.lt, le=hyperparameter.le
+    )
+    return Annotated[hyperparameter.type, limits]
+
+
+@_with_fields({key: (_values_of(one) | None, None) for key, one in HYPERPARAMETERS.items()})
 class Hyperparameters(Strict):
     """Values of hyperparameters, where they are given."""
-
-    dropout_rate: DropoutRate | None = None
-    learning_rate: LearningRate | None = None
-    augmentation_strength: AugmentationStrength | None = None
-    freeze_depth: FreezeDepth | None = None
-    cosine_t_max: CosineTMax | None = None
-    stem: Stem | None = None
-    optimizer: OptimizerName | None = None
-    flip_probability: FlipProbability | None = None
-    crop_padding: CropPadding | None = None
-    warmup_epochs: WarmupEpochs | None = None
-    weight_decay: WeightDecay | None = None
-    momentum: Momentum | None = None
-    label_smoothing: LabelSmoothing | None = None
 
 
 class Range(Strict):
@@ -64,117 +71,46 @@ class Range(Strict):
         return self
 
     def contains(self, value: float) -> bool:
-        """Whether ``value`` lies in the range."""
+        """Return whether a value lies in the range."""
         return self.low <= value <= self.high
 
 
-class LearningRateRange(Range):
-    """Of the learning rate."""
-
-    low: LearningRate
-    high: LearningRate
-
-
-class DropoutRateRange(Range):
-    """Of the probability of the head's dropout."""
-
-    low: DropoutRate
-    high: DropoutRate
-
-
-class AugmentationStrengthRange(Range):
-    """Of the augmentation strength."""
-
-    low: AugmentationStrength
-    high: AugmentationStrength
-
-
 class WholeRange(Range):
-    """Of what is a whole number."""
+    """The range of a hyperparameter whose values are whole numbers."""
 
     low: int
     high: int
 
 
-class FreezeDepthRange(WholeRange):
-    """Of the freeze depth."""
-
-    low: FreezeDepth
-    high: FreezeDepth
-    log: Literal[False] = False
-
-
-class CosineTMaxRange(WholeRange):
-    """Of the length of the cosine schedule in epochs."""
-
-    low: CosineTMax
-    high: CosineTMax
-
-
-class FlipProbabilityRange(Range):
-    """Of the probability that an image is mirrored."""
-
-    low: FlipProbability
-    high: FlipProbability
+def _range_of(hyperparameter: Hyperparameter) -> type[Range]:
+    """Return the table of a hyperparameter's range, with the limits of its values."""
+    values = _values_of(hyperparameter)
+    fields: dict[str, Any] = {"low": (values, ...), "high": (values, ...)}
+    if not hyperparameter.has_log_scale:
+        fields["log"] = (Literal[False], False)
+    return create_model(
+        f"{hyperparameter.key}_range",
+        __base__=WholeRange if hyperparameter.is_whole else Range,
+        __module__=__name__,
+        **fields,
+    )
 
 
-class CropPaddingRange(WholeRange):
-    """Of the padding that a random crop has, in pixels."""
-
-    low: CropPadding
-    high: CropPadding
+_RANGES = {key: _range_of(HYPERPARAMETERS[key]) for key in SEARCHABLE}
+globals().update({table.__name__: table for table in _RANGES.values()})  # for pickle and deepcopy
 
 
-class WarmupEpochsRange(WholeRange):
-    """Of the epochs of warm-up."""
-
-    low: WarmupEpochs
-    high: WarmupEpochs
-
-
-class WeightDecayRange(Range):
-    """Of the weight decay."""
-
-    low: WeightDecay
-    high: WeightDecay
-
-
-class MomentumRange(Range):
-    """Of the momentum of ``optimizer = "sgd"``."""
-
-    low: Momentum
-    high: Momentum
-
-
-class LabelSmoothingRange(Range):
-    """Of the label smoothing."""
-
-    low: LabelSmoothing
-    high: LabelSmoothing
-
-
+@_with_fields({key: (table | None, None) for key, table in _RANGES.items()})
 class Space(Strict):
     """The search space: a range for each hyperparameter that is searched."""
 
-    dropout_rate: DropoutRateRange | None = None
-    learning_rate: LearningRateRange | None = None
-    augmentation_strength: AugmentationStrengthRange | None = None
-    freeze_depth: FreezeDepthRange | None = None
-    cosine_t_max: CosineTMaxRange | None = None
-    flip_probability: FlipProbabilityRange | None = None
-    crop_padding: CropPaddingRange | None = None
-    warmup_epochs: WarmupEpochsRange | None = None
-    weight_decay: WeightDecayRange | None = None
-    momentum: MomentumRange | None = None
-    label_smoothing: LabelSmoothingRange | None = None
-
     def ranges(self) -> dict[str, Range]:
-        """The ranges that are given, by hyperparameter, in the order of ``HYPERPARAMETERS``."""
-        found = {name: getattr(self, name) for name in HYPERPARAMETERS}
-        return {name: value for name, value in found.items() if value is not None}
+        """Return the ranges that are given, by hyperparameter, in the order of ``SEARCHABLE``."""
+        ranges = {key: getattr(self, key) for key in SEARCHABLE}
+        return {key: values for key, values in ranges.items() if values is not None}
 
 
 def fault(found: str, expected: str) -> PydanticCustomError:
-    """A fault of a table, in words."""
+    """Return the fault of a table, in words."""
     context = {"found": found, "expected": expected}
     return PydanticCustomError("fault", "{found}: expected {expected}", context)

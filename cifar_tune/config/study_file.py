@@ -6,6 +6,7 @@ overrides and gives the ``StudySpec`` that the runner works from.
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,27 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from cifar_tune import paths
-from cifar_tune.config.faults import (
-    cross_faults,
-    describe_unknown_key,
-    named_protocol_faults,
-    nearest,
-    protocol_faults,
-    schema_faults,
-)
-from cifar_tune.config.schema import (
-    Budget,
-    Claim,
-    NamedTrial,
-    Protocol,
-    Pruner,
-    Resources,
-    Sampler,
-    StudyFile,
-)
+from cifar_tune.config.cross_faults import cross_faults, named_protocol_faults, protocol_faults
+from cifar_tune.config.faults import describe_unknown_key, schema_faults, suggest
+from cifar_tune.config.schema import Claim, NamedTrial, Profile, Protocol, StudyFile
 from cifar_tune.config.seeds import derive_seed
-from cifar_tune.config.space import WHOLE_HYPERPARAMETERS, Space
-from cifar_tune.config.trial import Precision, TrainOn, TrialConfig, without_defaults
+from cifar_tune.config.space import Space
+from cifar_tune.config.trial import (
+    HYPERPARAMETERS,
+    Precision,
+    TrainOn,
+    TrialConfig,
+    without_defaults,
+)
 from cifar_tune.errors import StudyFileError
 
 
@@ -52,99 +44,116 @@ class StudySpec:
     """A study file, a profile and overrides, resolved: all that defines one Optuna study.
 
     Attributes:
-        study_name: the name of the Optuna study, e.g. ``dropout:quick`` or, with overrides,
+        study_name: The name of the Optuna study, e.g. ``dropout:quick`` or, with overrides,
             ``dropout:quick:epochs=2``.
-        trials: how many trials are sampled, named ones apart.
-        seeds: replicates of each named trial.
-        keep_weights: whose final weights are kept: ``none`` or ``named``.
-        keep_best, keep_gigabytes, budget, resources: as for ``study_schema.Profile``.
-        train_on: as for ``TrialConfig``; no study file says so.
-        precision: likewise; None as long as it is not settled, which means ``fp32``.
-        source: the study file.
+        profile_name: The name of the profile in the study file.
+        profile: The profile, with the overrides of its protocol and of its seeds.
+        overrides: What the overrides change in the protocol.
+        named: The named trials that are trained.
+        claims: The claims that its reports judge.
+        source: The study file.
+        train_on: As for ``TrialConfig``; no study file says so.
+        precision: Likewise; None as long as it is not settled, which means ``fp32``.
     """
 
     study_name: str
-    file_name: str
     profile_name: str
-    title: str
+    profile: Profile
     overrides: Mapping[str, Any]
-    protocol: Protocol
-    space: Space
     named: tuple[NamedTrial, ...]
-    sampler: Sampler
-    pruner: Pruner
-    trials: int
-    seeds: int
-    keep_weights: str
-    keep_best: int
-    keep_gigabytes: float
-    budget: Budget
-    resources: Resources
     claims: tuple[Claim, ...]
     source: LoadedStudyFile
     train_on: TrainOn = "train"
     precision: Precision | None = None
 
+    @property
+    def file_name(self) -> str:
+        """The name of the study file."""
+        return self.source.name
+
+    @property
+    def title(self) -> str:
+        """The title of the study."""
+        return self.source.content.title
+
+    @property
+    def space(self) -> Space:
+        """The search space."""
+        return self.source.content.space
+
+    @property
+    def protocol(self) -> Protocol:
+        """What all trials of the study have in common."""
+        return self.profile.protocol
+
+    def with_profile(self, **changes: Any) -> StudySpec:
+        """Return the same study with other values of these keys of its profile."""
+        return dataclasses.replace(self, profile=self.profile.model_copy(update=changes))
+
     def config(
         self, params: Mapping[str, float], seed: int, settings: Mapping[str, Any] | None = None
     ) -> TrialConfig:
-        """The full configuration of a trial.
+        """Return the full configuration of a trial.
 
         Args:
-            params: the searched values.
-            settings: what a named trial sets for itself.
+            params: The searched values.
+            seed: The seed of the trial.
+            settings: What a named trial sets for itself.
         """
-        fields = self.protocol.model_dump(exclude_none=True)
-        fields |= {**(settings or {}), **params, "seed": seed}
+        fields = self.protocol.given() | {**(settings or {}), **params, "seed": seed}
         fields |= {"train_on": self.train_on, "precision": self.precision or "fp32"}
-        for field in ("normalize_mean", "normalize_std"):
-            fields[field] = tuple(fields[field])
-        for field in WHOLE_HYPERPARAMETERS & fields.keys():
-            fields[field] = int(fields[field])
+        for key in ("normalize_mean", "normalize_std"):
+            fields[key] = tuple(fields[key])
+        for key in HYPERPARAMETERS.keys() & fields.keys():
+            if HYPERPARAMETERS[key].is_whole:
+                fields[key] = int(fields[key])
         return TrialConfig(**fields)
 
     def named_config(self, named: NamedTrial, seed: int) -> TrialConfig:
-        """The full configuration of a named trial."""
+        """Return the full configuration of a named trial."""
         return self.config(named.params, seed, named.settings.given())
 
     def weights(self, more_trials: int | None = None) -> set[str]:
-        """Names of the pretrained weights that its trials start from.
+        """Return the names of the pretrained weights that its trials start from.
 
         Args:
-            more_trials: how many are sampled, if not as many as the study file states.
+            more_trials: Sample so many trials, if not as many as the study file states.
         """
         needed = {self.named_config(named, seed=0).weights for named in self.named}
-        if self.trials if more_trials is None else more_trials:
+        if self.profile.trials if more_trials is None else more_trials:
             needed.add(self.protocol.weights)
         return needed - {"none"}
 
     def replicates(self, study_seed: int) -> dict[str, tuple[NamedTrial, int]]:
-        """Every named trial with every replicate: name -> (named trial, seed).
+        """Return every named trial with every replicate: name -> (named trial, seed).
 
         Replicate k of one name has the seed of replicate k of any other, so that they can be
         compared in pairs.
         """
         return {
             f"{named.name}/seed={k}": (named, derive_seed(study_seed, "replicate", k))
-            for k in range(1, self.seeds + 1)
+            for k in range(1, self.profile.seeds + 1)
             for named in self.named
         }
 
 
+# --- files --------------------------------------------------------------------------------------
+
+
 def find_study_files() -> dict[str, Path]:
-    """Study files by name: those in ``./studies`` hide shipped ones of the same name."""
-    found: dict[str, Path] = {}
+    """Return study files by name: those in ``./studies`` hide shipped ones of the same name."""
+    files: dict[str, Path] = {}
     for folder in paths.study_folders():
         for path in sorted(folder.glob("*.toml")):
-            found.setdefault(path.stem, path)
-    return found
+            files.setdefault(path.stem, path)
+    return files
 
 
 def load_study_file(name_or_path: str) -> LoadedStudyFile:
     """Find a study file by name or path, read it and check all of it.
 
     Raises:
-        StudyFileError: there is no such file, or it is wrong; one line for each fault.
+        StudyFileError: There is no such file, or it is wrong; one line for each fault.
     """
     path = _locate(name_or_path)
     try:
@@ -153,7 +162,7 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
         raise StudyFileError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise StudyFileError(f"{path}: is not UTF-8 text: {error.reason}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, lists 500 deep
         raise StudyFileError(f"{path}: is not TOML: {error}") from error
     faults = schema_faults(StudyFile, raw) + list(cross_faults(raw))
     if faults:
@@ -162,11 +171,31 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
 
 
 def name_in_commands(loaded: LoadedStudyFile) -> str:
-    """What a command is given to find a study file: its name, or its path where that name means
-    none or another."""
+    """Return what a command finds a study file by.
+
+    That is its name, or its path where the name means no file or another one.
+    """
     known = find_study_files().get(loaded.name)
     is_known = known is not None and known.resolve() == loaded.path.resolve()
     return loaded.name if is_known else str(loaded.path)
+
+
+def _locate(name_or_path: str) -> Path:
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise StudyFileError(f"{path}: there is no such study file")
+        return path
+    known = find_study_files()
+    if name_or_path not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise StudyFileError(
+            f"unknown study {name_or_path!r}; known studies: {names}{suggest(name_or_path, known)}"
+        )
+    return known[name_or_path]
+
+
+# --- profiles and overrides ---------------------------------------------------------------------
 
 
 def resolve(
@@ -181,13 +210,15 @@ def resolve(
     What a named trial sets for itself stays, also where an override says otherwise for the rest.
 
     Args:
-        overrides: protocol keys with new values; those that change nothing are dropped, so that
+        loaded: The study file.
+        profile_name: The profile to pick.
+        overrides: Protocol keys with new values; those that change nothing are dropped, so that
             they do not make a study of their own.
-        seeds: replicates of the named trials, if not the profile's.
-        only: names of the named trials to keep; then nothing is sampled. Empty keeps all.
+        seeds: Replicates of the named trials, if not the profile's.
+        only: Names of the named trials to keep; then nothing is sampled. Empty keeps all.
 
     Raises:
-        StudyFileError: an unknown profile, an unknown key or a value that is not allowed.
+        StudyFileError: The profile or a key is unknown, or a value is not allowed.
     """
     file = loaded.content
     if profile_name not in file.profiles:
@@ -197,49 +228,29 @@ def resolve(
         )
     profile = file.profiles[profile_name]
     protocol = _override(loaded, profile_name, overrides or {})
-    before, after = (without_defaults(one.model_dump()) for one in (profile.protocol, protocol))
-    keys = [key for key in Protocol.model_fields if before.get(key) != after.get(key)]
-    changed = {key: getattr(protocol, key) for key in keys}
-    suffix = ":" + ",".join(f"{key}={changed[key]}" for key in sorted(changed)) if changed else ""
-    return StudySpec(
-        study_name=f"{loaded.name}:{profile_name}{suffix}",
-        file_name=loaded.name,
+    changes = _changes(profile.protocol, protocol)
+    suffix = ",".join(f"{key}={changes[key]}" for key in sorted(changes))
+    spec = StudySpec(
+        study_name=f"{loaded.name}:{profile_name}" + (f":{suffix}" if suffix else ""),
         profile_name=profile_name,
-        title=file.title,
-        overrides=changed,
-        protocol=protocol,
-        space=file.space,
+        profile=profile,
+        overrides=changes,
         named=_pick(loaded, only) if only else tuple(file.named),
-        sampler=profile.sampler,
-        pruner=profile.pruner,
-        trials=0 if only else profile.trials,
-        seeds=profile.seeds if seeds is None else seeds,
-        keep_weights=profile.keep_weights,
-        keep_best=profile.keep_best,
-        keep_gigabytes=profile.keep_gigabytes,
-        budget=profile.budget,
-        resources=profile.resources,
         claims=tuple(file.claims),
         source=loaded,
     )
-
-
-def _pick(loaded: LoadedStudyFile, only: Sequence[str]) -> tuple[NamedTrial, ...]:
-    named = {one.name: one for one in loaded.content.named}
-    unknown = [name for name in only if name not in named]
-    if unknown:
-        known = ", ".join(named) or "none"
-        raise StudyFileError(
-            "\n".join(f"--only {name}: expected a named trial: {known}" for name in unknown)
-        )
-    return tuple(one for name, one in named.items() if name in only)
+    return spec.with_profile(
+        protocol=protocol,
+        seeds=profile.seeds if seeds is None else seeds,
+        trials=0 if only else profile.trials,
+    )
 
 
 def parse_override(text: str) -> tuple[str, Any]:
     """Parse ``key=value``; the value is read as TOML, and as a plain string where it is not.
 
     Raises:
-        StudyFileError: there is no ``=`` or no key.
+        StudyFileError: There is no ``=`` or no key.
     """
     key, equals, value = text.partition("=")
     key = key.strip()
@@ -247,42 +258,46 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise StudyFileError(f"--set {text}: expected key=value, e.g. --set batch_size=64")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, value
 
 
-def _locate(name_or_path: str) -> Path:
-    if name_or_path.endswith(".toml") or "/" in name_or_path:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise StudyFileError(f"{path}: there is no such study file")
-        return path
-    known = find_study_files()
-    if name_or_path not in known:
-        near = nearest(name_or_path, known)
-        hint = f"; did you mean {near}?" if near else ""
-        names = ", ".join(sorted(known)) or "none"
-        raise StudyFileError(f"unknown study {name_or_path!r}; known studies: {names}{hint}")
-    return known[name_or_path]
-
-
 def _override(loaded: LoadedStudyFile, profile_name: str, overrides: Mapping[str, Any]) -> Protocol:
-    """The profile's protocol with overrides, checked as if the file had said so."""
+    """Return the profile's protocol with overrides, checked as if the file had said so."""
     searched = loaded.content.space.ranges()
     faults = []
     for key in overrides:
         if key in searched:
             faults.append(
-                f"--set {key}: is searched by this study (space.{key}); "
-                "expected a key of its protocol"
+                f"{key}: is searched by this study (space.{key}); expected a key of its protocol"
             )
         elif key not in Protocol.model_fields:
-            faults.append(f"--set {key}: {describe_unknown_key(key, Protocol)}")
+            faults.append(f"{key}: {describe_unknown_key(key, Protocol)}")
     raw = {**loaded.raw["profiles"][profile_name]["protocol"], **overrides}
-    if not faults:
-        found = schema_faults(Protocol, raw) + list(protocol_faults("", raw, searched))
-        found = found or list(named_protocol_faults("", raw, loaded.raw.get("named"), searched))
-        faults = [f"--set {fault}" for fault in found]
+    faults = (
+        faults
+        or [*schema_faults(Protocol, raw), *protocol_faults("", raw, searched)]
+        or list(named_protocol_faults("", raw, loaded.raw.get("named"), searched))
+    )
     if faults:
-        raise StudyFileError("\n".join(faults))
+        raise StudyFileError("\n".join(f"--set {fault}" for fault in faults))
     return Protocol.model_validate(raw)
+
+
+def _changes(before: Protocol, after: Protocol) -> dict[str, Any]:
+    """Return the keys of a protocol that differ from another's, with their values."""
+    old, new = (without_defaults(protocol.model_dump()) for protocol in (before, after))
+    return {
+        key: getattr(after, key) for key in Protocol.model_fields if old.get(key) != new.get(key)
+    }
+
+
+def _pick(loaded: LoadedStudyFile, names: Sequence[str]) -> tuple[NamedTrial, ...]:
+    named = {trial.name: trial for trial in loaded.content.named}
+    unknown = [name for name in names if name not in named]
+    if unknown:
+        known = ", ".join(named) or "none"
+        raise StudyFileError(
+            "\n".join(f"--only {name}: expected a named trial: {known}" for name in unknown)
+        )
+    return tuple(trial for name, trial in named.items() if name in names)

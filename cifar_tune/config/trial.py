@@ -1,4 +1,4 @@
-"""Frozen records that the modules hand to one another."""
+"""The configuration of a trial, with the declaration of every hyperparameter."""
 
 from __future__ import annotations
 
@@ -7,26 +7,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-REQUIRED_HYPERPARAMETERS = (
-    "dropout_rate",
-    "learning_rate",
-    "augmentation_strength",
-    "freeze_depth",
-    "cosine_t_max",
-)
-"""Those of the assignment: every study says what they are, or searches over them."""
-HYPERPARAMETERS = (
-    *REQUIRED_HYPERPARAMETERS,
-    "flip_probability",
-    "crop_padding",
-    "warmup_epochs",
-    "weight_decay",
-    "momentum",
-    "label_smoothing",
-)
-"""What a study may search over; those that are not required are the assignment's by default."""
+from cifar_tune.config.hyperparameter import Hyperparameter, read_declarations
 
 QUANTITIES = ("train_accuracy", "val_accuracy", "test_accuracy", "seconds")
 """What reports state of a trial, and claims compare."""
@@ -44,52 +27,36 @@ TrainOn = Literal["train", "train+val"]
 class TrialConfig:
     """All that decides the outcome of one trial on one kind of machine.
 
+    The hyperparameters are described where they are declared. One without a default is the
+    assignment's, and every study says what it is or searches it; the default of any other is what
+    the assignment had.
+
     Attributes:
         data: ``bundled`` (the mini CIFAR-10 in the package), ``cifar10`` (the full set) or the
             name of an imported image set.
-        split: how training and validation images are told apart. ``fixed``: as the image set has
+        split: How training and validation images are told apart. ``fixed``: as the image set has
             them; ``plain``: drawn from the training set by seed, whatever their class;
             ``stratified``: the same with every class in proportion.
-        train_images: number of training images.
-        validation_images: number of validation images.
-        input_size: height and width in pixels that images are resized to.
-        normalize_mean: mean of each channel, on the scale 0 to 1.
-        normalize_std: standard deviation of each channel, on the same scale.
-        augment_validation: augment validation images as training images are.
+        train_images: The number of training images.
+        validation_images: The number of validation images.
+        input_size: The height and width in pixels that images are resized to.
+        normalize_mean: The mean of each channel, on the scale 0 to 1.
+        normalize_std: The standard deviation of each channel, on the same scale.
+        augment_validation: Whether validation images are augmented as training images are.
         weights: ``none`` for random initialisation, ``imagenet``, ``tiny-imagenet-32`` or the name
             of imported weights; the head is always initialised at random.
-        head: for ten or however many classes. ``linear``: Linear(512, 10); ``dropout``:
-            Dropout(p), Linear(512, 10); ``mlp``: Linear(512, 256), ReLU, Dropout(p),
-            Linear(256, 10).
+        head: The layers after the last pooling, for ten or however many classes. ``linear``:
+            Linear(512, 10); ``dropout``: Dropout(p), Linear(512, 10); ``mlp``: Linear(512, 256),
+            ReLU, Dropout(p), Linear(256, 10).
         frozen_batch_norm: ``batch``: batch norm in the frozen part normalises with batch
             statistics and its running averages move; ``running``: it is a fixed function.
-        batch_size: images in a training step; the last step of an epoch has the rest.
-        epochs: passes over the training images.
-        cosine_t_max: ``T_max`` of the cosine schedule, in epochs.
-        dropout_rate: probability p of the head's dropout.
-        learning_rate: of the optimiser, at the start of the cosine schedule.
-        augmentation_strength: 0 is none, 1 the recipe of ``cifar_tune.data.augment``.
-        freeze_depth: 0 freezes nothing, 1 the stem, 2 to 5 also layer1 to layer4.
-        seed: of initialisation, order, augmentation and dropout.
+        batch_size: The images in a training step; the last step of an epoch has the rest.
+        epochs: The passes over the training images.
+        seed: The seed of initialisation, order, augmentation and dropout.
         train_on: ``train``, or ``train+val``: on the validation images too. Then what is measured
             on those says nothing, and only the test images can tell what the trial is worth.
-        precision: of convolutions and matrix products, and of what they hand on: ``fp32`` or, with
-            weights, gradients and optimiser in single precision, ``bf16``.
-        stem: ``imagenet``: torchvision's, which makes a 32-px image an 8-px map; ``cifar``: a 3x3
-            convolution with stride 1 and no pooling, as for CIFAR-10 in He et al. (2016),
-            "Deep Residual Learning for Image Recognition", section 4.2.
-        optimizer: ``adam`` or, with Nesterov's momentum, ``sgd``.
-        flip_probability: of mirroring a training image; None as the strength of the augmentation
-            has it.
-        crop_padding: pixels of black around a training image, from which a part of its size is
-            cut at random, before it is resized; 0 for none.
-        warmup_epochs: in which the learning rate grows linearly to its full value, before the
-            cosine schedule begins.
-        weight_decay: of all parameters that train. Adam's is decoupled (Loshchilov and Hutter
-            2019, "Decoupled Weight Decay Regularization"), that of ``sgd`` a part of the gradient.
-        momentum: of ``sgd``; Adam has none of that name.
-        label_smoothing: the share of a training label that is spread evenly over all classes
-            (Szegedy et al. 2016, "Rethinking the Inception Architecture").
+        precision: The precision of convolutions and matrix products, and of what they hand on:
+            ``fp32`` or, with weights, gradients and optimiser in single precision, ``bf16``.
     """
 
     data: str
@@ -105,22 +72,131 @@ class TrialConfig:
     frozen_batch_norm: FrozenBatchNorm
     batch_size: int
     epochs: int
-    cosine_t_max: int
-    dropout_rate: float
-    learning_rate: float
-    augmentation_strength: float
-    freeze_depth: int
+    dropout_rate: Annotated[
+        float,
+        Hyperparameter(
+            'probability of the head\'s dropout (`head = "dropout"` or `"mlp"`)',
+            short="dropout",
+            ge=0,
+            lt=1,
+            shares_graph=True,
+        ),
+    ]
+    learning_rate: Annotated[
+        float,
+        Hyperparameter(
+            "learning rate of the optimiser, at the start of the cosine schedule",
+            short="lr",
+            gt=0,
+            le=10,
+            shares_graph=True,
+        ),
+    ]
+    augmentation_strength: Annotated[
+        float,
+        Hyperparameter(
+            "0 is none, 1 the report's flips (0.40) and rotations (±30°), larger is stronger",
+            short="augment",
+            ge=0,
+            le=4,
+            shares_graph=True,
+        ),
+    ]
+    freeze_depth: Annotated[
+        int,
+        Hyperparameter(
+            "0 freezes nothing, 1 the stem, 2 to 5 `layer1` to `layer4` too",
+            short="freeze",
+            ge=0,
+            le=5,
+            has_log_scale=False,
+        ),
+    ]
+    cosine_t_max: Annotated[
+        int,
+        Hyperparameter(
+            "`T_max` of the cosine schedule, in epochs; 200 in the assignment",
+            short="T_max",
+            label="T_max of the cosine schedule",
+            ge=1,
+            shares_graph=True,
+        ),
+    ]
     seed: int
     train_on: TrainOn = "train"
     precision: Precision = "fp32"
-    stem: Stem = "imagenet"
-    optimizer: OptimizerName = "adam"
-    flip_probability: float | None = None
-    crop_padding: int = 0
-    warmup_epochs: int = 0
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    label_smoothing: float = 0.0
+    # The stem of CIFAR-10 is that of He et al. (2016), "Deep Residual Learning for Image
+    # Recognition", section 4.2; torchvision's makes a 32-px image an 8-px map.
+    stem: Annotated[
+        Stem,
+        Hyperparameter(
+            "first layers: torchvision's, or a 3x3 convolution with stride 1 and no pooling"
+        ),
+    ] = "imagenet"
+    optimizer: Annotated[
+        OptimizerName,
+        Hyperparameter(
+            "Adam, or stochastic gradient descent with Nesterov's momentum", label="optimiser"
+        ),
+    ] = "adam"
+    flip_probability: Annotated[
+        float | None,
+        Hyperparameter(
+            "probability that a training image is mirrored; `augmentation_strength` decides it "
+            "where nothing is said",
+            short="flip",
+            ge=0,
+            le=1,
+            shares_graph=True,
+        ),
+    ] = None
+    crop_padding: Annotated[
+        int,
+        Hyperparameter(
+            "pixels of black around a training image, from which a part of its size is cut at "
+            "random before it is resized; 0 for none",
+            short="crop",
+            label="padding of random crops",
+            unit="px",
+            ge=0,
+            le=16,
+        ),
+    ] = 0
+    warmup_epochs: Annotated[
+        int,
+        Hyperparameter(
+            "epochs in which the learning rate grows linearly, before the cosine schedule begins",
+            short="warm-up",
+            label="epochs of warm-up",
+            ge=0,
+            shares_graph=True,
+        ),
+    ] = 0
+    # Loshchilov and Hutter (2019), "Decoupled Weight Decay Regularization".
+    weight_decay: Annotated[
+        float,
+        Hyperparameter(
+            "weight decay of all parameters that train: decoupled with Adam (AdamW), part of the "
+            "gradient with SGD",
+            short="decay",
+            ge=0,
+            le=10,
+        ),
+    ] = 0.0
+    momentum: Annotated[
+        float,
+        Hyperparameter('Nesterov\'s momentum, of `optimizer = "sgd"` alone', ge=0, lt=1),
+    ] = 0.9
+    # Szegedy et al. (2016), "Rethinking the Inception Architecture for Computer Vision".
+    label_smoothing: Annotated[
+        float,
+        Hyperparameter(
+            "share of a training label that is spread evenly over all classes",
+            short="smoothing",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
 
     @property
     def augments(self) -> bool:
@@ -129,41 +205,52 @@ class TrialConfig:
 
     @property
     def images_trained_on(self) -> int:
-        """How many images an epoch has."""
+        """The number of images in an epoch."""
         more = self.validation_images if self.train_on == "train+val" else 0
         return self.train_images + more
 
     @property
     def steps(self) -> int:
-        """Training steps in an epoch."""
+        """The number of training steps in an epoch."""
         return -(-self.images_trained_on // self.batch_size)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the configuration, as hexadecimal."""
+        """The SHA-256 of the configuration, as hexadecimal."""
         return digest_of(self.as_stored())
 
     def as_stored(self) -> dict[str, Any]:
-        """The fields as JSON has them. Those that have a default are left out where they are what
-        they were before there was a choice, so that digests stay what they were."""
+        """Return the fields as JSON has them, without those that have their default.
+
+        What had no choice once is then stored as it was, so that digests stay what they were.
+        """
         return without_defaults(dataclasses.asdict(self))
 
 
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = read_declarations(TrialConfig)
+"""Every hyperparameter by its key, in the order in which it is listed and drawn."""
+SEARCHABLE = tuple(key for key, declared in HYPERPARAMETERS.items() if declared.is_searchable)
+"""The keys of the hyperparameters that a study may search."""
+
+_DEFAULTS = {
+    field.name: field.default
+    for field in dataclasses.fields(TrialConfig)
+    if field.default is not dataclasses.MISSING
+}
+
+
 def without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a configuration, or of the protocol of a study, without those that are what
-    ``TrialConfig`` has them by default; of a protocol, None stands for that too."""
-    defaults = {
-        field.name: field.default
-        for field in dataclasses.fields(TrialConfig)
-        if field.default is not dataclasses.MISSING
-    }
+    """Return fields of a configuration without those that have their default.
+
+    They may be the fields of a protocol too, where None stands for the default.
+    """
     return {
         key: value
         for key, value in fields.items()
-        if key not in defaults or value not in (None, defaults[key])
+        if key not in _DEFAULTS or value not in (None, _DEFAULTS[key])
     }
 
 
 def digest_of(value: object) -> str:
-    """SHA-256 of a value's canonical JSON, as hexadecimal."""
+    """Return the SHA-256 of a value's canonical JSON, as hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

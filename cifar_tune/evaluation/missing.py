@@ -52,7 +52,7 @@ def find_missing(
 def _missing_replicates(
     spec: StudySpec, models: Sequence[ModelRecord], run_command: str
 ) -> Iterator[MissingResult]:
-    wanted = max(spec.seeds, SEEDS_WANTED)
+    wanted = max(spec.profile.seeds, SEEDS_WANTED)
     lacking = [model for model in models if len(model.trials) < wanted]
     if lacking:
         counts = ", ".join(f"{model.name} ({len(model.trials)})" for model in lacking)

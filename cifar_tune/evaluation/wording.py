@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cifar_tune.config.wording import long_name
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.wording import format_duration, format_percent, format_points
 
@@ -13,27 +14,19 @@ _WORDS = {
     "test_accuracy": "test accuracy",
     "test_flip_accuracy": "test accuracy with mirrored images averaged in",
     "seconds": "training time",
-    "dropout_rate": "dropout rate",
-    "learning_rate": "learning rate",
-    "augmentation_strength": "augmentation strength",
-    "freeze_depth": "freeze depth",
     "train_images": "training images",
     "input_size": "input size (px)",
     "normalize_mean": "mean of the normalisation",
     "normalize_std": "deviation of the normalisation",
     "augment_validation": "validation images augmented",
     "weights": "pretrained weights",
-    "cosine_t_max": "T_max of the cosine schedule",
-    "optimizer": "optimiser",
-    "crop_padding": "padding of random crops (px)",
-    "warmup_epochs": "epochs of warm-up",
 }
-"""Keys whose words are not the key without its underscores."""
+"""Keys of no hyperparameter, whose words are not the key without its underscores."""
 
 
 def format_key(key: str) -> str:
     """Return a quantity or a setting in words, with its unit."""
-    return _WORDS.get(key, key.replace("_", " "))
+    return _WORDS.get(key) or long_name(key)
 
 
 def format_quantity(quantity: str, value: float) -> str:

@@ -24,6 +24,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from cifar_tune.config.derived import family
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
+from cifar_tune.config.wording import format_params
 from cifar_tune.errors import CifarTuneError, InputError, WorkError
 from cifar_tune.evaluation.claims import ClaimRecord
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
@@ -35,7 +36,7 @@ from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.trials import summarize
-from cifar_tune.wording import format_duration, format_params, format_percent, format_points
+from cifar_tune.wording import format_duration, format_percent, format_points
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.quantities import Measured
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_quantity, format_spread
 from cifar_tune.reports.blocks import Cell, Chart
-from cifar_tune.wording import format_params
 
 
 def trial_anchor(number: int) -> str:

@@ -135,10 +135,10 @@ class Plan:
 def freeze_depths(spec: StudySpec) -> tuple[int, int]:
     """Return the least and the greatest freeze depth that a trial of the study may have."""
     depths = [spec.named_config(named, seed=0).freeze_depth for named in spec.named]
-    searched = spec.space.freeze_depth
-    if spec.trials and searched is not None:
+    searched = spec.space.ranges().get("freeze_depth")
+    if spec.profile.trials and searched is not None:
         depths += [int(searched.low), int(searched.high)]
-    elif spec.trials or not depths:
+    elif spec.profile.trials or not depths:
         depths.append(example_config(spec).freeze_depth)
     return min(depths), max(depths)
 
@@ -155,7 +155,7 @@ def example_config(spec: StudySpec) -> TrialConfig:
 def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Plan:
     """Work out epochs and seconds from what is left and from the measured steps of a worker."""
     example = example_config(spec)
-    shortest, share = expect_pruning(spec.pruner, example.epochs)
+    shortest, share = expect_pruning(spec.profile.pruner, example.epochs)
     epochs = work.sampled * example.epochs - work.sampled_epochs_done
     saved_most = max(work.sampled * (example.epochs - shortest) - work.sampled_epochs_done, 0)
     saved = round(saved_most * share)
@@ -174,7 +174,7 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
     return Plan(
         named=len(work.named),
         named_total=work.named_total,
-        seeds=spec.seeds,
+        seeds=spec.profile.seeds,
         sampled=work.sampled,
         queued=len(work.queued),
         workers=workers,
@@ -193,7 +193,7 @@ def _sampled_epoch_seconds(
     spec: StudySpec, example: TrialConfig, costs: Costs
 ) -> tuple[float, float, float]:
     """Return the seconds of an epoch of sampled trials: in the middle of the depths searched."""
-    searched = spec.space.freeze_depth
+    searched = spec.space.ranges().get("freeze_depth")
     depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
     low, median, high = costs.at(depth).epoch_seconds(example)
     slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.config.wording import format_params
 from cifar_tune.search.observer import Observer
 from cifar_tune.storage.records import (
     TrialSummary,
@@ -18,7 +19,7 @@ from cifar_tune.storage.records import (
     trial_label,
 )
 from cifar_tune.training.records import EpochMetrics
-from cifar_tune.wording import format_accuracy, format_duration, format_params
+from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
     from cifar_tune.search.plan import Plan

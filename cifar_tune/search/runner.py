@@ -259,7 +259,7 @@ class Runner:
         """Do what is left."""
         costs = self.workers.measure()
         pool = self.workers.make_pool()
-        spending = Spending(self.spec.budget, deadline, costs, pool.share)
+        spending = Spending(self.spec.profile.budget, deadline, costs, pool.share)
         for trial in open_study.study.get_trials(deepcopy=False):
             spending.add_stored(trial)
         dispatcher = self._make_dispatcher(open_study, pool, spending, annotator)
@@ -277,7 +277,7 @@ class Runner:
     def _make_dispatcher(
         self, open_study: OpenStudy, pool: Pool, spending: Spending, annotator: Annotator
     ) -> Dispatcher:
-        open_study.study.pruner = make_pruner(self.spec.pruner)
+        open_study.study.pruner = make_pruner(self.spec.profile.pruner)
         materials = self.workers.materials
         starter = TrialStarter(
             open_study=open_study,

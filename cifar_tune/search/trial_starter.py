@@ -71,7 +71,7 @@ class TrialStarter:
 
     def _open(self, item: Item, sampler_seed: int, *, is_parallel: bool) -> optuna.Trial:
         study, spec = self.open_study.study, self.open_study.spec
-        sampler = make_sampler(spec.sampler, sampler_seed, self.space, parallel=is_parallel)
+        sampler = make_sampler(spec.profile.sampler, sampler_seed, self.space, parallel=is_parallel)
         if item.number is not None:
             return trials.resume(study, item.number, self.space, sampler)
         attributes = {"seed": self._seed(item, "trial"), **item.attributes}

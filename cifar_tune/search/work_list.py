@@ -95,7 +95,7 @@ class WorkList:
         settled = {one.name for one in known if one.state == "settled"}
         begun = {one.name for one in known if one.state == "waiting"}
         done = sum(one.state == "settled" for one in searched)
-        to_sample = max(spec.trials - done, 0) if more_trials is None else more_trials
+        to_sample = max(spec.profile.trials - done, 0) if more_trials is None else more_trials
         waiting, retries = [], []
         for one in known:
             index = bisect.bisect_left(numbers, one.number)

@@ -30,7 +30,7 @@ class Candidate:
 
 def may_be_kept(spec: StudySpec, *, is_named: bool) -> bool:
     """Whether a trial is to write its weights at all; how good it is, is not known yet."""
-    return spec.keep_best > 0 or (is_named and spec.keep_weights == "named")
+    return spec.profile.keep_best > 0 or (is_named and spec.profile.keep_weights == "named")
 
 
 def room_needed(spec: StudySpec, named: int) -> int:
@@ -39,8 +39,8 @@ def room_needed(spec: StudySpec, named: int) -> int:
     Args:
         named: trials that it will complete.
     """
-    trials = (named if spec.keep_weights == "named" else 0) + spec.keep_best
-    return min(trials * WEIGHTS_BYTES, round(spec.keep_gigabytes * 1e9))
+    trials = (named if spec.profile.keep_weights == "named" else 0) + spec.profile.keep_best
+    return min(trials * WEIGHTS_BYTES, round(spec.profile.keep_gigabytes * 1e9))
 
 
 def choose_kept(spec: StudySpec, candidates: Iterable[Candidate]) -> set[int]:
@@ -49,12 +49,12 @@ def choose_kept(spec: StudySpec, candidates: Iterable[Candidate]) -> set[int]:
     Named trials come first, where the study file keeps theirs, in the order they were run; then
     the best of the others. What would go beyond the cap is left out.
     """
-    keeps_named = spec.keep_weights == "named"
+    keeps_named = spec.profile.keep_weights == "named"
     everyone = list(candidates)
     named = sorted((one for one in everyone if one.is_named and keeps_named), key=_number)
     others = [one for one in everyone if not (one.is_named and keeps_named)]
-    best = sorted(others, key=lambda one: (-one.val_accuracy, one.number))[: spec.keep_best]
-    room = spec.keep_gigabytes * 1e9
+    best = sorted(others, key=lambda one: (-one.val_accuracy, one.number))[: spec.profile.keep_best]
+    room = spec.profile.keep_gigabytes * 1e9
     kept = set()
     for one in (*named, *best):
         if one.size <= room:

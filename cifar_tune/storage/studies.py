@@ -221,8 +221,8 @@ def _definition(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:
             named.name: {"params": named.params, "settings": named.settings.given()}
             for named in spec.named
         },
-        "sampler": spec.sampler.model_dump(),
-        "pruner": spec.pruner.model_dump(),
+        "sampler": spec.profile.sampler.model_dump(),
+        "pruner": spec.profile.pruner.model_dump(),
         "data_digests": dict(digests.data),
         "weights_digests": dict(digests.weights),
         "precision": spec.precision or "fp32",

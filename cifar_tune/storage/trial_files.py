@@ -92,8 +92,8 @@ class StudyFiles:
             flush_folder(weights.parent)
             return Settled(result.kept_sha256, None)
         staged.unlink()
-        cap = self._spec.keep_gigabytes
-        is_wanted = is_named and self._spec.keep_weights == "named"
+        cap = self._spec.profile.keep_gigabytes
+        is_wanted = is_named and self._spec.profile.keep_weights == "named"
         note = f"its weights are not kept: keep_gigabytes = {cap:g} is reached"
         return Settled(None, note if is_wanted else None)
 

@@ -121,7 +121,7 @@ def _make_step(
 
     def step(images: Tensor, labels: Tensor, precision: Precision) -> Tensor:
         seed_dropouts(model, config, 1)
-        train_step(model, optimizer, images, labels, precision)
+        train_step(model, optimizer, images, labels, replace(still, precision=precision))
         gradients = [one.grad for one in model.parameters() if one.grad is not None]
         return torch.cat([one.flatten() for one in gradients]).cpu()  # waits for the device
 

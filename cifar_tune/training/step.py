@@ -53,22 +53,23 @@ def train_step(
     optimizer: Optimizer,
     images: Tensor,
     labels: Tensor,
-    precision: Precision = "fp32",
-    label_smoothing: float = 0.0,
+    config: TrialConfig,
 ) -> tuple[Tensor, Tensor]:
-    """One step of gradient descent on a batch.
+    """Take one step of gradient descent on a batch.
 
     Args:
-        images: as for ``forward``.
-        labels: int64 [B].
-        label_smoothing: the share of a label that is spread over all classes.
+        model: The network to train.
+        optimizer: The optimiser of its weights.
+        images: The images, as for ``forward``.
+        labels: The labels, int64 [B].
+        config: The trial; its precision and label smoothing are read here.
 
     Returns:
         The mean loss before the step and the number classified rightly, both on the device.
     """
     optimizer.zero_grad(set_to_none=True)
-    logits = forward(model, images, precision)
-    loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    logits = forward(model, images, config.precision)
+    loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     loss.backward()
     optimizer.step()
     return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()

@@ -19,14 +19,14 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cifar_tune.config.trial import TrialConfig
+from cifar_tune.config.trial import HYPERPARAMETERS, TrialConfig
 from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.models.resnet import find_dropouts, set_training
@@ -156,8 +156,7 @@ class StepGraph:
         draws = self._epoch.draws
         taken = None if draws is None else draws.take(rows)
         batch = make_batch(self._split, self._config, self._epoch.order[rows], taken)
-        config = self._config
-        return train_step(self.model, optimizer, *batch, config.precision, config.label_smoothing)
+        return train_step(self.model, optimizer, *batch, self._config)
 
     def _statics(self) -> dict[str, Tensor]:
         """All that the captured step reads and that stays from step to step."""
@@ -266,35 +265,35 @@ def _release_idle() -> None:
     torch.cuda.empty_cache()
 
 
-def _form(model: nn.Module, config: TrialConfig) -> Hashable:
-    """What two trials must have in common to share a graph.
+_SHARED = {
+    "data",
+    "split",
+    "validation_images",
+    "normalize_mean",
+    "normalize_std",
+    "augment_validation",
+    "weights",
+    "epochs",
+    "seed",
+    *(key for key, declared in HYPERPARAMETERS.items() if declared.shares_graph),
+}
+"""The fields of a configuration in which trials that share a graph may differ."""
 
-    Of the configuration that is all but what is copied into the graph's tensors or has no part in a
+
+def _form(model: nn.Module, config: TrialConfig) -> Hashable:
+    """Return what two trials must have in common to share a graph.
+
+    That is all of the configuration but what is copied into the graph's tensors or has no part in a
     training step.
     """
-    step = replace(
-        config,
-        seed=0,
-        dropout_rate=0.0,
-        learning_rate=1.0,
-        augmentation_strength=float(config.augments),
-        flip_probability=None,
-        normalize_mean=(0.0, 0.0, 0.0),
-        normalize_std=(1.0, 1.0, 1.0),
-        data="",
-        split="fixed",
-        weights="none",
-        validation_images=0,
-        augment_validation=False,
-        epochs=1,
-        cosine_t_max=1,
-        warmup_epochs=0,
+    step = tuple(
+        getattr(config, field.name) for field in fields(config) if field.name not in _SHARED
     )
     modules = tuple((name, type(module).__name__) for name, module in model.named_modules())
     parameters = tuple(
         (name, one.shape, one.dtype, one.requires_grad) for name, one in model.named_parameters()
     )
-    return step, modules, parameters
+    return config.augments, step, modules, parameters
 
 
 _of_thread = threading.local()

@@ -168,9 +168,7 @@ def train_epoch(
     set_training(model, config)
     tally = Tally(model, split, config) if tally is None else tally
     for images, labels in training_batches(split, config, epoch, tally.batches):
-        loss, correct = train_step(
-            model, optimizer, images, labels, config.precision, config.label_smoothing
-        )
+        loss, correct = train_step(model, optimizer, images, labels, config)
         tally.add(loss, correct)
         on_step(tally.batches)
         if should_stop():

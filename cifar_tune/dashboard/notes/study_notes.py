@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from cifar_tune.config.wording import format_params
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, derived_command
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord
 from cifar_tune.evaluation.measure import measure, replicates
@@ -17,7 +18,7 @@ from cifar_tune.reports.markdown import code, code_block, pipe_table, plain
 from cifar_tune.reports.sections.claims import describe_contrast, describe_reason
 from cifar_tune.reports.study_page import protocol_warning
 from cifar_tune.search.plan import Plan, Work
-from cifar_tune.wording import format_count, format_duration, format_params
+from cifar_tune.wording import format_count, format_duration
 
 MOST_ROWS = 40
 """Of the table of named trials; the report has all."""
@@ -94,13 +95,13 @@ def _protocol(study: NotedStudy, record: ReportRecord) -> str:
 
 
 def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> Iterator[str]:
-    wanted = len(study.spec.named) * study.spec.seeds
-    named = sum(min(len(model.trials), study.spec.seeds) for model in record.models)
+    wanted = len(study.spec.named) * study.spec.profile.seeds
+    named = sum(min(len(model.trials), study.spec.profile.seeds) for model in record.models)
     sampled = [trial for trial in record.trials if trial.kind == "sampled"]
     complete, pruned = (_in(sampled, state) for state in ("complete", "pruned"))
     queued = _in([trial for trial in record.trials if trial.queued], "complete")
     said = [f"named trials {named} of {wanted} done"] if wanted else []
-    if sampled or study.spec.trials:
+    if sampled or study.spec.profile.trials:
         done = f"sampled trials {complete + pruned} done ({complete} complete, {pruned} pruned)"
         said.append(done)
     others = (
@@ -123,7 +124,7 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
             f"({format_duration(plan.seconds_least)} to {format_duration(plan.seconds_most)}) for "
             f"{format_count(plan.trials, 'trial')} of up to {format_count(plan.epochs, 'epoch')}."
         )
-    budget = study.spec.budget
+    budget = study.spec.profile.budget
     if budget.epochs is not None:
         trained = sum(len(trial.history) for trial in record.trials)
         yield f"Budget: {trained:,} of {budget.epochs:,} epochs are used."
@@ -152,7 +153,7 @@ def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
             code(short_name(model.name)),
             plain(format_params(model.own)) or "the protocol as it is",
         ]
-        row += [f"{len(model.trials)} of {study.spec.seeds}"]
+        row += [f"{len(model.trials)} of {study.spec.profile.seeds}"]
         row += [_figure(model.measured.get("val_accuracy"))]
         row += [_figure(model.measured.get("test_accuracy"))] * has_test
         row += [_published(model)] * has_published

@@ -46,7 +46,7 @@ def compute_summary(wanted: Wanted) -> Summary:
         evidence = gather(location, spec.study_name, f"cifar-tune best {study.purpose}")
         return Summary(seal(derived_note(study, evidence)), {})
     # A run of some named trials only says no less of the others.
-    whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.seeds)
+    whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.profile.seeds)
     study = NotedStudy.of(whole, location)
     record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
     return Summary(seal(study_note(study, record, wanted.progress)), study_figures(record))

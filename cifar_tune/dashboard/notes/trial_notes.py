@@ -10,7 +10,7 @@ from typing import Any
 from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import StudySpec, name_in_commands
-from cifar_tune.config.trial import HYPERPARAMETERS, QUANTITIES
+from cifar_tune.config.trial import QUANTITIES, SEARCHABLE
 from cifar_tune.evaluation.invocations import name_options, storage_options, train_command
 from cifar_tune.evaluation.published import known_figures, protocol_differences
 from cifar_tune.evaluation.wording import (
@@ -29,7 +29,7 @@ _SHOWN = (
     "weights",
     "stem",
     "head",
-    *HYPERPARAMETERS,
+    *SEARCHABLE,
     "optimizer",
     "frozen_batch_norm",
     "train_images",

@@ -13,12 +13,13 @@ from optuna.storages import RDBStorage
 
 from cifar_tune.config.params import read_params
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.wording import format_params
 from cifar_tune.dashboard.queue import view
 from cifar_tune.errors import CifarTuneError, InputError
 from cifar_tune.search.service import Service
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.queue import TrialQueue
-from cifar_tune.wording import format_accuracy, format_duration, format_params
+from cifar_tune.wording import format_accuracy, format_duration
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "

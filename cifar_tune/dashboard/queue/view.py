@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 from cifar_tune.config.params import describe_range
 from cifar_tune.config.study_file import StudySpec, find_study_files, load_study_file, resolve
+from cifar_tune.config.wording import format_params
 from cifar_tune.errors import StudyFileError
 from cifar_tune.search.live import LiveState
 from cifar_tune.storage.queue import Request, TrialQueue
 from cifar_tune.storage.studies import StudyCounts
-from cifar_tune.wording import format_params
 
 STUDIES_URL = "/dashboard/studies"
 RECENT = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.ablation import Ablated, Ablation
 from cifar_tune.evaluation.fresh_runs import Confirmation, ConfirmedCandidate, Rerun
 from cifar_tune.evaluation.study import ReportRecord
@@ -16,7 +17,6 @@ from cifar_tune.evaluation.wording import (
 )
 from cifar_tune.reports.blocks import Block, Cell, Command, Prose, Row, Section, Table, number_cell
 from cifar_tune.reports.study_blocks import configuration_cell, quantity_cell
-from cifar_tune.wording import format_params
 
 
 def draw_reruns(record: ReportRecord) -> Section:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.search_summary import PrunedTrial, SearchRecord
 from cifar_tune.evaluation.study import ReportRecord
@@ -16,7 +17,7 @@ from cifar_tune.reports.sections.curves import epoch_tick
 from cifar_tune.reports.sections.parallel_coordinates import plot_parallel
 from cifar_tune.reports.study_blocks import make_chart, trial_anchor
 from cifar_tune.reports.theme import COLOURS, LINE, make_figure, translucent
-from cifar_tune.wording import format_duration, format_params
+from cifar_tune.wording import format_duration
 
 
 def draw_search(record: ReportRecord) -> Section:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cifar_tune.config.trial import QUANTITIES
+from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_quantity
 from cifar_tune.reports.blocks import Cell, Row, Section, Table, Tone, number_cell
 from cifar_tune.reports.study_blocks import trial_anchor
-from cifar_tune.wording import format_params
 
 _TONES: dict[str, Tone] = {"complete": "good", "fail": "bad", "pruned": "unsure"}
 

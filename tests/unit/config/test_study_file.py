@@ -300,7 +300,7 @@ def test_only_some_named_trials() -> None:
     loaded = load_study_file("dropout")
     spec = resolve(loaded, "quick", only=("dropout/p=0.4", "dropout/p=0.1"))
     assert [named.name for named in spec.named] == ["dropout/p=0.1", "dropout/p=0.4"]
-    assert spec.trials == 0
+    assert spec.profile.trials == 0
     assert spec.study_name == resolve(loaded, "quick").study_name
     with pytest.raises(StudyFileError, match=r"--only p=0.9: expected a named trial: dropout/p=0"):
         resolve(loaded, "quick", only=("p=0.9",))

@@ -9,7 +9,6 @@ import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudySpec:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
     quick = resolve(load_study_file("dropout"), "quick", {"epochs": 2})
-    return replace(quick, sampler=Random(name="random"), pruner=NoPruner(name="none"), trials=0)
+    return quick.with_profile(sampler=Random(name="random"), pruner=NoPruner(name="none"), trials=0)
 
 
 @pytest.fixture

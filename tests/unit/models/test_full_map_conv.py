@@ -141,7 +141,7 @@ def test_training_on_real_images_is_that_of_the_plain_network(
         torch.manual_seed(0)  # of the dropout masks
         optimizer = make_optimizer(network, config)
         for images, labels in islice(training_batches(split, config, 1), steps):
-            train_step(network, optimizer, images.to(dtype), labels)
+            train_step(network, optimizer, images.to(dtype), labels, config)
     found, expected = (network.get_parameter("conv1.weight").grad for network in (ours, plain))
     assert found is not None
     assert expected is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +161,7 @@ def test_tpe_draws_where_there_are_too_many_trials() -> None:
 @pytest.fixture
 def spec(spec: StudySpec) -> StudySpec:
     """Named trials, and a search by Gaussian processes."""
-    return replace(spec, sampler=SAMPLER)
+    return spec.with_profile(sampler=SAMPLER)
 
 
 def test_study_is_searched_two_trials_at_once_and_goes_on_with_another_sampler(
@@ -173,7 +172,7 @@ def test_study_is_searched_two_trials_at_once_and_goes_on_with_another_sampler(
     drawn = [tuple(trial.params.values()) for trial in outcome.trials if not trial.name]
     assert len(set(drawn)) == 4
     stored = studies.find_study(studies.open_to_read(locate_storage("s.db")), spec.study_name)
-    changed = replace(spec, sampler=Random(name="random"))
+    changed = spec.with_profile(sampler=Random(name="random"))
     assert studies.check_definition(stored, changed, None, None) == studies.DEFAULT_SEED
 
 

@@ -18,7 +18,7 @@ def quick(name: str, *only: str) -> StudySpec:
 
 def everything(spec: StudySpec) -> Work:
     named = [spec.named_config(*one) for one in spec.replicates(0).values()]
-    return Work(tuple(named), len(named), spec.trials)
+    return Work(tuple(named), len(named), spec.profile.trials)
 
 
 def test_step_times_in_between_are_in_proportion() -> None:

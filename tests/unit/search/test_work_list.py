@@ -67,7 +67,7 @@ def test_what_waits_goes_first_and_counts_among_the_sampled(spec: StudySpec) -> 
 def test_trials_of_other_replicates_are_left_to_wait(spec: StudySpec) -> None:
     waiting = known(0, "dropout/p=0.1/seed=2", "waiting")
     trials = [waiting, known(1, None, "waiting")]
-    work_list = WorkList.make(replace(spec, trials=0), 0, trials, None)
+    work_list = WorkList.make(spec.with_profile(trials=0), 0, trials, None)
     assert [item.name for item in take_all(work_list)] == NAMES
 
 

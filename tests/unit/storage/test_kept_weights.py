@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,18 +27,18 @@ def candidates(*accuracies: float, named: int = 0) -> list[Candidate]:
 
 def test_named_ones_and_the_best_of_the_others_are_kept(spec: StudySpec) -> None:
     some = candidates(0.1, 0.2, 0.5, 0.3, 0.5, 0.4, named=2)
-    assert choose_kept(replace(spec, keep_weights="named", keep_best=2), some) == {0, 1, 2, 4}
-    assert choose_kept(replace(spec, keep_weights="named", keep_best=0), some) == {0, 1}
-    assert choose_kept(replace(spec, keep_weights="none", keep_best=1), some) == {2}
-    assert choose_kept(replace(spec, keep_weights="none", keep_best=0), some) == set()
+    assert choose_kept(spec.with_profile(keep_weights="named", keep_best=2), some) == {0, 1, 2, 4}
+    assert choose_kept(spec.with_profile(keep_weights="named", keep_best=0), some) == {0, 1}
+    assert choose_kept(spec.with_profile(keep_weights="none", keep_best=1), some) == {2}
+    assert choose_kept(spec.with_profile(keep_weights="none", keep_best=0), some) == set()
 
 
 def test_the_cap_lets_named_ones_in_first(spec: StudySpec) -> None:
-    capped = replace(spec, keep_weights="named", keep_best=3, keep_gigabytes=0.14)
+    capped = spec.with_profile(keep_weights="named", keep_best=3, keep_gigabytes=0.14)
     assert choose_kept(capped, candidates(0.1, 0.2, 0.9, 0.8, named=2)) == {0, 1, 2}
     assert choose_kept(capped, candidates(0.1, 0.2, 0.3, 0.4, 0.9, named=4)) == {0, 1, 2}
     assert room_needed(capped, named=4) == 140_000_000
-    assert room_needed(replace(capped, keep_gigabytes=10), named=4) == 7 * WEIGHTS_BYTES
+    assert room_needed(capped.with_profile(keep_gigabytes=10), named=4) == 7 * WEIGHTS_BYTES
 
 
 @pytest.mark.e2e

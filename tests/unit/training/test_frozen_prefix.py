@@ -59,7 +59,7 @@ def train(config: TrialConfig, split: DeviceSplit, weights: Weights, *, cuts: bo
     losses = []
     for epoch in (1, 2):
         for images, labels in islice(training_batches(split, config, epoch), 5):
-            losses.append(train_step(model, optimizer, images, labels, config.precision)[0])
+            losses.append(train_step(model, optimizer, images, labels, config)[0])
     if prefix is not None:
         prefix.put_back()
     restore_convolutions(model)

@@ -133,7 +133,7 @@ def test_bf16_is_autocast_around_the_forward_pass_alone(
     kinds = set()
     model.layer4.register_forward_hook(lambda _module, _given, made: kinds.add(made.dtype))
     for images, labels in batches:
-        loss, _ = train_step(model, optimizer, images, labels, "bf16")
+        loss, _ = train_step(model, optimizer, images, labels, config)
         assert loss.dtype == torch.float32
     assert kinds == {torch.bfloat16}
     moments = [value for state in optimizer.state.values() for value in state.values()]

@@ -51,7 +51,7 @@ def recipes() -> Iterator[tuple[str, TrialConfig]]:
         for label, config in {**named, **corners}.items():
             kind = (config.freeze_depth, config.frozen_batch_norm, config.head, config.weights)
             kind += (config.augments, config.dropout_rate > 0, config.weight_decay > 0)
-            if kind not in seen and (spec.trials or label in named):
+            if kind not in seen and (spec.profile.trials or label in named):
                 seen.add(kind)
                 yield (label if label in named else f"{name}/{label}"), config
 
