@@ -19,7 +19,7 @@ Deviation = Annotated[float, Field(gt=0, le=1)]
 
 
 class _NetworkSettings(Strict):
-    """Of settings, what is no hyperparameter; it comes first where keys are listed."""
+    """Settings that are no hyperparameters; they come first where keys are listed."""
 
     weights: Name | None = None
     head: Head | None = None
@@ -27,7 +27,7 @@ class _NetworkSettings(Strict):
 
 
 class Settings(Hyperparameters, _NetworkSettings):
-    """What a named trial may set for itself where the study does not search over it.
+    """What a named trial may set for itself where the study does not search it.
 
     What decides how trials are measured (images, splits, epochs, input) is the same for all trials
     of a study.
@@ -38,8 +38,8 @@ class NamedTrial(Strict):
     """A configuration that is trained under a name, once for each replicate.
 
     Attributes:
-        params: a value for each searched hyperparameter.
-        settings: other keys of the protocol that this trial has for itself.
+        params: A value for each searched hyperparameter.
+        settings: Other keys of the protocol that this trial has for itself.
     """
 
     name: TrialName
@@ -48,7 +48,7 @@ class NamedTrial(Strict):
 
 
 class _Conditions(Strict):
-    """Of a protocol, what is no hyperparameter; its fields come first where a protocol is shown."""
+    """Keys of a protocol that are no hyperparameters; they come first where it is shown."""
 
     data: Name
     split: Split
@@ -68,8 +68,8 @@ class _Conditions(Strict):
 class Protocol(Hyperparameters, _Conditions):
     """What all trials of a study have in common; the fields are those of ``TrialConfig``.
 
-    A hyperparameter is given here where the study does not search over it. Those from ``stem`` on
-    may be left out: then they are what the assignment had.
+    A hyperparameter is given here where the study does not search it. Those that ``TrialConfig``
+    has a default for may be left out: then they are what the assignment had.
     """
 
     @model_validator(mode="after")
@@ -123,11 +123,12 @@ class TPE(Strict):
 
 
 class GP(Strict):
-    """A Gaussian process and its expected improvement, as Optuna has them, learning from pruned
-    trials too.
+    """A Gaussian process and its expected improvement, as Optuna has them.
+
+    It learns from pruned trials too.
 
     Attributes:
-        startup_trials: complete ones, named ones among them, before it begins.
+        startup_trials: Complete trials, named ones among them, before it begins.
     """
 
     name: Literal["gp"]
@@ -171,9 +172,9 @@ class Budget(Strict):
     """The most that a study may use, over all of its runs; named trials come first.
 
     Attributes:
-        epochs: trained by all trials together.
-        device_seconds: of a GPU or of a machine's processor; a trial that shares its device with
-            others counts with its share.
+        epochs: Epochs that all trials are trained for together.
+        device_seconds: Seconds of a GPU or of a machine's processor; a trial that shares its device
+            with others counts with its share.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -184,8 +185,8 @@ class Resources(Strict):
     """What a trial asks of a Ray cluster.
 
     Attributes:
-        cpus: cores.
-        gpus: of them, or a share of one.
+        cpus: Cores.
+        gpus: GPUs, or a share of one.
     """
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
@@ -196,16 +197,16 @@ class Profile(Strict):
     """One protocol, with how much of it is run and how it is searched.
 
     Attributes:
-        seeds: replicates of each named trial.
-        trials: sampled trials; sampler and pruner are for them.
-        keep_weights: whose final weights are kept in a file beside the database: those of no
-            trial, or of the named ones.
-        keep_best: of how many trials besides, the complete ones with the highest validation
-            accuracy, they are kept.
-        keep_gigabytes: the most that the kept weights of the study may take, in 10⁹ bytes. Where
+        seeds: Replicates of each named trial.
+        trials: Sampled trials; sampler and pruner are for them.
+        keep_weights: Keep the final weights of no trial, or of the named ones, in files beside the
+            database.
+        keep_best: Keep those of so many other complete trials too, the ones with the highest
+            validation accuracy.
+        keep_gigabytes: The most that the kept weights of the study may take, in 10⁹ bytes. Where
             it is too little, those of named trials stay, and of the others the best.
-        budget: the most that the study may use.
-        resources: what a trial asks of a Ray cluster.
+        budget: The most that the study may use.
+        resources: What a trial asks of a Ray cluster.
     """
 
     description: str
@@ -229,8 +230,10 @@ class SmallestEffects(Strict):
     """By how much a model must be better for it to count.
 
     Attributes:
-        train_accuracy: as a fraction: 0.01 is one percentage point; likewise the next two.
-        seconds: of training, as a share of the other's: 0.05 is five percent less.
+        train_accuracy: As a fraction: 0.01 is one percentage point.
+        val_accuracy: Likewise.
+        test_accuracy: Likewise.
+        seconds: Training time, as a share of the other's: 0.05 is five percent less.
     """
 
     train_accuracy: Effect | None = None
@@ -249,11 +252,11 @@ class Claim(Strict):
     """A statement that reports judge: a named trial is better than each of some others.
 
     Attributes:
-        text: the statement in words.
-        source: who made it, where.
-        trial: the named trial that it is about.
-        than: the named trials that it is compared with.
-        better_in: what it is better in, all of it at once, with the smallest effect that counts.
+        text: The statement in words.
+        source: Who made it, where.
+        trial: The named trial that it is about.
+        than: The named trials that it is compared with.
+        better_in: What it is better in, all of it at once, with the smallest effect that counts.
     """
 
     name: Name
@@ -268,7 +271,7 @@ class PublishedFigures(Strict):
     """What a publication states of a named trial: accuracies as fractions, training in seconds.
 
     Attributes:
-        note: what a reader must know beside the figure.
+        note: What a reader must know beside the figure.
     """
 
     name: TrialName
@@ -283,10 +286,10 @@ class Published(Strict):
     """Figures that a study regenerates.
 
     Attributes:
-        source: where they were published.
-        profile: the profile that has their protocol; only its trials are comparable with them.
-        device: that they were measured on.
-        remarks: where the publication is unclear or wrong, for the study as a whole.
+        source: Where they were published.
+        profile: The profile that has their protocol; only its trials are comparable with them.
+        device: The device that they were measured on.
+        remarks: Where the publication is unclear or wrong, for the study as a whole.
     """
 
     source: str

@@ -184,8 +184,7 @@ class TrialConfig:
         ),
     ] = 0.0
     momentum: Annotated[
-        float,
-        Hyperparameter('Nesterov\'s momentum, of `optimizer = "sgd"` alone', ge=0, lt=1),
+        float, Hyperparameter('Nesterov\'s momentum, of `optimizer = "sgd"` alone', ge=0, lt=1)
     ] = 0.9
     # Szegedy et al. (2016), "Rethinking the Inception Architecture for Computer Vision".
     label_smoothing: Annotated[

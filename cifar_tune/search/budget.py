@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ def parse_duration(text: str) -> float:
         seconds = float(plain)
     else:
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise InputError(f"--timeout {text}: expected a duration such as 2h, 90min, 1h30m or 45s")
     return seconds
 
