@@ -23,7 +23,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made-up") / "made-up.db"
     for name in ("transfer", "dropout", "final"):
         made = MadeUp(path, name, "quick")
-        object.__setattr__(made.spec, "seeds", 3)
+        made.spec = made.spec.with_profile(seeds=3)
         made.add_named()
         if name == "dropout":
             made.add_sampled(12)
