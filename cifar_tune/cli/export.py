@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import click
 
 from cifar_tune import paths
 from cifar_tune.cli import best_tables
-from cifar_tune.cli.commands.best import BestOptions, find
+from cifar_tune.cli.best import read_best
 from cifar_tune.cli.console import command_line, make_console, print_json
-from cifar_tune.config.trial import TrainOn
-from cifar_tune.errors import InputError
+from cifar_tune.cli.options import ChosenOptions, gather, options, study_options
 from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:
+    from cifar_tune.cli.selector import StudySelector
     from cifar_tune.evaluation.best import Choice
     from cifar_tune.evaluation.export.model import Export
 
 
-def export_best(
-    name: str,
+@click.command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FOLDER",
+    help="Where to write it: a folder that is new or empty.",
+)
+@options("trial", "named", "train-on")
+@click.option("--onnx", is_flag=True, help="Write model.onnx too; needs cifar-tune[onnx].")
+@click.option("--overwrite", is_flag=True, help="Replace a model that was exported there.")
+@study_options("profile", "epochs", "set", "data-dir", "storage", "json")
+@gather("chosen", ChosenOptions)
+def best_export(
+    study: StudySelector,
     out: Path,
-    trial: int | None,
-    trial_name: str | None,
-    train_on: TrainOn,
-    options: BestOptions,
-    *,
+    chosen: ChosenOptions,
+    data_dir: Path | None,
     onnx: bool,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
-    """Write the model of a configuration to a folder."""
-    if trial is not None and trial_name is not None:
-        raise InputError("--trial and --name: expected one of the two")
-    found = find(name, options, None)
+    """Write the best configuration's model as a folder that plain torchvision loads.
+
+    NAME is the name of a study file or its path. The folder has the weights as safetensors, the
+    configuration with a fitted temperature, and a model card.
+    """
+    known = read_best(study)
 
     from cifar_tune.evaluation.best import choose
     from cifar_tune.evaluation.export.model import export
@@ -43,58 +58,41 @@ def export_best(
     check_folder(out, overwrite=overwrite)
     if onnx:
         check_installed()
-    choice = choose(found.record, trial, trial_name)
-    root = paths.data_root(options.data_dir)
-    made = export(
-        found.location,
-        found.record,
+    choice = choose(known.record, chosen.trial, chosen.trial_name)
+    root = paths.data_root(data_dir)
+    exported = export(
+        known.location,
+        known.record,
         choice.candidate,
-        train_on,
+        chosen.train_on,
         out,
         root,
-        found.spec.title,
+        known.spec.title,
         command_line(),
     )
-    difference = export_onnx(out, root) if onnx else None
-    if options.as_json:
-        print_json(_export_record(made, choice, difference))
+    onnx_difference = export_onnx(out, root) if onnx else None
+    if as_json:
+        configuration = {"configuration": choice.candidate.label, "why": choice.why}
+        print_json({**exported.to_dict(), **configuration, "onnx_difference": onnx_difference})
     else:
-        _print_export(made, choice, difference)
+        _print_export(exported, choice, onnx_difference)
 
 
-def _export_record(made: Export, choice: Choice, onnx_difference: float | None) -> dict[str, Any]:
-    described = made.described
-    calibration = described.calibration
-    return {
-        "folder": str(made.folder),
-        "files": sorted(path.name for path in made.folder.iterdir()),
-        "configuration": choice.candidate.label,
-        "why": choice.why,
-        "study_name": made.dossier.study_name,
-        "trial": made.dossier.number,
-        "weights_sha256": described.weights_sha256,
-        "val_accuracy": described.own_val_accuracy,
-        "test_accuracy": described.own_test_accuracy,
-        "calibration": None if calibration is None else dataclasses.asdict(calibration),
-        "onnx_difference": onnx_difference,
-    }
-
-
-def _print_export(made: Export, choice: Choice, onnx_difference: float | None) -> None:
-    console, described = make_console(), made.described
-    console.print(f"Configuration: {best_tables.describe(choice.candidate)}; {choice.why}.")
+def _print_export(exported: Export, choice: Choice, onnx_difference: float | None) -> None:
+    console, described = make_console(), exported.described
+    best_tables.print_choice(console, choice)
     console.print(
-        f"{made.folder}: {described.source}, validation accuracy "
+        f"{exported.folder}: {described.source}, validation accuracy "
         f"{format_accuracy(described.own_val_accuracy)}, test accuracy "
         f"{format_accuracy(described.own_test_accuracy)}",
         soft_wrap=True,
     )
-    one = described.calibration
-    if one is not None:
+    calibration = described.calibration
+    if calibration is not None:
         console.print(
-            f"temperature {one.temperature:.3f}: expected calibration error "
-            f"{one.error_before:.3f}, with it {one.error_after:.3f} (on {one.images:,} validation "
-            "images)"
+            f"temperature {calibration.temperature:.3f}: expected calibration error "
+            f"{calibration.error_before:.3f}, with it {calibration.error_after:.3f} (on "
+            f"{calibration.images:,} validation images)"
         )
     if onnx_difference is not None:
         console.print(
@@ -102,41 +100,44 @@ def _print_export(made: Export, choice: Choice, onnx_difference: float | None) -
         )
 
 
-def predict_images(
-    model: Path, images: tuple[Path, ...], top: int, device: str | None, *, as_json: bool
+@click.command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes shown."
+)
+@options("device", "json")
+def predict(
+    model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool
 ) -> None:
-    """Print what an exported model says of image files."""
+    """Say what an exported MODEL makes of image files, as calibrated probabilities."""
     from cifar_tune.evaluation.export.model_files import open_model
-    from cifar_tune.evaluation.export.predict import predict
+    from cifar_tune.evaluation.export.predict import predict as predict_images
     from cifar_tune.training.device import choose_device
 
-    chosen = choose_device(device)
-    exported = open_model(model, chosen)
-    answers = predict(exported, images, chosen)
-    calibration = exported.calibration
+    chosen_device = choose_device(device)
+    exported = open_model(model, chosen_device)
+    classes, calibration = exported.classes, exported.calibration
+    predictions = predict_images(exported, images, chosen_device)
     if as_json:
-        print_json(
+        records = [
             {
-                "model": str(model),
-                "calibration": None if calibration is None else dataclasses.asdict(calibration),
-                "predictions": [
-                    {
-                        "image": one.path,
-                        "class": exported.classes[int(one.probabilities.argmax())],
-                        "probabilities": dict(
-                            zip(exported.classes, map(float, one.probabilities), strict=True)
-                        ),
-                    }
-                    for one in answers
-                ],
+                "image": prediction.path,
+                "class": classes[int(prediction.probabilities.argmax())],
+                "probabilities": dict(
+                    zip(classes, map(float, prediction.probabilities), strict=True)
+                ),
             }
-        )
+            for prediction in predictions
+        ]
+        described = None if calibration is None else dataclasses.asdict(calibration)
+        print_json({"model": str(model), "calibration": described, "predictions": records})
         return
     console = make_console()
-    for one in answers:
-        order = one.probabilities.argsort()[::-1][:top]
-        said = ", ".join(f"{exported.classes[k]} {100 * one.probabilities[k]:.1f} %" for k in order)
-        console.print(f"{one.path}: {said}", soft_wrap=True)
+    for prediction in predictions:
+        order = prediction.probabilities.argsort()[::-1][:top]
+        ranked = ", ".join(f"{classes[k]} {100 * prediction.probabilities[k]:.1f} %" for k in order)
+        console.print(f"{prediction.path}: {ranked}", soft_wrap=True)
     if calibration is None:
         console.print("The probabilities are not calibrated.")
     else:

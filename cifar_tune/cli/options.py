@@ -1,17 +1,81 @@
-"""Options of the command line that several commands share."""
+"""Options that several commands share, and the records in which commands receive them."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from cifar_tune.errors import InputError
+
+if TYPE_CHECKING:
+    from cifar_tune.config.trial import TrainOn
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 
 
-def options(*names: str) -> Callable[[Command], Command]:
+# --- records of options -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What a study is trained on, and until when, as given on the command line."""
+
+    device: str | None = None
+    workers: str | None = None
+    per_gpu: int | None = None
+    slots: int | None = None
+    data_dir: Path | None = None
+    precision: str | None = None
+    timeout: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """How much of a study is run, and from which seed, as given on the command line."""
+
+    trials: int | None = None
+    seeds: int | None = None
+    only: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where a server listens and who is let in, as given on the command line."""
+
+    host: str
+    port: int
+    token: str | None
+    is_read_only: bool | None
+    opens: bool
+
+
+@dataclass(frozen=True)
+class ChosenOptions:
+    """Which configuration is meant if not the best, and what it is trained on, as given on the
+    command line."""
+
+    trial: int | None
+    trial_name: str | None
+    train_on: TrainOn = "train"
+
+    def __post_init__(self) -> None:
+        """Refuse two answers to one question."""
+        if self.trial is not None and self.trial_name is not None:
+            raise InputError("--trial and --name: expected one of the two")
+
+
+# --- decorators ---------------------------------------------------------------------------------
+
+
+def options(*names: str) -> Decorator:
     """Attach options that several commands share, in the order of ``names``."""
 
     def attach(command: Command) -> Command:
@@ -21,6 +85,55 @@ def options(*names: str) -> Callable[[Command], Command]:
 
     return attach
 
+
+def gather(argument: str, record: type) -> Decorator:
+    """Hand the options that are fields of a dataclass to a command as one object.
+
+    Args:
+        argument: What the command calls the object.
+        record: The dataclass.
+    """
+    fields = {field.name for field in dataclasses.fields(record)}
+
+    def attach(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            gathered = {name: values.pop(name) for name in fields & values.keys()}
+            return command(**{argument: record(**gathered)}, **values)
+
+        return run
+
+    return attach
+
+
+def study_options(*names: str) -> Decorator:
+    """Attach the argument NAME and shared options, in the order of ``names``.
+
+    The command receives those that say which study is meant as one ``StudySelector``, its argument
+    ``study``; ``profile``, ``epochs``, ``set`` and ``storage`` must be among ``names``.
+    """
+
+    def attach(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(
+            name: str,
+            profile: str | None,
+            epochs: int | None,
+            settings: tuple[str, ...],
+            storage: str | None,
+            **values: Any,
+        ) -> Any:
+            from cifar_tune.cli.selector import StudySelector  # which loads pydantic
+
+            study = StudySelector.from_options(name, profile, epochs, settings, storage)
+            return command(study=study, **values)
+
+        return click.argument("name")(options(*names)(run))
+
+    return attach
+
+
+# --- the options --------------------------------------------------------------------------------
 
 _SHARED: dict[str, Callable[[Any], Any]] = {
     "profile": click.option(
@@ -139,6 +252,17 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         "machines reach --host.",
     ),
     "open": click.option("--open", "opens", is_flag=True, help="Open it in the browser."),
+    "trial": click.option(
+        "--trial", type=click.IntRange(min=0), metavar="NUMBER", help="Not the best: this one."
+    ),
+    "named": click.option("--name", "trial_name", metavar="NAMED", help="Not the best: this one."),
+    "train-on": click.option(
+        "--train-on",
+        type=click.Choice(["train", "train+val"]),
+        default="train",
+        show_default=True,
+        help="The training images, or the validation images too.",
+    ),
     "json": click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
     ),

@@ -1,155 +1,216 @@
-"""The commands of ``cifar-tune study``: list, show, plan and run."""
+"""The commands of ``cifar-tune study``: list, show, plan and run.
+
+``queue.py`` and ``share.py`` have the others.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
+import click
 from rich.text import Text
 
-from cifar_tune.cli import tables
-from cifar_tune.cli.console import make_console, print_json, read_overrides, read_stored
-from cifar_tune.cli.execution import Prepared, StudyOptions, execute, prepare, settle_precision
-from cifar_tune.config.study_file import find_study_files, load_study_file, resolve
+from cifar_tune.cli.console import make_console, print_json, study_header
+from cifar_tune.cli.lazy_group import LazyGroup
+from cifar_tune.cli.options import (
+    MachineOptions,
+    WorkOptions,
+    gather,
+    options,
+    study_options,
+)
 from cifar_tune.errors import StudyFileError
 from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
-    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.cli.selector import StudySelector
+
+_COMMANDS = {
+    "export": (
+        "cifar_tune.cli.share:study_export",
+        "Write a stored study to a file: definition, trials, metrics, versions, digests, test "
+        "reads.",
+    ),
+    "import": (
+        "cifar_tune.cli.share:study_import",
+        "Add exported studies to the storage; once more changes nothing.",
+    ),
+    "queue": (
+        "cifar_tune.cli.queue:queue",
+        "Queue a trial of a study, or print what is queued.",
+    ),
+}
 
 
-def list_studies(storage: str | None, *, as_json: bool) -> None:
-    """Print every study file, its profiles, and which have stored trials."""
+@click.group(cls=LazyGroup, lazy_commands=_COMMANDS, epilog="Example: cifar-tune study run dropout")
+def study() -> None:
+    """List, show, plan and run studies, and queue trials."""
+
+
+@study.command("list", epilog="Example: cifar-tune study list")
+@options("storage", "json")
+def study_list(storage: str | None, as_json: bool) -> None:
+    """List study files: those in ./studies, then those that come with the package."""
+    from cifar_tune.cli import tables
+    from cifar_tune.cli.selector import read_stored
+    from cifar_tune.config.study_file import find_study_files, load_study_file
+
     location = locate_storage(storage)
-    found, faults = [], []
+    files, faults = [], []
     for path in find_study_files().values():
         try:
-            found.append(load_study_file(str(path)))
+            files.append(load_study_file(str(path)))
         except StudyFileError as error:
             faults.append(str(error))
-    found.sort(key=lambda loaded: loaded.name)
-    stored = {one.name: read_stored(one.name, location) for one in found}
+    files.sort(key=lambda file: file.name)
+    counts = {
+        file.name: {
+            stored.study_name: len(stored.trials) for stored in read_stored(file.name, location)
+        }
+        for file in files
+    }
     if as_json:
         rows = [
             {
-                "name": one.name,
-                "title": one.content.title,
-                "profiles": list(one.content.profiles),
-                "file": str(one.path),
-                "stored": {study.study_name: len(study.trials) for study in stored[one.name]},
+                "name": file.name,
+                "title": file.content.title,
+                "profiles": list(file.content.profiles),
+                "file": str(file.path),
+                "stored": counts[file.name],
             }
-            for one in found
+            for file in files
         ]
         print_json({"storage": str(location), "studies": rows})
     else:
-        tables.print_list(make_console(), found, stored, location)
+        tables.print_list(make_console(), files, counts, location)
     if faults:  # the others are shown all the same
         raise StudyFileError("\n".join(faults))
 
 
-def show_study(
-    name: str,
-    profile: str | None,
-    epochs: int | None,
-    settings: tuple[str, ...],
-    storage: str | None,
-    as_json: bool,
-) -> None:
-    """Print a study file and what the storage holds of it.
+@study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
+@study_options("profile", "epochs", "set", "storage", "json")
+def study_show(study: StudySelector, as_json: bool) -> None:
+    """Show a study file and what the storage holds of it.
 
-    Args:
-        profile: show only this profile.
-        epochs, settings: overrides; show only the study that they make.
+    NAME is the name of a study file or its path. With --epochs or --set, only the study of its
+    own that they name is shown.
     """
-    loaded = load_study_file(name)
-    overrides = read_overrides(epochs, settings)
-    wanted = list(loaded.content.profiles) if profile is None else [profile]
-    specs = {one: resolve(loaded, one, overrides) for one in wanted}
-    location = locate_storage(storage)
+    from cifar_tune.cli import tables
+    from cifar_tune.cli.selector import read_stored
+    from cifar_tune.config.study_file import resolve
+
+    loaded, location = study.load_file(), study.location
+    wanted = list(loaded.content.profiles) if study.profile is None else [study.profile]
+    specs = {profile: resolve(loaded, profile, study.overrides) for profile in wanted}
     names = {spec.study_name for spec in specs.values()}
     stored = [
-        study
-        for study in read_stored(loaded.name, location)
-        if (study.study_name in names if overrides else study.study_name.split(":")[1] in specs)
+        one
+        for one in read_stored(loaded.name, location)
+        if (one.study_name in names if study.overrides else one.study_name.split(":")[1] in specs)
     ]
     content = loaded.content.model_dump(exclude_none=True)
     content["profiles"] = {
-        one: {
-            **content["profiles"][one],
+        profile: {
+            **content["profiles"][profile],
             "protocol": spec.protocol.model_dump(exclude_none=True),
         }
-        for one, spec in specs.items()
+        for profile, spec in specs.items()
     }
     if as_json:
         record = {"study": loaded.name, "file": str(loaded.path), **content}
-        shown = [dataclasses.asdict(study) for study in stored]
+        shown = [dataclasses.asdict(one) for one in stored]
         print_json({**record, "storage": str(location), "stored": shown})
         return
     console = make_console()
     tables.print_study_file(console, loaded, content["profiles"])
     if not stored:
         console.print(f"\nNothing of it is stored in {location}.")
-    for study in stored:
-        console.print(Text.assemble((f"\n{study.study_name}", "bold"), f" in {location}"))
-        console.print(tables.trials_table(study.trials, study.best, console.width))
+    for one in stored:
+        console.print(Text.assemble((f"\n{one.study_name}", "bold"), f" in {location}"))
+        console.print(tables.trials_table(one.trials, one.best, console.width))
 
 
-def plan_study(name: str, options: StudyOptions) -> None:
-    """Print what a run would do and how long it would take."""
-    from cifar_tune.search import runner
+_PLANNED = (
+    "profile",
+    "trials",
+    "seeds",
+    "only",
+    "epochs",
+    "set",
+    "seed",
+    "device",
+    "workers",
+    "per-gpu",
+    "precision",
+    "slots",
+    "storage",
+    "data-dir",
+    "json",
+)
+
+
+@study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")
+@study_options(*_PLANNED)
+@gather("work", WorkOptions)
+@gather("machine", MachineOptions)
+def study_plan(
+    study: StudySelector, work: WorkOptions, machine: MachineOptions, as_json: bool
+) -> None:
+    """Measure this machine for a few seconds and say what a run would do and how long it takes.
+
+    NAME is the name of a study file or its path.
+    """
+    from cifar_tune.cli.execution import prepare
+    from cifar_tune.cli.run import announce
     from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.plan import make_plan
     from cifar_tune.search.progress import plan_lines
-    from cifar_tune.storage import studies as stored
+    from cifar_tune.search.runner import RunOptions, remaining_work
+    from cifar_tune.storage import studies
 
-    ready = prepare(name, options, begins_workers=False)
-    with explain_errors(ready.location):
-        study = stored.find_study(stored.open_to_read(ready.location), ready.spec.study_name)
-        stored.check_definition(study, ready.spec, options.seed, digests=None)
-        work = runner.remaining_work(ready.spec, study, runner.RunOptions(options.trials))
-        ready = settle_precision(ready, make_console(to_stderr=options.as_json))
-        costs = measure_costs(ready.spec, ready.device, ready.workers.threads)
-        plan = make_plan(ready.spec, work, costs, ready.workers.at_once)
-    if options.as_json:
-        header = {"study": ready.spec.file_name, "study_name": ready.spec.study_name}
-        header |= {"profile": ready.spec.profile_name, "storage": str(ready.location)}
-        print_json({**header, **dataclasses.asdict(plan)})
+    prepared = prepare(study, work, machine, begins_workers=False)
+    spec, location = prepared.spec, prepared.location
+    with explain_errors(location):
+        stored = studies.find_study(studies.open_to_read(location), spec.study_name)
+        studies.check_definition(stored, spec, work.seed, digests=None)
+        remaining = remaining_work(spec, stored, RunOptions(work.trials))
+        prepared = announce(prepared, make_console(to_stderr=as_json))
+        costs = measure_costs(prepared.spec, prepared.device, prepared.workers.threads)
+        plan = make_plan(prepared.spec, remaining, costs, prepared.workers.at_once)
+    if as_json:
+        print_json({**study_header(spec, location), **dataclasses.asdict(plan)})
         return
     for line in plan_lines(plan):
         make_console().print(line)
 
 
-def run_study(name: str, options: StudyOptions) -> int:
-    """Run what is left of a study and print its trials; the exit code."""
+@study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
+@study_options(*_PLANNED, "timeout")
+@gather("work", WorkOptions)
+@gather("machine", MachineOptions)
+def study_run(
+    study: StudySelector, work: WorkOptions, machine: MachineOptions, as_json: bool
+) -> None:
+    """Run what is left of a study: its named trials first, then its search.
+
+    NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
+    stops cleanly.
+    """
+    from cifar_tune.cli import tables
+    from cifar_tune.cli.execution import prepare
+    from cifar_tune.cli.run import run_on_console
     from cifar_tune.search.budget import parse_duration
     from cifar_tune.search.runner import RunOptions
 
-    seconds = None if options.timeout is None else parse_duration(options.timeout)
-    ready = prepare(name, options)
-    spec = ready.spec
-    console = make_console(to_stderr=options.as_json)
-    outcome = execute(ready, console, RunOptions(options.trials, seconds, seed=options.seed))
-    if options.as_json:
-        print_json(_outcome_record(ready, outcome))
+    seconds = None if machine.timeout is None else parse_duration(machine.timeout)
+    prepared = prepare(study, work, machine)
+    console = make_console(to_stderr=as_json)
+    outcome = run_on_console(prepared, console, RunOptions(work.trials, seconds, seed=work.seed))
+    spec, location = prepared.spec, prepared.location
+    if as_json:
+        print_json({**study_header(spec, location), **outcome.to_dict()})
     else:
-        validation_images = spec.protocol.validation_images
-        tables.print_outcome(console, outcome, validation_images, ready.location)
-    return 130 if outcome.interrupted else 1 if outcome.failed else 0
-
-
-def _outcome_record(ready: Prepared, outcome: StudyOutcome) -> dict[str, Any]:
-    return {
-        "study": ready.spec.file_name,
-        "study_name": ready.spec.study_name,
-        "profile": ready.spec.profile_name,
-        "storage": str(ready.location),
-        "trials": [dataclasses.asdict(trial) for trial in outcome.trials],
-        "best": dataclasses.asdict(outcome.best) if outcome.best is not None else None,
-        "seconds": outcome.seconds,
-        "left": {
-            "named": len(outcome.left.named),
-            "sampled": outcome.left.sampled,
-            "queued": len(outcome.left.queued),
-            "why": outcome.why_left,
-        },
-    }
+        tables.print_outcome(console, outcome, spec.protocol.validation_images, location)
+    sys.exit(130 if outcome.interrupted else 1 if outcome.failed else 0)

@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.config.study_file import LoadedStudyFile
 from cifar_tune.config.wording import format_params, short_name
 from cifar_tune.search.progress import state_style
-from cifar_tune.storage.location import StorageLocation
-from cifar_tune.storage.records import StoredStudy, TrialSummary, trial_kind, trial_label
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
+    from cifar_tune.config.study_file import LoadedStudyFile
     from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.storage.location import StorageLocation
+    from cifar_tune.storage.records import TrialSummary
 
 
 def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, width: int) -> Table:
@@ -46,7 +46,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
         is_best = best is not None and trial.number == best.number
         table.add_row(
             str(trial.number),
-            Text(trial.name or trial_kind(trial)),
+            Text(trial.name or trial.origin),
             Text(_state(trial), style=state_style(trial.state)),
             *(f"{trial.params[name]:.3g}" if name in trial.params else "" for name in names),
             *([format_params(trial.settings)] if has_settings else []),
@@ -69,17 +69,24 @@ def _state(trial: TrialSummary) -> str:
 
 def print_list(
     console: Console,
-    found: Sequence[LoadedStudyFile],
-    stored: Mapping[str, Sequence[StoredStudy]],
+    files: Sequence[LoadedStudyFile],
+    counts: Mapping[str, Mapping[str, int]],
     location: StorageLocation,
 ) -> None:
-    """Print study files and what is stored of each."""
-    for one in found:
-        console.print(Text.assemble((one.name, "bold"), f"  {one.content.title}"))
-        profiles = ", ".join(one.content.profiles)
-        console.print(f"  profiles: {profiles}; file: {one.path}", soft_wrap=True)
-        for study in stored[one.name]:
-            line = f"  stored: {study.study_name}, {len(study.trials)} trials in {location}"
+    """Print study files and what is stored of each.
+
+    Args:
+        console: Where to print.
+        files: The study files.
+        counts: How many trials each stored study has, by the name of its file and its own.
+        location: Where they are stored.
+    """
+    for file in files:
+        console.print(Text.assemble((file.name, "bold"), f"  {file.content.title}"))
+        profiles = ", ".join(file.content.profiles)
+        console.print(f"  profiles: {profiles}; file: {file.path}", soft_wrap=True)
+        for study_name, trials in counts[file.name].items():
+            line = f"  stored: {study_name}, {trials} trials in {location}"
             console.print(line, soft_wrap=True)
 
 
@@ -128,7 +135,7 @@ def print_outcome(
         error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
         values = format_params({**best.params, **best.settings})
         console.print(
-            f"Best: {trial_label(best)}, validation accuracy {format_accuracy(accuracy)}"
+            f"Best: {best.label}, validation accuracy {format_accuracy(accuracy)}"
             + (f" ({values})" if values else ""),
             style="bold",
         )

@@ -1,52 +1,74 @@
-"""The commands of ``cifar-tune trial`` and the ledger of test reads."""
+"""The commands of ``cifar-tune trial``, and the ledger of test reads."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
 
 from cifar_tune import paths
-from cifar_tune.cli.console import command_line, find_by_name, make_console, print_json
-from cifar_tune.evaluation.test_reads import TestRead, TestResult
+from cifar_tune.cli.console import command_line, make_console, print_json
+from cifar_tune.cli.options import options, study_options
 from cifar_tune.storage.location import (
     StorageLocation,
     check_readable,
     explain_errors,
     locate_storage,
 )
-from cifar_tune.storage.records import describe_failure, trial_label
+from cifar_tune.wording import format_accuracy, format_duration
+
+if TYPE_CHECKING:
+    from cifar_tune.cli.selector import StudySelector
+    from cifar_tune.evaluation.reproduce import Reproduction
+    from cifar_tune.evaluation.test_reads import TestRead, TestResult
+    from cifar_tune.evaluation.trial import TrialDossier
+    from cifar_tune.training.records import EpochMetrics
+
+_DATA = ("profile", "epochs", "set", "device", "storage", "data-dir", "json")
+"""Options of the commands that read images."""
 
 
-def test_trials(
-    name: str,
+@click.group(epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
+def trial() -> None:
+    """What single trials are made of, and what they are worth."""
+
+
+@trial.command("test", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
+@study_options(*_DATA)
+@click.argument("trial_name", metavar="[TRIAL]", required=False)
+def trial_test(
+    study: StudySelector,
     trial_name: str | None,
-    profile: str | None,
-    epochs: int | None,
-    settings: tuple[str, ...],
     device: str | None,
-    storage: str | None,
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Evaluate a trial on the test images, or all that were not yet, and print what came out."""
-    spec, location = find_by_name(name, profile, epochs, settings, storage)
+    """Evaluate a finished trial, whose weights were kept, on the test images.
 
-    from cifar_tune.evaluation import test_images
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
+    every named trial that was not tested yet. Every such read is written to a ledger before the
+    figure is shown: cifar-tune test-reads.
+    """
+    spec, location = study.find()
+
+    from cifar_tune.evaluation.test_images import evaluate_on_test, unread
     from cifar_tune.training.device import choose_device
 
     root, chosen = paths.data_root(data_dir), choose_device(device)
-    wanted = (
-        [trial_name] if trial_name is not None else test_images.unread(location, spec.study_name)
-    )
+    names = [trial_name] if trial_name is not None else unread(location, spec.study_name)
     results = []
-    for one in wanted:
-        result = test_images.evaluate_on_test(
-            location, spec.study_name, one, root, chosen, command_line()
-        )
+    for name in names:
+        result = evaluate_on_test(location, spec.study_name, name, root, chosen, command_line())
         results.append(result)
         if not as_json:
-            _print_result(result, location)
+            _print_test_result(result, location)
     if as_json and trial_name is not None:
         print_json(dataclasses.asdict(results[0]))
     elif as_json:
@@ -58,7 +80,7 @@ def test_trials(
         )
 
 
-def _print_result(result: TestResult, location: StorageLocation) -> None:
+def _print_test_result(result: TestResult, location: StorageLocation) -> None:
     error = math.sqrt(result.accuracy * (1 - result.accuracy) / result.images)
     make_console().print(
         f"{result.study_name}, trial {result.trial} {result.name or '(sampled)'}: test accuracy "
@@ -69,58 +91,206 @@ def _print_result(result: TestResult, location: StorageLocation) -> None:
     )
 
 
-def drop_trials(
-    name: str,
-    trial_name: str | None,
-    profile: str | None,
-    epochs: int | None,
-    settings: tuple[str, ...],
-    storage: str | None,
+@click.command("test-reads", epilog="Example: cifar-tune test-reads")
+@options("storage", "json")
+def test_reads(storage: str | None, as_json: bool) -> None:
+    """List every time that the test images were read: when, for which trial, what came out."""
+    location = locate_storage(storage)
+    check_readable(location)
+    reads = _read_ledger(location) if location.exists() else []
+    if as_json:
+        records = [
+            {"time": read.time, "command": read.command, **vars(read.result)} for read in reads
+        ]
+        print_json({"storage": str(location), "test_reads": records})
+        return
+    for read in reads:
+        result = read.result
+        make_console().print(
+            f"{read.time}  {result.study_name}, trial {result.trial} "
+            f"{result.name or '(sampled)'}: {result.accuracy:.4f} on {result.images:,} images; "
+            f"{read.command}",
+            soft_wrap=True,
+        )
+    make_console().print(f"The test images were read {len(reads)} times; ledger in {location}.")
+
+
+def _read_ledger(location: StorageLocation) -> list[TestRead]:
+    from cifar_tune.evaluation.test_reads import read_ledger
+    from cifar_tune.storage.studies import open_to_read
+
+    with explain_errors(location):
+        storage = open_to_read(location)
+        return [] if storage is None else read_ledger(storage.engine)
+
+
+@trial.command("show", epilog="Example: cifar-tune trial show dropout 3")
+@study_options("profile", "epochs", "set", "storage", "json")
+@click.argument("trial_name", metavar="TRIAL")
+def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
+    """Show everything that made a trial: configuration, versions, digests, epochs.
+
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name.
+    """
+    spec, location = study.find()
+
+    from cifar_tune.evaluation.trial import read_dossier
+
+    dossier = read_dossier(location, spec.study_name, trial_name)
+    if as_json:
+        print_json({"storage": str(location), **dossier.to_dict()})
+        return
+    console = make_console()
+    console.print(Text(f"{dossier.study_name}, {dossier.summary.label}", style="bold"))
+    for key, value in _list_facts(dossier):
+        console.print(f"  {key}: {value}", soft_wrap=True)
+    sections = {"configuration": dossier.config, "made with": _flatten(dossier.facts)}
+    for title, values in sections.items():
+        if values:
+            console.print(title, style="bold")
+        for key, value in values.items():
+            console.print(f"  {key}: {value}", soft_wrap=True)
+    if dossier.history:
+        console.print("epochs", style="bold")
+    for epoch in dossier.history:
+        console.print(
+            f"  {epoch.epoch}: training {format_accuracy(epoch.train_accuracy)}, loss "
+            f"{epoch.train_loss:.4f}; validation {format_accuracy(epoch.val_accuracy)}, loss "
+            f"{epoch.val_loss:.4f}; {format_duration(epoch.seconds)}"
+        )
+
+
+def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
+    summary, definition = dossier.summary, dossier.definition
+    yield "state", summary.state
+    if summary.failure:
+        yield "failure", summary.failure_message
+    if summary.val_accuracy is not None:
+        yield "validation accuracy", format_accuracy(summary.val_accuracy)
+    if summary.seconds is not None:
+        yield "time", format_duration(summary.seconds)
+    yield "study", f"seed {definition.get('seed')}, profile {definition.get('profile')}"
+    if dossier.weights_sha256 is None:
+        yield "weights", "not kept"
+    else:
+        file = dossier.weights_file or "no longer on the disk"
+        yield "weights", f"{file} (SHA-256 {dossier.weights_sha256})"
+    for restart in dossier.restarts:
+        place = f"after epoch {restart.get('epochs', 0)}, step {restart.get('steps', 0)}"
+        yield "continued", f"{place}, since {restart['why']}"
+    for read in dossier.test_reads:
+        yield "test images", f"read {read.time}: {read.result.accuracy:.4f}"
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put nested mappings on one level, for a reader."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}, {part}": inner for part, inner in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+@trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")
+@study_options(*_DATA)
+@click.argument("trial_name", metavar="TRIAL")
+def trial_rerun(
+    study: StudySelector,
+    trial_name: str,
+    device: str | None,
+    data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Drop a trial that has not ended, or all of them, and print which."""
-    spec, location = find_by_name(name, profile, epochs, settings, storage)
+    """Train a trial again and say whether it came out the same.
 
-    from cifar_tune.dashboard.notes.annotator import write_trial_note
-    from cifar_tune.search import ended_trials
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name. On the same
+    kind of processor with the same versions that is bit for bit, elsewhere within the spread over
+    seeds; what differs is named. Nothing is stored.
+    """
+    spec, location = study.find()
+
+    from cifar_tune.evaluation.trial import read_dossier
+
+    dossier = read_dossier(location, spec.study_name, trial_name)
+
+    # PyTorch is imported only after the trial was found.
+    from cifar_tune.evaluation.reproduce import reproduce
+    from cifar_tune.training.device import choose_device
 
     console = make_console(to_stderr=as_json)
-    dropped = ended_trials.drop_trials(location, spec, trial_name, console.print, write_trial_note)
+    seconds = sum(epoch.seconds for epoch in dossier.history)
+    console.print(
+        f"{dossier.study_name}, {dossier.summary.label}: {len(dossier.history)} epochs, "
+        f"which took {format_duration(seconds)} then"
+    )
+
+    def print_epoch(stored: EpochMetrics, again: EpochMetrics) -> None:
+        console.print(
+            f"epoch {again.epoch}: validation accuracy {format_accuracy(again.val_accuracy)}, "
+            f"stored {format_accuracy(stored.val_accuracy)}"
+        )
+
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-") as folder:
+        reproduction = reproduce(
+            dossier, paths.data_root(data_dir), choose_device(device), Path(folder), print_epoch
+        )
+    if as_json:
+        header = {"study_name": dossier.study_name, "trial": dossier.number}
+        print_json({**header, **reproduction.to_dict()})
+    else:
+        for line in _describe_reproduction(reproduction):
+            console.print(line, soft_wrap=True)
+    sys.exit(0 if reproduction.is_reproduced else 1)
+
+
+def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
+    stored, again = reproduction.accuracies
+    for difference in reproduction.differences:
+        yield f"differs: {difference}"
+    weights = {None: "", True: "; the same weights", False: "; other weights"}
+    yield (
+        f"Final validation accuracy {100 * again:.2f} %, stored {100 * stored:.2f} %"
+        f"{weights[reproduction.weights]}."
+    )
+    points, basis = f"{100 * reproduction.largest:.1f} points", reproduction.basis
+    if reproduction.agreement == "bit for bit":
+        yield "Reproduced bit for bit: every figure of every epoch is the same."
+    elif reproduction.agreement == "within the seed spread":
+        yield f"Reproduced within the seed spread: up to {points} are explained by {basis}."
+    elif reproduction.differences:
+        yield f"Not reproduced: more than the {points} that are explained by {basis}."
+    else:
+        yield "Not reproduced: nothing differs, and so every figure should have been the same."
+
+
+@trial.command("drop", epilog="Example: cifar-tune trial drop dropout dropout/p=0.3/seed=2")
+@study_options("profile", "epochs", "set", "storage", "json")
+@click.argument("trial_name", metavar="[TRIAL]", required=False)
+def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> None:
+    """End a trial that a stopped run has left, as it is.
+
+    NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
+    all that was left of the study, its confirmations and re-runs. What is dropped stays in the
+    study as a failed trial that says so, and its checkpoints are removed. Nothing goes on with it:
+    a run that is to have that named trial, or one more sampled trial, begins a new one.
+    """
+    spec, location = study.find()
+
+    from cifar_tune.dashboard.notes.annotator import write_trial_note
+    from cifar_tune.search.ended_trials import drop_trials
+
+    console = make_console(to_stderr=as_json)
+    dropped = drop_trials(location, spec, trial_name, console.print, write_trial_note)
     if as_json:
         print_json({"dropped": list(map(dataclasses.asdict, dropped))})
         return
-    for one in dropped:
+    for drop in dropped:
         console.print(
-            f"{one.study_name}, {trial_label(one.trial)}: {describe_failure(one.trial)}",
-            soft_wrap=True,
+            f"{drop.study_name}, {drop.trial.label}: {drop.trial.failure_message}", soft_wrap=True
         )
     if not dropped:
         console.print(
             f"{spec.study_name}: every trial has ended; there is nothing to drop.", soft_wrap=True
         )
-
-
-def show_test_reads(storage: str | None, *, as_json: bool) -> None:
-    """Print the ledger of test reads."""
-    location = locate_storage(storage)
-    check_readable(location)
-    rows: list[TestRead] = []
-    if location.exists():
-        from cifar_tune.evaluation.test_reads import read_ledger
-        from cifar_tune.storage.studies import open_to_read
-
-        with explain_errors(location):
-            opened = open_to_read(location)
-            rows = read_ledger(opened.engine) if opened is not None else []
-    if as_json:
-        reads = [{"time": r.time, "command": r.command, **vars(r.result)} for r in rows]
-        print_json({"storage": str(location), "test_reads": reads})
-        return
-    for row in rows:
-        one = row.result
-        make_console().print(
-            f"{row.time}  {one.study_name}, trial {one.trial} {one.name or '(sampled)'}: "
-            f"{one.accuracy:.4f} on {one.images:,} images; {row.command}",
-            soft_wrap=True,
-        )
-    make_console().print(f"The test images were read {len(rows)} times; ledger in {location}.")

@@ -10,9 +10,11 @@ ease is shared by all models and seeds, as it is where all are tested on one set
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +90,10 @@ class Rate:
     error: float
     low: float
     high: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figure as a JSON object shows it."""
+        return {**dataclasses.asdict(self), "holds": self.holds}
 
     @property
     def holds(self) -> bool:

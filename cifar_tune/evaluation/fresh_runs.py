@@ -122,6 +122,13 @@ class FreshRuns:
                 return rerun
         return None
 
+    def ablation_of(self, candidate: Candidate) -> Ablation | None:
+        """Return what became of a configuration without its hyperparameters, if it is known."""
+        for ablation in self.ablations:
+            if ablation.candidate.label == candidate.label:
+                return ablation
+        return None
+
 
 def read_fresh_runs(
     location: StorageLocation, study_name: str, candidates: Sequence[Candidate]

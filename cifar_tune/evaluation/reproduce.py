@@ -7,6 +7,7 @@ given: then it must lie within the spread over seeds.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,26 @@ class Reproduction:
     weights: bool | None
     largest: float
     basis: str
+
+    @property
+    def is_reproduced(self) -> bool:
+        """Whether it came out the same, bit for bit or within the spread over seeds."""
+        return self.agreement != "no"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as a JSON object shows it."""
+        return {
+            "agreement": self.agreement,
+            "reproduced": self.is_reproduced,
+            "differences": list(self.differences),
+            "same_weights": self.weights,
+            "explained_difference": self.largest,
+            "explained_by": self.basis,
+            "epochs": [
+                {"stored": dataclasses.asdict(stored), "again": dataclasses.asdict(again)}
+                for stored, again in self.epochs
+            ],
+        }
 
     @property
     def accuracies(self) -> tuple[float, float]:

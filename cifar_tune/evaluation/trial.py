@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,11 @@ class TrialDossier:
     weights_file: Path | None
     test_reads: tuple[TestRead, ...]
     seed_sd: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as a JSON object shows it."""
+        file = None if self.weights_file is None else str(self.weights_file)
+        return {**dataclasses.asdict(self), "weights_file": file}
 
     @property
     def number(self) -> int:

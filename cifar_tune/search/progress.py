@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -13,16 +12,10 @@ from rich.text import Text
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.config.wording import format_params
 from cifar_tune.search.observer import Observer
-from cifar_tune.storage.records import (
-    TrialSummary,
-    describe_failure,
-    trial_label,
-)
+from cifar_tune.search.plan import Plan
+from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_accuracy, format_duration
-
-if TYPE_CHECKING:
-    from cifar_tune.search.plan import Plan
 
 
 class PlainLines(Observer):
@@ -38,7 +31,7 @@ class PlainLines(Observer):
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
         """Print the trial's parameters."""
-        label = trial_label(trial)
+        label = trial.label
         self._running[trial.number] = label, config.epochs
         self.noted(started_line(trial))
 
@@ -181,9 +174,9 @@ def _batches(config: TrialConfig) -> int:
 def started_line(trial: TrialSummary) -> str:
     """Return how a trial begins, or goes on, on one line."""
     if trial.epochs:
-        return f"{trial_label(trial)}  goes on after {_epochs(trial)}"
+        return f"{trial.label}  goes on after {_epochs(trial)}"
     values = format_params({**trial.params, **trial.settings})
-    return f"{trial_label(trial)}  begins" + (f": {values}" if values else "")
+    return f"{trial.label}  begins" + (f": {values}" if values else "")
 
 
 def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
@@ -199,14 +192,14 @@ def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
 def trial_line(trial: TrialSummary) -> str:
     """Return how a trial ended, on one line."""
     if trial.failure is not None:
-        return f"{trial_label(trial)}  {trial.state}: {describe_failure(trial)}"
+        return f"{trial.label}  {trial.state}: {trial.failure_message}"
     if trial.state == "waiting":
-        return f"{trial_label(trial)}  waits to be continued, {_epochs(trial)} done"
+        return f"{trial.label}  waits to be continued, {_epochs(trial)} done"
     after = f"after {_epochs(trial)}"
     params = "" if trial.name else f"  {format_params(trial.params)}"
     seconds = format_duration(trial.seconds or 0.0)
     accuracy = format_accuracy(trial.val_accuracy)
-    return f"{trial_label(trial)}  {trial.state} {after}: {accuracy} in {seconds}{params}"
+    return f"{trial.label}  {trial.state} {after}: {accuracy} in {seconds}{params}"
 
 
 def _epochs(trial: TrialSummary) -> str:

@@ -5,11 +5,12 @@ One runner is the only writer of a study; it holds the study's lease while it wo
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -68,6 +69,20 @@ class StudyOutcome:
     interrupted: bool
     left: Work
     why_left: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as a JSON object shows it."""
+        return {
+            "trials": [dataclasses.asdict(trial) for trial in self.trials],
+            "best": None if self.best is None else dataclasses.asdict(self.best),
+            "seconds": self.seconds,
+            "left": {
+                "named": len(self.left.named),
+                "sampled": self.left.sampled,
+                "queued": len(self.left.queued),
+                "why": self.why_left,
+            },
+        }
 
     @property
     def failed(self) -> bool:

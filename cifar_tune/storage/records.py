@@ -51,6 +51,21 @@ class TrialSummary:
         """Whether something went wrong with it; that it was dropped is no fault."""
         return self.outcome == "fail"
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from: ``named``, ``queued`` or ``sampled``."""
+        return "named" if self.name is not None else "queued" if self.queued else "sampled"
+
+    @property
+    def label(self) -> str:
+        """Its number and its name, or where it comes from if it has none."""
+        return f"trial {self.number} {self.name or f'({self.origin})'}"
+
+    @property
+    def failure_message(self) -> str:
+        """Why it failed, in words."""
+        return str((self.failure or {}).get("message", "for an unknown reason"))
+
 
 @dataclass(frozen=True)
 class StoredStudy:
@@ -62,19 +77,3 @@ class StoredStudy:
     overrides: dict[str, Any]
     trials: tuple[TrialSummary, ...]
     best: TrialSummary | None
-
-
-def trial_label(trial: TrialSummary) -> str:
-    """A trial's number and, where it has one, its name."""
-    return f"trial {trial.number} {trial.name or f'({trial_kind(trial)})'}"
-
-
-def trial_kind(trial: TrialSummary) -> str:
-    """Where a trial comes from: ``named``, ``queued`` or ``sampled``."""
-    return "named" if trial.name is not None else "queued" if trial.queued else "sampled"
-
-
-def describe_failure(trial: TrialSummary) -> str:
-    """Why a trial failed."""
-    failure = trial.failure or {}
-    return str(failure.get("message", "for an unknown reason"))

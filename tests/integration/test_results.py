@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from command_line import Cli
 from places import REPOSITORY, TEST_DATA
@@ -60,9 +61,10 @@ def test_no_number_of_its_text_is_typed_by_hand() -> None:
 def test_its_commands_are_commands(text: str) -> None:
     commands = re.findall(r"^cifar-tune .+$", text, flags=re.M)
     assert len(commands) >= 3
-    for command in commands:
-        arguments = shlex.split(command, comments=True)[1:]
-        group = app
-        while arguments and hasattr(group, "commands"):
-            group = group.commands[arguments.pop(0)]
-        group.make_context("cifar-tune", arguments)  # raises where an option is not known
+    for line in commands:
+        arguments = shlex.split(line, comments=True)[1:]
+        command: click.Command | None = app
+        while arguments and isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), arguments.pop(0))
+        assert command is not None
+        command.make_context("cifar-tune", arguments)  # raises where an option is not known

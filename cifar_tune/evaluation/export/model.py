@@ -36,6 +36,21 @@ class Export:
     dossier: TrialDossier
     described: Described
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the export as a JSON object shows it."""
+        described = self.described
+        calibration = described.calibration
+        return {
+            "folder": str(self.folder),
+            "files": sorted(path.name for path in self.folder.iterdir()),
+            "study_name": self.dossier.study_name,
+            "trial": self.dossier.number,
+            "weights_sha256": described.weights_sha256,
+            "val_accuracy": described.own_val_accuracy,
+            "test_accuracy": described.own_test_accuracy,
+            "calibration": None if calibration is None else dataclasses.asdict(calibration),
+        }
+
 
 def export(
     location: StorageLocation,

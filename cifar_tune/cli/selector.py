@@ -1,0 +1,127 @@
+"""Which study a command means, and what the storage holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cifar_tune.config.study_file import (
+    LoadedStudyFile,
+    StudySpec,
+    find_study_files,
+    load_study_file,
+    parse_override,
+    resolve,
+)
+from cifar_tune.errors import InputError
+from cifar_tune.storage.location import (
+    StorageLocation,
+    check_readable,
+    explain_errors,
+    locate_storage,
+)
+from cifar_tune.storage.records import StoredStudy
+
+
+@dataclass(frozen=True)
+class StudySelector:
+    """Which study is meant, as it was said on the command line.
+
+    Attributes:
+        name: The name of a study file or its path.
+        profile: A profile of the study file; None leaves the choice to the command.
+        overrides: Changed keys of the protocol, which make a study of its own.
+        storage: The path or URL of the database; None takes the default.
+    """
+
+    name: str
+    profile: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    storage: str | None = None
+
+    @classmethod
+    def from_options(
+        cls,
+        name: str,
+        profile: str | None,
+        epochs: int | None,
+        settings: tuple[str, ...],
+        storage: str | None,
+    ) -> StudySelector:
+        """Return what the argument and the options of a command say.
+
+        Raises:
+            InputError: A text of ``--set`` is not of the form ``key=value``.
+        """
+        overrides = dict(map(parse_override, settings))
+        if epochs is not None:
+            overrides["epochs"] = epochs
+        return cls(name, profile, overrides, storage)
+
+    @property
+    def location(self) -> StorageLocation:
+        """Where the database is."""
+        return locate_storage(self.storage)
+
+    def load_file(self) -> LoadedStudyFile:
+        """Return the study file."""
+        return load_study_file(self.name)
+
+    def find(self) -> tuple[StudySpec, StorageLocation]:
+        """Return the one stored study that is meant, as its study file has it now, and where it is.
+
+        Raises:
+            InputError: None is stored, or several are and the options do not say which.
+            StudyFileError: The study file is wrong, or an override.
+        """
+        loaded, location = self.load_file(), self.location
+        stored = [study for study in read_stored(loaded.name, location) if study.trials]
+        matching = self._match(loaded, stored)
+        if len(matching) == 1:
+            return resolve(loaded, matching[0].profile, matching[0].overrides), location
+        wanted = loaded.name
+        if self.profile is not None:
+            wanted = resolve(loaded, self.profile, self.overrides).study_name
+        if matching:
+            raise InputError(
+                f"{wanted}: several studies are stored in {location} "
+                f"({', '.join(study.study_name for study in matching)}); say which with "
+                "--profile, and with --epochs or --set where it has them"
+            )
+        others = ", ".join(study.study_name for study in stored) or _list_studies_with_trials(
+            location
+        )
+        raise InputError(
+            f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}; "
+            f"`cifar-tune study run {loaded.name}` makes some"
+        )
+
+    def _match(self, loaded: LoadedStudyFile, stored: list[StoredStudy]) -> list[StoredStudy]:
+        if self.profile is None and not self.overrides:
+            return stored
+        profiles = loaded.content.profiles if self.profile is None else (self.profile,)
+        names = {resolve(loaded, profile, self.overrides).study_name for profile in profiles}
+        return [study for study in stored if study.study_name in names]
+
+
+def read_stored(file_name: str, location: StorageLocation) -> list[StoredStudy]:
+    """Return the stored studies of a study file."""
+    check_readable(location)
+    if not location.exists():
+        return []  # and Optuna need not be imported
+
+    from cifar_tune.storage import studies
+
+    with explain_errors(location):
+        return studies.read_studies(location, file_name)
+
+
+def _list_studies_with_trials(location: StorageLocation) -> str:
+    names = [
+        study.study_name
+        for file_name in find_study_files()
+        for study in read_stored(file_name, location)
+        if study.trials
+    ]
+    return ", ".join(names) or "no study"
