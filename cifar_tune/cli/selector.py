@@ -22,6 +22,7 @@ from cifar_tune.storage.location import (
     locate_storage,
 )
 from cifar_tune.storage.records import StoredStudy
+from cifar_tune.storage.trial_counts import count_trials_by_file
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,6 @@ def read_stored(file_name: str, location: StorageLocation) -> list[StoredStudy]:
 
 
 def _list_studies_with_trials(location: StorageLocation) -> str:
-    names = [
-        study.study_name
-        for file_name in find_study_files()
-        for study in read_stored(file_name, location)
-        if study.trials
-    ]
+    counts = count_trials_by_file(location, list(find_study_files()))
+    names = [name for of_file in counts.values() for name, trials in of_file.items() if trials]
     return ", ".join(names) or "no study"

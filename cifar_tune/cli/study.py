@@ -54,8 +54,8 @@ def study() -> None:
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files: those in ./studies, then those that come with the package."""
     from cifar_tune.cli import tables
-    from cifar_tune.cli.selector import read_stored
     from cifar_tune.config.study_file import find_study_files, load_study_file
+    from cifar_tune.storage.trial_counts import count_trials_by_file
 
     location = locate_storage(storage)
     files, faults = [], []
@@ -65,12 +65,7 @@ def study_list(storage: str | None, as_json: bool) -> None:
         except StudyFileError as error:
             faults.append(str(error))
     files.sort(key=lambda file: file.name)
-    counts = {
-        file.name: {
-            stored.study_name: len(stored.trials) for stored in read_stored(file.name, location)
-        }
-        for file in files
-    }
+    counts = count_trials_by_file(location, [file.name for file in files])
     if as_json:
         rows = [
             {

@@ -167,7 +167,7 @@ def _references(raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 def _as_meant(keys: Collection[str], known: Collection[str]) -> list[str]:
     """Return keys with misspelt ones set right: what is misspelt is reported once, by itself."""
-    return [nearest(key, known) or key for key in keys]
+    return [key if key in known else nearest(key, known) or key for key in keys]
 
 
 def _table(raw: object) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -12,10 +13,12 @@ from rich.text import Text
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.config.wording import format_params
 from cifar_tune.search.observer import Observer
-from cifar_tune.search.plan import Plan
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_accuracy, format_duration
+
+if TYPE_CHECKING:
+    from cifar_tune.search.plan import Plan
 
 
 class PlainLines(Observer):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
@@ -139,7 +139,8 @@ def locate_storage(text: str | None = None) -> StorageLocation:
     return StorageLocation(f"sqlite:///{url.database}", Path(url.database))
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect_to_file(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    """Return a connection to a SQLite file, to read it or to write it too."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **CONNECT_ARGUMENTS)
     return connection
@@ -163,7 +164,7 @@ def check_readable(location: StorageLocation) -> None:
     with explain_errors(location):
         if not location.exists():
             return
-        tables = _read_tables(path)
+        tables = read_tables(path)
     if tables is None:
         raise StorageError(f"{path}: is not a SQLite file, or a damaged one")
     # Optuna makes them one by one: with some of them a run was ended meanwhile, and the next makes
@@ -175,7 +176,7 @@ def check_readable(location: StorageLocation) -> None:
         )
 
 
-def _read_tables(path: Path) -> set[str] | None:
+def read_tables(path: Path) -> set[str] | None:
     """Return the names of the tables, or None for a file that is no database.
 
     Only SQLite itself opens the file: a file that this process closes takes along the locks of all
@@ -185,7 +186,7 @@ def _read_tables(path: Path) -> set[str] | None:
     if not os.access(path, os.R_OK):
         raise StorageError(f"{path}: cannot be read: permission denied")
     try:
-        with closing(_connect(path, "ro")) as database:
+        with closing(connect_to_file(path, "ro")) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return {name for (name,) in rows}
     except sqlite3.DatabaseError as error:
@@ -217,7 +218,7 @@ def check_writable(location: StorageLocation) -> None:
     except OSError as error:
         raise StorageError(f"{path}: {_describe(error)}") from error
     if location.exists():
-        with explain_errors(location), closing(_connect(path, "rw")) as database:
+        with explain_errors(location), closing(connect_to_file(path, "rw")) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
 

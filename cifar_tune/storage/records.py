@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_tune.errors import StorageError
+
+FORMAT = 1
+"""Version of what is stored with studies and trials; a later one may be read wrongly."""
 DROPPED = "dropped"
 """Kind of failure of a trial that someone did not want to be gone on with."""
 
@@ -77,3 +81,16 @@ class StoredStudy:
     overrides: dict[str, Any]
     trials: tuple[TrialSummary, ...]
     best: TrialSummary | None
+
+
+def check_format(study_name: str, stored_format: int | None) -> None:
+    """Check that this version can read a stored study; None stands for the first format.
+
+    Raises:
+        StorageError: A newer version wrote it.
+    """
+    if (stored_format or FORMAT) > FORMAT:
+        raise StorageError(
+            f"study {study_name}: was written by a newer cifar-tune (format {stored_format}); this "
+            f"one reads up to format {FORMAT}: pip install --upgrade cifar-tune"
+        )

@@ -19,7 +19,7 @@ from cifar_tune.config.trial import Precision, without_defaults
 from cifar_tune.errors import StorageError, StudyMismatchError
 from cifar_tune.storage.location import StorageLocation, check_readable, check_writable
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
-from cifar_tune.storage.records import StoredStudy
+from cifar_tune.storage.records import FORMAT, StoredStudy, check_format
 from cifar_tune.storage.server import (
     is_missing_table,
     make_tables,
@@ -31,8 +31,6 @@ from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS, use_write_ahead_log
 from cifar_tune.storage.trials import rank, summarize
 
 DEFAULT_SEED = 0
-FORMAT = 1
-"""Of what is stored with studies and trials; a later one may be read wrongly."""
 _GROWING = ("named", "weights_digests")
 
 
@@ -108,12 +106,7 @@ def find_study(storage: RDBStorage | None, study_name: str) -> optuna.Study | No
     if storage is None or study_name not in optuna.get_all_study_names(storage=storage):
         return None
     study = optuna.load_study(study_name=study_name, storage=storage)
-    stored = study.user_attrs.get("format", FORMAT)
-    if stored > FORMAT:
-        raise StorageError(
-            f"study {study_name}: was written by a newer cifar-tune (format {stored}); this one "
-            f"reads up to format {FORMAT}: pip install --upgrade cifar-tune"
-        )
+    check_format(study_name, study.user_attrs.get("format"))
     return study
 
 

@@ -5,54 +5,77 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
+import optuna
 import pytest
 from command_line import Cli
+from commands import walk_commands
 
 import cifar_tune
-from cifar_tune.cli.app import app
 
 PACKAGE = Path(cifar_tune.__file__).parent
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    yield path
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name)
+COMMANDS = [path for path, _ in walk_commands()]
 
 
-@pytest.mark.parametrize("command", list(commands(app)), ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(cli: Cli, command: tuple[str, ...]) -> None:
     answer = cli(*command, "--help")
     assert answer.code == 0
     assert "Example: cifar-tune" in answer.out
 
 
+RUN = """\
+import sys
+from cifar_tune.cli.app import main
+def run(*arguments):
+    try: main(list(arguments))
+    except SystemExit as end: assert not end.code, end.code
+"""
+
+
+def run_script(script: str, *arguments: str) -> None:
+    """Run a script that can call ``run(*arguments)``, and let it fail with what it says."""
+    command = [sys.executable, "-c", RUN + script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_imports_neither_torch_nor_optuna() -> None:
-    script = (
-        "import sys\n"
-        "from cifar_tune.cli.app import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'optuna', 'numpy', 'pydantic', 'sqlalchemy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    heavy = {"torch", "optuna", "numpy", "pydantic", "sqlalchemy"}
+    run_script(
+        f"for command in {COMMANDS}:\n"
+        "    run(*command, '--help')\n"
+        f"    imported = {heavy} & set(sys.modules)\n"
+        "    assert not imported, (command, imported)"
     )
-    for command in ([], ["study"], ["study", "run"], ["data", "import"], ["weights"], ["trial"]):
-        done = subprocess.run(
-            [sys.executable, "-c", script, *command, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+
+
+def test_help_of_the_whole_imports_no_command() -> None:
+    run_script(
+        "run('--help')\n"
+        "rooms = {name for name in sys.modules if name.startswith('cifar_tune.')}\n"
+        "assert rooms <= {'cifar_tune.errors', 'cifar_tune.cli', 'cifar_tune.cli.app',\n"
+        "    'cifar_tune.cli.lazy_group', 'cifar_tune.storage',\n"
+        "    'cifar_tune.storage.passwords'}, rooms\n"
+        "assert 'rich' not in sys.modules"
+    )
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_study_list_imports_neither_optuna_nor_sqlalchemy(tmp_path: Path, is_stored: bool) -> None:
+    storage = tmp_path / "studies.db"
+    if is_stored:
+        study = optuna.create_study(study_name="dropout:quick", storage=f"sqlite:///{storage}")
+        study.ask()
+    run_script(
+        "run('study', 'list', '--storage', sys.argv[1])\n"
+        "heavy = {'torch', 'optuna', 'numpy', 'sqlalchemy', 'psutil'} & set(sys.modules)\n"
+        "assert not heavy, heavy",
+        str(storage),
+    )
 
 
 def imported(path: Path) -> set[str]:
