@@ -24,6 +24,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
 from cifar_tune.dashboard.responses import Answer, refuse, status_line
+from cifar_tune.storage.optuna_private import ARTIFACT_KEY_PREFIX
 
 CONTENT_TYPES = {
     ".png": "image/png",
@@ -101,7 +102,7 @@ def _find_record(storage: BaseStorage, address: re.Match[str]) -> Mapping[str, A
             attributes = storage.get_trial_system_attrs(int(address["trial"]))
     except KeyError:
         return None
-    record = json.loads(attributes.get(f"artifacts:{address['id']}", "null"))
+    record = json.loads(attributes.get(f"{ARTIFACT_KEY_PREFIX}{address['id']}", "null"))
     return record if isinstance(record, dict) else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.storage.trial_files import StudyFiles
+from cifar_tune.storage.study_files import StudyFiles
 
 WriteNote = Callable[[optuna.Study, StudySpec, StorageLocation, Lease, FrozenTrial], None]
 """Notes state figures of the test images that others have read, which nothing of the search may
@@ -93,7 +92,7 @@ def _drop(
 ) -> Iterator[Dropped]:
     name = spec.study_name
     study = stored.create_study(storage, name)
-    files = StudyFiles(spec, location.beside, uuid.uuid4().hex[:8], {})
+    files = StudyFiles(spec, location.beside)
     with hold_lease(storage.engine, get_study_id(study), name, on_wait) as lease:
         for trial in _unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)

@@ -12,7 +12,7 @@ from cifar_tune.search.work_list import WorkList
 from cifar_tune.storage.lease import Lease
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.queue import TrialQueue
-from cifar_tune.storage.trial_files import StudyFiles
+from cifar_tune.storage.study_files import StudyFiles
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ from cifar_tune.storage.location import StorageLocation, check_writable, explain
 from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.storage.trial_files import StudyFiles
+from cifar_tune.storage.study_files import StudyFiles
 from cifar_tune.storage.waiting import waits_end_when
 from cifar_tune.training.provenance import git_commit
 from cifar_tune.workers.protocol import Materials, Pool
@@ -232,7 +231,7 @@ class Runner:
         work = remaining_work(self.spec, existing, self.options)
         needed = room_needed(self.spec, len(work.named))
         if needed:
-            folder = StudyFiles(self.spec, self.location.beside, "", {}).weights_folder
+            folder = StudyFiles(self.spec, self.location.beside).weights_folder
             check_disk_space(folder, needed, WeightsError)
 
     def _open(self, storage: RDBStorage, study: optuna.Study, lease: Lease) -> OpenStudy:
@@ -259,12 +258,7 @@ class Runner:
     def _open_files(self, study: optuna.Study) -> StudyFiles:
         """Return the study's files, cleared of what runs that died have left."""
         stored_trials = study.get_trials(deepcopy=False)
-        complete = {
-            trial.number: ("name" in trial.user_attrs, float(trial.value or 0.0))
-            for trial in stored_trials
-            if trial.state.name == "COMPLETE" and "kept_weights_sha256" in trial.user_attrs
-        }
-        files = StudyFiles(self.spec, self.location.beside, uuid.uuid4().hex[:8], complete)
+        files = StudyFiles(self.spec, self.location.beside, stored_trials)
         files.clean({trial.number for trial in stored_trials if not trial.state.is_finished()})
         return files
 

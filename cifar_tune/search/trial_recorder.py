@@ -14,6 +14,7 @@ from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.pruners import CompleteTrials, may_prune
 from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.storage import trials
+from cifar_tune.storage.artifacts import record_artifacts
 from cifar_tune.storage.optuna_private import get_stored_trial, get_trial_id
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import Started
@@ -144,4 +145,4 @@ class TrialRecorder:
             artifacts = self.open_study.files.publish(
                 running.number, get_trial_id(running.trial), is_best=is_best
             )
-        trials.record_artifacts(running.trial, artifacts)
+        record_artifacts(running.trial, artifacts)

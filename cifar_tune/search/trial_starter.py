@@ -100,7 +100,7 @@ class TrialStarter:
         """Return what a worker is told of the trial."""
         name = running.item.name
         is_named = name is not None
-        files = self.open_study.files.of_worker(
+        files = self.open_study.files.for_worker(
             running.number,
             weights=may_be_kept(self.open_study.spec, is_named=is_named),
             predictions=is_named,

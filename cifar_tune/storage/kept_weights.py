@@ -12,14 +12,14 @@ WEIGHTS_BYTES = 46_000_000
 
 
 @dataclass(frozen=True)
-class Candidate:
+class KeptCandidate:
     """A complete trial with a file of weights.
 
     Attributes:
-        number: of the trial.
-        is_named: whether it is a named trial.
-        val_accuracy: what candidates are ranked by.
-        size: of the file in bytes.
+        number: Number of the trial.
+        is_named: Whether it is a named trial.
+        val_accuracy: What candidates are ranked by.
+        size: Bytes of the file.
     """
 
     number: int
@@ -28,40 +28,69 @@ class Candidate:
     size: int
 
 
+class KeptWeights:
+    """The trials of a study whose weights are kept, while more trials come to their end.
+
+    Args:
+        spec: The study, with its policy.
+        candidates: Complete trials that have weights already.
+    """
+
+    def __init__(self, spec: StudySpec, candidates: Iterable[KeptCandidate]) -> None:
+        self._spec = spec
+        self._kept = {candidate.number: candidate for candidate in candidates}
+        self._fallen: set[int] = set()
+        self._choose()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._kept
+
+    def add(self, candidate: KeptCandidate) -> bool:
+        """Add a trial, for which others may fall, and return whether its weights are kept."""
+        self._kept[candidate.number] = candidate
+        self._choose()
+        self._fallen.discard(candidate.number)  # its file has not got its name yet
+        return candidate.number in self._kept
+
+    def pop_fallen(self) -> set[int]:
+        """Return, once, the trials whose weights better ones have taken the place of."""
+        fallen, self._fallen = self._fallen, set()
+        return fallen
+
+    def _choose(self) -> None:
+        kept = choose_kept(self._spec, self._kept.values())
+        self._fallen |= self._kept.keys() - kept
+        self._kept = {number: self._kept[number] for number in kept}
+
+
 def may_be_kept(spec: StudySpec, *, is_named: bool) -> bool:
-    """Whether a trial is to write its weights at all; how good it is, is not known yet."""
+    """Return whether a trial is to write its weights; how good it is, is not known yet."""
     return spec.profile.keep_best > 0 or (is_named and spec.profile.keep_weights == "named")
 
 
 def room_needed(spec: StudySpec, named: int) -> int:
-    """Bytes that the weights of a run may take.
-
-    Args:
-        named: trials that it will complete.
-    """
+    """Return the bytes that the weights of a run may take, which completes ``named`` trials."""
     trials = (named if spec.profile.keep_weights == "named" else 0) + spec.profile.keep_best
     return min(trials * WEIGHTS_BYTES, round(spec.profile.keep_gigabytes * 1e9))
 
 
-def choose_kept(spec: StudySpec, candidates: Iterable[Candidate]) -> set[int]:
-    """The numbers of the trials whose weights stay.
+def choose_kept(spec: StudySpec, candidates: Iterable[KeptCandidate]) -> set[int]:
+    """Return the numbers of the trials whose weights stay.
 
     Named trials come first, where the study file keeps theirs, in the order they were run; then
     the best of the others. What would go beyond the cap is left out.
     """
-    keeps_named = spec.profile.keep_weights == "named"
-    everyone = list(candidates)
-    named = sorted((one for one in everyone if one.is_named and keeps_named), key=_number)
-    others = [one for one in everyone if not (one.is_named and keeps_named)]
-    best = sorted(others, key=lambda one: (-one.val_accuracy, one.number))[: spec.profile.keep_best]
+    named: list[KeptCandidate] = []
+    others: list[KeptCandidate] = []
+    for candidate in candidates:
+        is_wanted = candidate.is_named and spec.profile.keep_weights == "named"
+        (named if is_wanted else others).append(candidate)
+    named.sort(key=lambda candidate: candidate.number)
+    others.sort(key=lambda candidate: (-candidate.val_accuracy, candidate.number))
     room = spec.profile.keep_gigabytes * 1e9
     kept = set()
-    for one in (*named, *best):
-        if one.size <= room:
-            room -= one.size
-            kept.add(one.number)
+    for candidate in (*named, *others[: spec.profile.keep_best]):
+        if candidate.size <= room:
+            room -= candidate.size
+            kept.add(candidate.number)
     return kept
-
-
-def _number(candidate: Candidate) -> int:
-    return candidate.number

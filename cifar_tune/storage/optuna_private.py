@@ -23,6 +23,7 @@ from optuna.storages._rdb.models import (
 from optuna.trial import FrozenTrial, TrialState
 
 __all__ = [
+    "ARTIFACT_KEY_PREFIX",
     "DASHBOARD_REQUEST_LOGGER",
     "FIXED_PARAMS",
     "StudyModel",
@@ -44,6 +45,9 @@ __all__ = [
     "skip_finished_trials",
     "suggest",
 ]
+
+ARTIFACT_KEY_PREFIX = "artifacts:"
+"""Begins the key of a system attribute that has the record of an artifact, before its id."""
 
 FIXED_PARAMS = "fixed_params"
 """Key of a trial's system attribute with the values that ``Study.enqueue_trial`` was given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.storage.artifacts import Artifact
 from cifar_tune.storage.optuna_private import (
     FIXED_PARAMS,
     add_trial,
@@ -137,12 +136,6 @@ def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
     """Store the epochs so far and report the last one's validation accuracy to Optuna."""
     record_history(trial, history)
     trial.report(history[-1].val_accuracy, step=history[-1].epoch)
-
-
-def record_artifacts(trial: optuna.Trial, artifacts: Iterable[Artifact]) -> None:
-    """Store which files a trial has, once they are in their places and before it has ended."""
-    for artifact in artifacts:
-        trial.storage.set_trial_system_attr(get_trial_id(trial), *artifact.attribute)
 
 
 def record_complete(

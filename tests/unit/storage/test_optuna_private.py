@@ -142,6 +142,19 @@ def test_tables(study: optuna.Study, storage: RDBStorage) -> None:
         assert columns.study_system_attribute_id.primary_key
 
 
+def test_artifacts_are_recorded_under_the_key_that_optuna_reads(
+    study: optuna.Study, storage: RDBStorage, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    artifact_id = optuna.artifacts.upload_artifact(
+        artifact_store=optuna.artifacts.FileSystemArtifactStore(tmp_path),
+        file_path=str(tmp_path / "a.csv"),
+        study_or_trial=(trial := study.ask()),
+    )
+    attributes = storage.get_trial_system_attrs(private.get_trial_id(trial))
+    assert list(attributes) == [f"{private.ARTIFACT_KEY_PREFIX}{artifact_id}"]
+
+
 # --- optuna-dashboard -----------------------------------------------------------------------------
 
 
