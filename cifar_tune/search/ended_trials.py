@@ -47,16 +47,17 @@ def drop_trials(
     have a named trial of that name, or one more sampled trial, begins a new one.
 
     Args:
-        spec: of the study.
-        trial_name: the number of the trial, or its name with its replicate; None drops all of the
+        location: Where the study is stored.
+        spec: The study.
+        trial_name: The number of the trial, or its name with its replicate; None drops all of the
             study, and of its confirmations and re-runs.
-        on_wait: told, once for each study, why it takes a while.
-        write_note: brings the note of a trial up to date that was dropped.
+        on_wait: Is told, once for each study, why it takes a while.
+        write_note: Brings the note of a trial up to date that was dropped.
 
     Raises:
-        InputError: the study is not stored, there is no such trial, or it has ended.
-        StudyBusyError: a process runs the study, and nothing of it was dropped.
-        StorageError: the database cannot be opened or written.
+        InputError: The study is not stored, there is no such trial, or it has ended.
+        StudyBusyError: A process runs the study, and nothing of it was dropped.
+        StorageError: The database cannot be opened or written.
     """
     specs = [spec]
     if trial_name is None:
@@ -66,19 +67,19 @@ def drop_trials(
         if stored.find_study(reading, spec.study_name) is None:
             raise InputError(f"study {spec.study_name} is not stored in {location}")
         # Looked at before anything is written.
-        wanted = [
-            one
-            for one in specs
-            if (study := stored.find_study(reading, one.study_name))
-            and _unfinished(study, trial_name)
+        concerned = [
+            spec
+            for spec in specs
+            if (study := stored.find_study(reading, spec.study_name))
+            and _list_unfinished(study, trial_name)
         ]
-        if not wanted:
+        if not concerned:
             return []
         storage = stored.open_to_write(location)
         return [
             dropped
-            for one in wanted
-            for dropped in _drop(storage, location, one, trial_name, on_wait, write_note)
+            for spec in concerned
+            for dropped in _drop(storage, location, spec, trial_name, on_wait, write_note)
         ]
 
 
@@ -94,7 +95,7 @@ def _drop(
     study = stored.create_study(storage, name)
     files = StudyFiles(spec, location.beside)
     with hold_lease(storage.engine, get_study_id(study), name, on_wait) as lease:
-        for trial in _unfinished(study, trial_name):
+        for trial in _list_unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)
             files.clear(trial.number)
             write_note(study, spec, location, lease, ended)
@@ -103,23 +104,22 @@ def _drop(
         TrialQueue(storage.engine).restore(name, trials.list_queued(study))
 
 
-def _unfinished(study: optuna.Study, trial_name: str | None) -> list[FrozenTrial]:
-    """The trials that have not ended, or the one of that number or name.
+def _list_unfinished(study: optuna.Study, trial_name: str | None) -> list[FrozenTrial]:
+    """Return the trials that have not ended, or the one of that number or name.
 
     Raises:
-        InputError: there is none of that name, or it has ended.
+        InputError: There is none of that name, or it has ended.
     """
-    everyone = study.get_trials(deepcopy=False)
-    left = [trial for trial in everyone if not trial.state.is_finished()]
+    stored_trials = study.get_trials(deepcopy=False)
+    unfinished = [trial for trial in stored_trials if not trial.state.is_finished()]
     if trial_name is None:
-        return left
-    found = [trial for trial in left if trial_name in trials.names_of(trial)]
-    if found:
-        return found
-    ended = [trial for trial in everyone if trial_name in trials.names_of(trial)]
-    expected = ", ".join(trials.names_of(trial)[-1] for trial in left) or "every trial has ended"
-    what = f"is {ended[-1].state.name.lower()}" if ended else "is not there"
+        return unfinished
+    named = [trial for trial in stored_trials if trial_name in trials.names_of(trial)]
+    if waiting := [trial for trial in named if not trial.state.is_finished()]:
+        return waiting
+    state = f"is {named[-1].state.name.lower()}" if named else "is not there"
+    names = ", ".join(trials.names_of(trial)[-1] for trial in unfinished)
     raise InputError(
-        f"trial {trial_name} of {study.study_name} {what}; expected one that has not ended: "
-        f"{expected}"
+        f"trial {trial_name} of {study.study_name} {state}; expected one that has not ended: "
+        f"{names or 'every trial has ended'}"
     )

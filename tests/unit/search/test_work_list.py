@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.search.work_list import Item, WorkList
@@ -108,3 +110,86 @@ def test_a_trial_that_does_not_fit_lets_a_shorter_one_pass(spec: StudySpec) -> N
     assert item.name == NAMES[2]
     assert work_list.next(lambda item: item.config.epochs == 1) is None
     assert work_list.left().trials == 3 + 8
+
+
+# --- what holds for every course of a run ---------------------------------------------------------
+
+SPEC = resolve(load_study_file("dropout"), "quick")
+trials_before = st.lists(
+    st.tuples(
+        st.sampled_from((*NAMES, None, None)),
+        st.sampled_from(("waiting", "settled", "retry", "retried", "dropped")),
+        st.integers(0, 2),
+    ),
+    max_size=8,
+)
+
+
+def known_trials(before: list[tuple[str | None, str, int]]) -> list[Known]:
+    """Return what earlier runs may have left: a name waits or is settled once at the most."""
+    trials, named = [], set[str]()
+    for number, (name, state, epochs) in enumerate(before):
+        if name is None or name not in named:
+            trials.append(known(number, name, state, epochs=epochs))
+        if name is not None and state in ("waiting", "settled"):
+            named.add(name)
+    return trials
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=trials_before,
+    more_trials=st.none() | st.integers(0, 3),
+    course=st.lists(st.tuples(st.sampled_from(("begin", "end", "put back")), st.integers(0, 9))),
+)
+def test_what_is_left_and_what_is_begun_and_what_ended_are_all_there_is(
+    before: list[tuple[str | None, str, int]],
+    more_trials: int | None,
+    course: list[tuple[str, int]],
+) -> None:
+    work_list = WorkList.make(SPEC, 0, known_trials(before), more_trials)
+    total, running, ended = work_list.left().trials, list[tuple[int, Item]](), list[Item]()
+    for number, (what, choice) in enumerate(course, start=100):
+        if what == "begin":
+            item = work_list.next(anything)
+            if item is not None and item.number is None and item.params is None:
+                work_list.sampled(number)
+            assert (item is None) == (total == len(running) + len(ended))
+            running += [(item.number or number, item)] if item is not None else []
+        elif running:
+            number_of, item = running.pop(choice % len(running))
+            if what == "end":
+                ended.append(item)
+            else:
+                work_list.put_back(item, number_of, 1, alone=False)
+        assert work_list.left().trials + len(running) + len(ended) == total
+    names = [item.name for item in ended if item.name is not None]
+    assert len(names) == len(set(names))
+    numbers = [item.number for item in ended if item.number is not None]
+    assert len(numbers) == len(set(numbers))
+
+
+@settings(max_examples=60, deadline=None)
+@given(before=trials_before, refusals=st.lists(st.booleans(), max_size=20))
+def test_the_order_in_which_trials_fit_does_not_matter(
+    before: list[tuple[str | None, str, int]], refusals: list[bool]
+) -> None:
+    def identities(items: list[Item]) -> set[tuple[Any, ...]]:
+        return {
+            (item.number, item.name, item.index, item.attributes.get("retry_of")) for item in items
+        }
+
+    expected = take_all(WorkList.make(SPEC, 0, known_trials(before), None))
+    work_list, left = WorkList.make(SPEC, 0, known_trials(before), None), list(refusals)
+    taken = []
+    for _ in refusals:
+        item = work_list.next(lambda _: not left or not left.pop())
+        if item is not None:
+            taken.append(item)
+            if item.number is None and item.name is None and "retry_of" not in item.attributes:
+                work_list.sampled(100 + len(taken))
+    taken += take_all(work_list)
+    # Of sampled trials those that wait, are run again or are new may be taken in any order.
+    owed = [item for item in taken if item.is_owed]
+    assert identities(owed) == identities([item for item in expected if item.is_owed])
+    assert len(taken) == len(expected)
