@@ -93,6 +93,7 @@ def _add(
 ) -> Request:
     from cifar_tune.config.params import read_params
     from cifar_tune.storage import studies
+    from cifar_tune.storage.definition import check_definition
     from cifar_tune.storage.queue import TrialQueue
 
     given = dict(map(_split, texts))
@@ -103,7 +104,7 @@ def _add(
         )
     with explain_errors(location):
         existing = studies.find_study(studies.open_to_read(location), spec.study_name)
-        studies.check_definition(existing, spec, None, digests=None)
+        check_definition(existing, spec, None, digests=None)
         return TrialQueue(studies.open_to_write(location).engine).add(
             spec.study_name, study, spec.profile_name, spec.overrides, params, seed, TERMINAL
         )

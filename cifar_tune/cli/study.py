@@ -164,12 +164,13 @@ def study_plan(
     from cifar_tune.search.progress import plan_lines
     from cifar_tune.search.runner import RunOptions, remaining_work
     from cifar_tune.storage import studies
+    from cifar_tune.storage.definition import check_definition
 
     prepared = prepare(study, work, machine, begins_workers=False)
     spec, location = prepared.spec, prepared.location
     with explain_errors(location):
         stored = studies.find_study(studies.open_to_read(location), spec.study_name)
-        studies.check_definition(stored, spec, work.seed, digests=None)
+        check_definition(stored, spec, work.seed, digests=None)
         remaining = remaining_work(spec, stored, RunOptions(work.trials))
         prepared = announce(prepared, make_console(to_stderr=as_json))
         costs = measure_costs(prepared.spec, prepared.device, prepared.workers.threads)

@@ -28,8 +28,8 @@ from cifar_tune.search.stop_signals import StopSignals
 from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.search.trial_starter import TrialStarter
 from cifar_tune.search.work_list import WorkList
+from cifar_tune.storage import definition, trials
 from cifar_tune.storage import studies as stored
-from cifar_tune.storage import trials
 from cifar_tune.storage.kept_weights import room_needed
 from cifar_tune.storage.lease import Lease, hold_lease
 from cifar_tune.storage.location import StorageLocation, check_writable, explain_errors
@@ -164,7 +164,7 @@ class Runner:
         self._make_annotator = make_annotator
         self._signals = StopSignals(should_stop)
         data, weights = workers.materials.data, workers.materials.weights
-        self._digests = stored.Digests(
+        self._digests = definition.Digests(
             data.digests, {name: pretrained.sha256 for name, pretrained in weights.items()}
         )
 
@@ -224,9 +224,9 @@ class Runner:
         reading = stored.open_to_read(self.location)
         existing = stored.find_study(reading, self.spec.study_name)
         if self.spec.precision is None:
-            precision = "fp32" if existing is None else stored.stored_precision(existing)
+            precision = "fp32" if existing is None else definition.stored_precision(existing)
             self.spec = replace(self.spec, precision=precision)
-        stored.check_definition(existing, self.spec, self.options.seed, self._digests)
+        definition.check_definition(existing, self.spec, self.options.seed, self._digests)
         check_writable(self.location)
         work = remaining_work(self.spec, existing, self.options)
         needed = room_needed(self.spec, len(work.named))
@@ -236,8 +236,8 @@ class Runner:
 
     def _open(self, storage: RDBStorage, study: optuna.Study, lease: Lease) -> OpenStudy:
         """Take up what runs that died have left, and what people have asked for."""
-        seed = stored.check_definition(study, self.spec, self.options.seed, self._digests)
-        stored.write_definition(study, self.spec, seed, self._digests)
+        seed = definition.check_definition(study, self.spec, self.options.seed, self._digests)
+        definition.write_definition(study, self.spec, seed, self._digests)
         trials.put_back_abandoned(study)
         queue = TrialQueue(storage.engine)
         queue.restore(self.spec.study_name, trials.list_queued(study))
@@ -310,7 +310,7 @@ class Runner:
 
 def remaining_work(spec: StudySpec, study: optuna.Study | None, options: RunOptions) -> Work:
     """Return what a run would do; of a study that is not stored yet, everything."""
-    return _make_work_list(spec, stored.DEFAULT_SEED, study, options).left()
+    return _make_work_list(spec, definition.DEFAULT_SEED, study, options).left()
 
 
 def _make_work_list(

@@ -87,8 +87,10 @@ def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optu
 
 
 def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
-    """Draw what a run that died between two draws has stored, so that the next draw is the one
-    that it would have made."""
+    """Draw again what a run that died between two draws has stored.
+
+    So that the next draw is the one that it would have made.
+    """
     frozen = get_stored_trial(trial.study, trial)
     is_given = name in frozen.system_attrs.get(FIXED_PARAMS, {})
     if not is_given and name not in trial.relative_params:
@@ -101,8 +103,7 @@ def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> None:
 
 
 def put_back_abandoned(study: optuna.Study) -> None:
-    """Let trials that are marked as running wait; called by the holder of the lease, who runs
-    none."""
+    """Let trials wait that are marked as running; the holder of the lease, who calls, runs none."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         put_back(study, trial)
 
@@ -176,44 +177,46 @@ def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
 
 
 def names_of(trial: FrozenTrial) -> tuple[str, ...]:
-    """What a person may call a trial: its number, and its name with its replicate if it has one."""
+    """Return what a person may call a trial: its number, and its name if it has one."""
     name = trial.user_attrs.get("name")
     return (str(trial.number),) if name is None else (str(trial.number), str(name))
 
 
 def rank(trial: FrozenTrial) -> tuple[float, int]:
-    """Of complete trials the greatest is the best: the highest validation accuracy, and the first
-    of equals."""
+    """Return the key by which the best of complete trials is the greatest.
+
+    That is the one with the highest validation accuracy, and the first of equals.
+    """
     return trial.value or 0.0, -trial.number
 
 
 def is_to_be_retried(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for a reason that is not its configuration's."""
+    """Return whether a trial failed for a reason that is not its configuration's."""
     failure = trial.user_attrs.get("failure") or {}
     return trial.state == TrialState.FAIL and failure.get("kind", "error") in RETRIED
 
 
 def list_known(study: optuna.Study) -> list[Known]:
-    """The trials of a study as an agenda takes them."""
-    everyone = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get("retry_of") for trial in everyone}
+    """Return the trials of a study as a work list takes them."""
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get("retry_of") for trial in trials}
     return [
         Known(
             number=trial.number,
             name=trial.user_attrs.get("name"),
-            state=_agenda_state(trial, retried),
+            state=_work_state(trial, retried),
             seed=trial.user_attrs.get("seed"),
             params=trial.params,
             epochs=len(trial.intermediate_values),
             is_again="retry_of" in trial.user_attrs,
             queued=trial.user_attrs.get("queued"),
         )
-        for trial in everyone
+        for trial in trials
     ]
 
 
 def list_queued(study: optuna.Study) -> dict[int, tuple[int, bool]]:
-    """Trials that people asked for, by the id of the request: number, and whether each is over."""
+    """Return, by id of a request, the number of its trial and whether that is over."""
     return {
         trial.user_attrs["queued"]["id"]: (trial.number, trial.state.is_finished())
         for trial in study.get_trials(deepcopy=False)
@@ -221,7 +224,7 @@ def list_queued(study: optuna.Study) -> dict[int, tuple[int, bool]]:
     }
 
 
-def _agenda_state(trial: FrozenTrial, retried: set[int | None]) -> str:
+def _work_state(trial: FrozenTrial, retried: set[int | None]) -> str:
     if not trial.state.is_finished():
         return "waiting"
     if is_to_be_retried(trial):
@@ -234,7 +237,7 @@ def _agenda_state(trial: FrozenTrial, retried: set[int | None]) -> str:
 
 
 def summarize(trial: FrozenTrial) -> TrialSummary:
-    """A stored trial as tables and JSON show it."""
+    """Return a stored trial as tables and JSON show it."""
     attributes, values = trial.user_attrs, trial.intermediate_values
     seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
     return TrialSummary(
@@ -257,14 +260,15 @@ class Known:
     """A trial that the storage has.
 
     Attributes:
-        number: of the trial.
-        name: of a named trial with its replicate; None if sampled.
+        number: Number of the trial.
+        name: Name of a named trial with its replicate; None if sampled.
         state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again), ``retried``
             (that was done) or ``dropped`` (it stands in for nothing).
-        seed, params: where it has them.
-        epochs: that it was trained for.
-        is_again: whether it is another one's second run.
-        queued: of a trial that someone asked for, its stored attribute with the request's id.
+        seed: Its seed, where it has one.
+        params: Its searched values, where it has them.
+        epochs: How many epochs it was trained for.
+        is_again: Whether it is another one's second run.
+        queued: The stored attribute, with the request's id, of a trial that someone asked for.
     """
 
     number: int

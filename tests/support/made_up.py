@@ -23,6 +23,7 @@ from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import load_weights
 from cifar_tune.search.samplers import distributions
 from cifar_tune.storage import studies
+from cifar_tune.storage.definition import Digests, write_definition
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.training.predictions import make_predictions, save_predictions
 from cifar_tune.training.records import EpochMetrics
@@ -55,7 +56,7 @@ class MadeUp:
         self.spec: StudySpec = resolve(load_study_file(name), profile, overrides)
         self.opened = studies.open_to_write(locate_storage(str(database)))
         self.study = studies.create_study(self.opened, self.spec.study_name)
-        studies.write_definition(self.study, self.spec, 0, studies.Digests({}, {}))
+        write_definition(self.study, self.spec, 0, Digests({}, {}))
         self.parts = {split: read_bundled(split) for split in ("validation", "test")}
         random = np.random.default_rng(7)
         self.ease = {split: random.normal(size=len(part)) for split, part in self.parts.items()}

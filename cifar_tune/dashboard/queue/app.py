@@ -18,6 +18,7 @@ from cifar_tune.dashboard.queue import view
 from cifar_tune.errors import CifarTuneError, InputError
 from cifar_tune.search.service import Service
 from cifar_tune.storage import studies as stored
+from cifar_tune.storage.definition import check_definition
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.wording import format_accuracy, format_duration
 
@@ -138,7 +139,7 @@ class _Page:
 
     def _ask(self, spec: StudySpec, params: Mapping[str, float] | None, seed: int | None) -> None:
         study = stored.find_study(self._storage, spec.study_name)
-        stored.check_definition(study, spec, None, digests=None)
+        check_definition(study, spec, None, digests=None)
         if params is not None and not spec.space.ranges():
             raise InputError(f"{spec.file_name} searches nothing; run what is left of it instead")
         self._queue.add(

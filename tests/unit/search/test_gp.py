@@ -20,6 +20,7 @@ from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.search.gp import MOST_TRIALS
 from cifar_tune.search.samplers import distributions, make_sampler
 from cifar_tune.storage import studies
+from cifar_tune.storage.definition import DEFAULT_SEED, check_definition
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.storage.trials import create_sampled, put_back, resume
 
@@ -173,7 +174,7 @@ def test_study_is_searched_two_trials_at_once_and_goes_on_with_another_sampler(
     assert len(set(drawn)) == 4
     stored = studies.find_study(studies.open_to_read(locate_storage("s.db")), spec.study_name)
     changed = spec.with_profile(sampler=Random(name="random"))
-    assert studies.check_definition(stored, changed, None, None) == studies.DEFAULT_SEED
+    assert check_definition(stored, changed, None, None) == DEFAULT_SEED
 
 
 def test_too_few_trials_before_it_begins_are_refused(tmp_path: Path, cli: Cli) -> None:

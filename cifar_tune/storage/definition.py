@@ -1,0 +1,129 @@
+"""What defines a study: it is stored with it, and values of different definitions never mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.trial import Precision, without_defaults
+from cifar_tune.errors import StudyMismatchError
+from cifar_tune.storage.records import FORMAT
+
+DEFAULT_SEED = 0
+_GROWING = ("named", "weights_digests")
+"""A file may gain and lose named trials, and a run may leave some out together with the weights
+that they start from; what stays must stay what it was."""
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of what a study learns from: images by part, pretrained weights by name."""
+
+    data: Mapping[str, str]
+    weights: Mapping[str, str]
+
+
+def check_definition(
+    study: optuna.Study | None, spec: StudySpec, seed: int | None, digests: Digests | None
+) -> int:
+    """Check that a stored study, if any, was made with the same settings; return its seed.
+
+    Args:
+        study: The stored study.
+        spec: The study as its file has it now.
+        seed: The seed that was asked for; None takes the stored one, else ``DEFAULT_SEED``.
+        digests: Digests of images and weights; None, of a plan that loads none, leaves the stored
+            ones unchecked.
+
+    Raises:
+        StudyMismatchError: It was made with other settings; the message names each difference.
+    """
+    if study is None:
+        return DEFAULT_SEED if seed is None else seed
+    stored = study.user_attrs
+    if _is_half_written(study, _define(spec, DEFAULT_SEED, Digests({}, {})).keys()):
+        return stored.get("seed", DEFAULT_SEED) if seed is None else seed
+    if "protocol" not in stored:
+        raise StudyMismatchError(f"study {study.study_name} was made by another program")
+    effective_seed: int = stored["seed"] if seed is None else seed
+    wanted = _define(spec, effective_seed, digests or Digests(stored["data_digests"], {}))
+    differences = [
+        line
+        for key in ("seed", "protocol", "space", "data_digests")
+        for line in _differences(key, stored.get(key), wanted[key])
+    ]
+    if spec.precision is not None:
+        differences += _differences("precision", stored_precision(study), spec.precision)
+    for key in _GROWING:
+        for name, was in stored[key].items():
+            differences += _differences(f"{key}.{name}", was, wanted[key].get(name, was))
+    if differences:
+        raise StudyMismatchError(
+            f"study {study.study_name} is stored with other settings, and values of different "
+            f"settings are never ranked together: {'; '.join(differences)}. Undo the change, "
+            "give the study file another name, or use another --storage"
+        )
+    return effective_seed
+
+
+def stored_precision(study: optuna.Study) -> Precision:
+    """Return the precision of a study's trials; those of older versions knew one only."""
+    precision: Precision = study.user_attrs.get("precision", "fp32")
+    return precision
+
+
+def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: Digests) -> None:
+    """Store what defines the study beside it; called by the holder of its lease."""
+    definition = _define(spec, seed, digests)
+    # What a name once meant stays known, also when the file no longer has it.
+    for key in _GROWING:
+        definition[key] = {**study.user_attrs.get(key, {}), **definition[key]}
+    for key, value in definition.items():
+        if study.user_attrs.get(key) != value:
+            study.set_user_attr(key, value)
+    # A claim is worth something only if it was written down before the first result was seen.
+    if not study.get_trials(deepcopy=False):
+        study.set_user_attr("claims", {claim.name: claim.model_dump() for claim in spec.claims})
+    if study.metric_names is None:
+        study.set_metric_names(["val_accuracy"])
+
+
+def _is_half_written(study: optuna.Study, keys: Set[str]) -> bool:
+    """Return whether a run was ended before it had stored all that defines its study."""
+    stored = study.user_attrs.keys()
+    return stored <= keys and stored != keys and not study.get_trials(deepcopy=False)
+
+
+def _define(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:
+    ranges = spec.space.ranges()
+    return {
+        "format": FORMAT,
+        "title": spec.title,
+        "study_file": spec.file_name,
+        "profile": spec.profile_name,
+        "overrides": dict(spec.overrides),
+        "seed": seed,
+        "protocol": without_defaults(spec.protocol.model_dump()),
+        "space": {name: values.model_dump() for name, values in ranges.items()},
+        "named": {
+            named.name: {"params": named.params, "settings": named.settings.given()}
+            for named in spec.named
+        },
+        "sampler": spec.profile.sampler.model_dump(),
+        "pruner": spec.profile.pruner.model_dump(),
+        "data_digests": dict(digests.data),
+        "weights_digests": dict(digests.weights),
+        "precision": spec.precision or "fp32",
+    }
+
+
+def _differences(key: str, stored: object, wanted: object) -> Iterable[str]:
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        for part in {**stored, **wanted}:
+            yield from _differences(f"{key}.{part}", stored.get(part), wanted.get(part))
+    elif stored != wanted:
+        yield f"{key} is {wanted!r}, stored {stored!r}"
