@@ -31,8 +31,8 @@ from cifar_tune.evaluation.activations import compute_activations
 from cifar_tune.search import costs
 from cifar_tune.search.runner import Runner, RunOptions, StudyOutcome
 from cifar_tune.storage.location import StorageLocation, locate_storage
-from cifar_tune.training import objective
 from cifar_tune.training.pictures.activation_record import ActivationRecord
+from cifar_tune.workers import train_task
 from cifar_tune.workers.protocol import Materials
 
 # For processes too: the check at a study's first run takes longer than a tiny study.
@@ -62,7 +62,7 @@ def cli(
     monkeypatch.setattr(costs, "MEASURE_SECONDS", 0.1)
     monkeypatch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
     if not draws_pictures:
-        monkeypatch.setattr(objective, "draw_pictures", lambda *_: None)
+        monkeypatch.setattr(train_task, "draw_pictures", lambda *_: None)
 
     def run(*arguments: str) -> Answer:
         capsys.readouterr()

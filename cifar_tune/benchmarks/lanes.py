@@ -25,10 +25,11 @@ from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.models.weights import load_weights
+from cifar_tune.training.callbacks import NO_CALLBACKS
 from cifar_tune.training.malloc import keep_freed_memory
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
-from cifar_tune.training.step import Tally, Totals, never
+from cifar_tune.training.step import BatchTotals, LossAndAccuracy
 from cifar_tune.training.step_graph import graphs_of_thread
 from cifar_tune.training.trainer import train_epoch
 from cifar_tune.workers.local.fork_server import threads_of_libraries
@@ -158,7 +159,7 @@ def make_epoch(
     split = network.place_training(part, None)
     lent = nullcontext() if graphs is None else graphs.training(network.model, split, config)
     graph = stack.enter_context(lent)
-    run: Callable[..., Totals] = partial(
+    run: Callable[..., LossAndAccuracy] = partial(
         train_epoch, network.model, make_optimizer(network.model, config)
     )
     if graph is not None:
@@ -166,7 +167,7 @@ def make_epoch(
     seed_dropouts(network.model if graph is None else graph.model, config, 1)
 
     def train() -> float:
-        tally = Tally(network.model, split, config)
-        return run(split, config, 1, lambda _done: None, never, tally).loss
+        totals = BatchTotals(network.model, split, config)
+        return run(split, config, 1, NO_CALLBACKS, totals).loss
 
     return (lambda: network.place_training(part, None)), train

@@ -1,7 +1,6 @@
 """Shows single images to a trained trial and takes down what its layers make of them.
 
-``pictures.feature_maps`` looks into the network, with torchvision's feature extractor and captum;
-here are the trial, the images and the record.
+``pictures.feature_maps`` looks into the network; here are the trial, the images and the record.
 """
 
 from __future__ import annotations

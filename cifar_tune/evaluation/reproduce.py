@@ -23,6 +23,7 @@ from cifar_tune.errors import DataError, InputError
 from cifar_tune.evaluation.stats import binomial_variance
 from cifar_tune.evaluation.trial import TrialDossier
 from cifar_tune.models.weights import load_weights
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.device import describe_device
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.provenance import software
@@ -112,13 +113,15 @@ def reproduce(
     def take(metrics: EpochMetrics) -> bool:
         again.append(metrics)
         on_epoch(stored[len(again) - 1], metrics)
-        return len(again) < len(stored)  # a pruned trial is trained as far as it was
+        # A pruned trial is trained as far as it was.
+        return len(again) < len(stored) or len(stored) == config.epochs
 
     kept = dossier.weights_sha256 is not None
     files = TrialFiles(weights=folder / "weights.safetensors" if kept else None)
     threads = dossier.facts.get("threads")
     with _threads(threads if device.type == "cpu" else None):
-        result = run_trial(config, data, weights, device, take, lambda _done: None, files)
+        callbacks = TrainingCallbacks(on_epoch=take)
+        result = run_trial(config, data, weights, device, callbacks, files).result
         now = describe_device(device)
     return _compare(dossier, result, list(zip(stored, again, strict=True)), now, device)
 

@@ -73,8 +73,7 @@ def evaluate_on_test(
     mirrored = Subset(LabelledImages(test.images[..., ::-1].copy(), test.labels), whole.rows)
     model.to(device)
     found, flipped = (
-        evaluate(model, place(part, unchanged, device), unchanged, 0, lambda _done: None)
-        for part in (whole, mirrored)
+        evaluate(model, place(part, unchanged, device), unchanged) for part in (whole, mirrored)
     )
     logits = found.logits.float().cpu().numpy()
     averaged = (logits + flipped.logits.float().cpu().numpy()) / 2

@@ -96,9 +96,9 @@ def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:
         return run_batch
 
     def train(one_batch: TrialConfig, part: DeviceSplit) -> object:
-        return train_epoch(model, optimizer, part, one_batch, 1, lambda _done: None)
+        return train_epoch(model, optimizer, part, one_batch, 1)
 
     def check(one_batch: TrialConfig, part: DeviceSplit) -> object:
-        return evaluate(model, part, one_batch, 1, lambda _done: None)
+        return evaluate(model, part, one_batch, 1)
 
     return timed(train, training), timed(check, validation)

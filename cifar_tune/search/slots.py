@@ -18,10 +18,11 @@ from cifar_tune.data.search_data import Subset
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.search.plan import example_config
+from cifar_tune.training.callbacks import NO_CALLBACKS
 from cifar_tune.training.cuda_graph import CudaGraph, Graph
 from cifar_tune.training.device import cuda_devices
 from cifar_tune.training.network import TrainingNetwork
-from cifar_tune.training.step import Tally, never
+from cifar_tune.training.step import BatchTotals
 from cifar_tune.training.step_graph import StepGraph, StepGraphs
 from cifar_tune.workers.kind import WorkerChoice
 
@@ -125,7 +126,7 @@ def _prepare_slot(
 
     def epoch(graph: StepGraph = graph) -> None:
         with on_stream():
-            tally = Tally(graph.model, split, config)
-            graph.train_epoch(split, config, 1, lambda _done: None, never, tally)
+            totals = BatchTotals(graph.model, split, config)
+            graph.train_epoch(split, config, 1, NO_CALLBACKS, totals)
 
     return epoch

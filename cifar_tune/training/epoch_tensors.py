@@ -11,7 +11,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws
 from cifar_tune.data.loader import DeviceSplit, draw_epoch
 from cifar_tune.models.resnet import SeededDropout
-from cifar_tune.training.step import Tally
+from cifar_tune.training.step import BatchTotals
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class EpochTensors:
         counter: int64 [], the next step of the epoch, from 0.
         offsets: int64 [B], 0 to B - 1.
         learning_rate: float32 [], as the fused kernel reads it; float64 on the CPU, where it can.
-        tally: what ``Tally`` has.
+        totals: what ``BatchTotals`` has.
     """
 
     order: Tensor
@@ -32,7 +32,7 @@ class EpochTensors:
     counter: Tensor
     offsets: Tensor
     learning_rate: Tensor
-    tally: dict[str, Tensor]
+    totals: dict[str, Tensor]
 
     @classmethod
     def make(cls, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> EpochTensors:
@@ -44,7 +44,7 @@ class EpochTensors:
             counter=torch.zeros((), dtype=torch.int64, device=device),
             offsets=torch.arange(config.batch_size, device=device),
             learning_rate=torch.zeros((), dtype=exact, device=device),
-            tally=Tally(model, split, config).tensors(),
+            totals=BatchTotals(model, split, config).tensors(),
         )
 
     def put(self, order: Tensor, draws: Draws | None) -> None:
@@ -57,7 +57,7 @@ class EpochTensors:
         """All, by name."""
         draws = {} if self.draws is None else self.draws.tensors()
         single = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return {**single, **self.tally, **draws}
+        return {**single, **self.totals, **draws}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class FrozenPrefix(nn.Module):
         """Batches have the trial's size, the last one too, so that they are rounded as in training.
 
         They are written into one tensor that is there from the start, for the reason that
-        ``trainer.Tally`` gives.
+        ``trainer.BatchTotals`` gives.
         """
         size = self._config.batch_size
         features: Tensor | None = None

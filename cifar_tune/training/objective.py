@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from cifar_tune.config.trial import TrialConfig, digest_of
-from cifar_tune.data.search_data import SearchData
+from cifar_tune.data.search_data import SearchData, Subset
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import Weights
+from cifar_tune.training.callbacks import NO_CALLBACKS, TrainingCallbacks
 from cifar_tune.training.checkpoints import (
     Checkpoints,
     Position,
@@ -20,19 +24,32 @@ from cifar_tune.training.checkpoints import (
 )
 from cifar_tune.training.malloc import keep_freed_memory
 from cifar_tune.training.network import TrainingNetwork
-from cifar_tune.training.pictures.draw import Subject, draw_pictures
 from cifar_tune.training.predictions import make_predictions, save_predictions
-from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
-from cifar_tune.training.shared_lock import SharedLock
-from cifar_tune.training.step import OnStep, ShouldStop, never
+from cifar_tune.training.records import TrialFiles, TrialResult
 from cifar_tune.training.step_graph import StepGraphs, graphs_of_thread
-from cifar_tune.training.trainer import Fitted, OnEpoch, fit
+from cifar_tune.training.trainer import Fitted, Trainer
 
-_NETWORKS = SharedLock()
-"""To look into a network, torch.fx takes hold of the calls of all modules of the process: no other
-trial may compute with its own meanwhile."""
 
-OnStart = Callable[[Position, list[str]], None]
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A trial in the process that has just trained it, which may still look at its network.
+
+    Attributes:
+        result: What is recorded of it.
+        config: Its configuration.
+        classes: Names in the order of the labels.
+        validation: The images that ``logits`` are of.
+        logits: Float32 [N, number of classes], after the last epoch; empty where no epoch was
+            trained in this process.
+        model: torchvision's network with the weights after the last epoch.
+    """
+
+    result: TrialResult
+    config: TrialConfig
+    classes: tuple[str, ...]
+    validation: Subset
+    logits: npt.NDArray[np.float32]
+    model: nn.Module
 
 
 def run_trial(
@@ -40,98 +57,74 @@ def run_trial(
     data: SearchData,
     weights: Weights | None,
     device: torch.device,
-    on_epoch: OnEpoch,
-    on_step: OnStep,
+    callbacks: TrainingCallbacks = NO_CALLBACKS,
     files: TrialFiles | None = None,
-    should_stop: ShouldStop = never,
-    on_start: OnStart | None = None,
-    label: str = "trial",
-    best_so_far: float = 0.0,
     graphs: StepGraphs | None = None,
-) -> TrialResult:
+) -> TrainedTrial:
     """Train one configuration, from its newest usable checkpoint where there is one.
 
     On a CPU the result is a function of configuration, data, weights, PyTorch version and thread
     count, however often it was stopped and continued.
 
     Args:
-        weights: the pretrained ones that the configuration names; None where it names none.
-        on_epoch: called after each epoch; False stops the trial, which is then pruned. Of a trial
-            that is continued, it is called for the epochs before too.
-        on_step: called after each training step and validation batch.
-        files: where to keep what the trial makes; None keeps nothing.
-        should_stop: asked after each step; True saves the state and stops.
-        on_start: called with the position that the training starts from, and why checkpoints were
-            refused.
-        label: what the trial is called in its pictures.
-        best_so_far: the highest validation accuracy of the study's complete trials; activation
-            maps are drawn of one that is not below.
-        graphs: of the training step; None takes this thread's where the device is a CUDA one, and
-            else has none.
+        config: The configuration.
+        data: The images that its split is drawn from.
+        weights: The pretrained weights that the configuration names; None where it names none.
+        device: The device to train on.
+        callbacks: Called as the training goes on.
+        files: Where to keep checkpoints, and the final weights and predictions unless the trial is
+            pruned; None keeps nothing.
+        graphs: The graphs of the training step; None takes those of this thread where the device is
+            a CUDA one, and else has none.
 
     Raises:
-        NonFiniteLossError: the training loss became infinite or not a number.
+        ValueError: The weights are not those that the configuration names.
+        NonFiniteLossError: The training loss became infinite or not a number.
         TrainingStopped: ``should_stop`` said so.
-        WeightsError: the final weights cannot be written.
-        StorageError: the predictions, a picture or a checkpoint cannot be written.
+        WeightsError: The final weights cannot be written.
+        StorageError: The predictions or a checkpoint cannot be written.
     """
     keep_freed_memory()
-    named = weights.name if weights is not None else "none"
-    if named != config.weights:
-        raise ValueError(f"the configuration names weights {config.weights}, given were {named}")
+    name = weights.name if weights is not None else "none"
+    if name != config.weights:
+        raise ValueError(f"the configuration names weights {config.weights}, given were {name}")
     files = files or TrialFiles()
     split = data.split(config)
-    pretrained = weights.tensors if weights is not None else None
+    step_graphs = graphs if graphs is not None else graphs_of_thread(device)
     checkpoints = None
     if files.checkpoints is not None:
         identity = digest_of([config.digest, dict(data.digests), weights and weights.sha256])
         checkpoints = Checkpoints(files.checkpoints, identity)
 
-    step_graphs = graphs if graphs is not None else graphs_of_thread(device)
-
-    def give_way() -> bool:
-        _NETWORKS.give_way()
-        return should_stop()
-
-    def wait_for_word(metrics: EpochMetrics) -> bool:
-        with _NETWORKS.released():
-            return on_epoch(metrics)
-
-    def train(state: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
+    def train(start: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
+        pretrained = weights.tensors if weights is not None else None
         network = TrainingNetwork(
             config, len(data.classes), pretrained, device, has_graph=step_graphs is not None
         )
-        if on_start is not None:
-            on_start(Position() if state is None else state.position, refusals)
-        train_split = network.place_training(split.train, files.features)
+        model = network.model
+        callbacks.on_start(Position() if start is None else start.position, refusals)
+        images = network.place_training(split.train, files.features)
         validation = network.place_validation(split.validation, files.features)
-        rest = (config, wait_for_word, on_step, checkpoints, give_way, state, step_graphs)
-        fitted = fit(network.model, train_split, validation, *rest)
+        lent = nullcontext() if step_graphs is None else step_graphs.training(model, images, config)
+        with lent as graph:
+            trainer = Trainer(model, config, callbacks, checkpoints, graph)
+            fitted = trainer.fit(images, validation, start)
         return network.restore(len(fitted.epochs)), fitted
 
-    with _NETWORKS.shared():
-        model, fitted = _from_newest(checkpoints, train)
-    pruned = len(fitted.epochs) < config.epochs
+    model, fitted = _train_from_newest(checkpoints, train)
     logits = fitted.logits.float().cpu().numpy()
     digest = None
-    if not pruned:
-        if files.weights is not None:
-            digest = save_model(model, files.weights)
-        if files.predictions is not None:
-            part = split.validation
-            made = make_predictions(
-                data.classes, part.rows, part.pool.images, part.pool.labels, logits
-            )
-            save_predictions(made, files.predictions)
-    subject = Subject(label, config, data.classes, split.validation, fitted.epochs, logits)
-    is_best = not pruned and fitted.epochs[-1].val_accuracy >= best_so_far
-    # Last: what is looked into is of no other use after.
-    with _NETWORKS.alone() if is_best else nullcontext():
-        note = draw_pictures(subject, model if is_best else None, files)
-    return TrialResult(fitted.epochs, pruned, digest, note)
+    if not fitted.pruned and files.weights is not None:
+        digest = save_model(model, files.weights)
+    if not fitted.pruned and files.predictions is not None:
+        rows, pool = split.validation.rows, split.validation.pool
+        predictions = make_predictions(data.classes, rows, pool.images, pool.labels, logits)
+        save_predictions(predictions, files.predictions)
+    result = TrialResult(fitted.epochs, fitted.pruned, digest)
+    return TrainedTrial(result, config, data.classes, split.validation, logits, model)
 
 
-def _from_newest(
+def _train_from_newest(
     checkpoints: Checkpoints | None,
     train: Callable[[TrainingState | None, list[str]], tuple[nn.Module, Fitted]],
 ) -> tuple[nn.Module, Fitted]:

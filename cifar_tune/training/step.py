@@ -1,8 +1,8 @@
-"""One training step, the totals of its epoch, and the callbacks of a training."""
+"""One training step, and the totals of an epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,21 +15,9 @@ from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.models.resnet import computing_in
 
-OnStep = Callable[[int], None]
-"""Called after each step or validation batch, with how many of the epoch's are done."""
-
-
-ShouldStop = Callable[[], bool]
-"""Asked after each step and validation batch; True ends the training with ``TrainingStopped``."""
-
-
-def never() -> bool:
-    """Of a training that nothing stops."""
-    return False
-
 
 @dataclass(frozen=True)
-class Totals:
+class LossAndAccuracy:
     """Mean cross-entropy in nats and the fraction classified rightly, over a set of images."""
 
     loss: float
@@ -37,11 +25,12 @@ class Totals:
 
 
 def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
-    """The logits of a batch, in the precision of the model's weights.
+    """Return the logits of a batch, float [B, number of classes].
 
     Args:
-        images: float32 [B, 3, S, S], or what a frozen part made of them.
-        precision: that is computed in.
+        model: The network, on the device of the images.
+        images: Float32 [B, 3, S, S], or what a frozen part made of them.
+        precision: What is computed in; logits come in the precision of the model's weights.
     """
     with computing_in(precision, images.device):
         logits: Tensor = model(images)
@@ -58,11 +47,11 @@ def train_step(
     """Take one step of gradient descent on a batch.
 
     Args:
-        model: The network to train.
-        optimizer: The optimiser of its weights.
-        images: The images, as for ``forward``.
-        labels: The labels, int64 [B].
-        config: The trial; its precision and label smoothing are read here.
+        model: The network, on the device of the images.
+        optimizer: Moves its weights.
+        images: As for ``forward``.
+        labels: Int64 [B].
+        config: The configuration of the trial; its precision and label smoothing are read here.
 
     Returns:
         The mean loss before the step and the number classified rightly, both on the device.
@@ -75,11 +64,14 @@ def train_step(
     return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
 
 
-class Tally:
-    """Losses and right answers of an epoch's batches, kept on the device until its end.
+class BatchTotals:
+    """The losses and right answers of an epoch's batches, kept on the device until its end.
 
     They are written into tensors that are there from the start. A small tensor kept from each step
     pins the heap between the large ones that come and go, and memory grew by 10 MB a step.
+
+    Attributes:
+        batches: How many were added.
     """
 
     def __init__(self, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> None:
@@ -89,46 +81,41 @@ class Tally:
         self._right = torch.zeros(batches, dtype=torch.int64, device=device)
         self._images = len(split)
         self._batch_size = config.batch_size
-        self.batches = 0  # that were added
+        self.batches = 0
 
     def add(self, loss: Tensor, right: Tensor) -> None:
-        """Add the next batch: its mean loss and how many were classified rightly."""
+        """Add the next batch: its mean loss and how many images were classified rightly."""
         self._losses[self.batches] = loss
         self._right[self.batches] = right
         self.batches += 1
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``restore`` takes."""
+        """Return what ``restore`` takes, by name."""
         return {"losses": self._losses, "right": self._right}
 
     def restore(self, tensors: Mapping[str, Tensor], batches: int) -> None:
-        """Take up the tally of the first batches of an epoch."""
+        """Take up the totals of the first batches of an epoch."""
         if batches:
             self._losses.copy_(tensors["losses"])
             self._right.copy_(tensors["right"])
         self.batches = batches
 
-    def first_not_finite(self) -> int | None:
-        """The first batch, from 1, with a loss that is infinite or not a number, if any."""
-        broken = (~self._losses.isfinite()).nonzero()
-        return int(broken[0, 0]) + 1 if len(broken) else None
-
-    def close(self, epoch: int) -> Totals:
-        """Mean loss and accuracy of a training epoch.
+    def close(self, epoch: int) -> LossAndAccuracy:
+        """Return mean loss and accuracy of a training epoch.
 
         Raises:
-            NonFiniteLossError: with the first step whose loss is not finite.
+            NonFiniteLossError: A loss is not finite; the error names the first step with one.
         """
-        broken = self.first_not_finite()
-        if broken is not None:
-            raise NonFiniteLossError(epoch, broken)
-        return self.totals()
+        not_finite = (~self._losses.isfinite()).nonzero()
+        if len(not_finite):
+            raise NonFiniteLossError(epoch, int(not_finite[0, 0]) + 1)
+        return self.mean()
 
-    def totals(self) -> Totals:
-        """Mean loss and accuracy over all images."""
+    def mean(self) -> LossAndAccuracy:
+        """Return mean loss and accuracy over all images."""
         weights = torch.full((self.batches,), self._batch_size, dtype=torch.float64)
         weights[-1] = self._images - self._batch_size * (self.batches - 1)
-        return Totals(
+        return LossAndAccuracy(
             loss=float((self._losses.cpu().double() * weights).sum()) / self._images,
             accuracy=float(self._right.sum()) / self._images,
         )

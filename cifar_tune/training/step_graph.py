@@ -1,11 +1,11 @@
 """The training step as one graph: replayed for each batch, and kept from trial to trial.
 
 A step gathers its images, augments and normalises them, goes forward and back, and lets the
-optimiser move the weights; loss and right answers go into a tally. What changes while a trial
-trains is on the device before the epoch begins: the order of the images, the draws of their
-augmentation, the dropout masks, and the learning rate. A counter there picks the batch. So the host
-has but one call to make a step. The numbers that stay (weight decay, momentum, label smoothing) are
-captured with it.
+optimiser move the weights; loss and right answers are written to ``BatchTotals``. What changes
+while a trial trains is on the device before the epoch begins: the order of the images, the draws of
+their augmentation, the dropout masks, and the learning rate. A counter there picks the batch. So
+the host has but one call to make a step. The numbers that stay (weight decay, momentum, label
+smoothing) are captured with it.
 
 A graph works on tensors of its own. A trial's weights and hyperparameters are copied into them, and
 its weights back at the end, so trials of the same form share a graph.
@@ -30,10 +30,11 @@ from cifar_tune.config.trial import HYPERPARAMETERS, TrialConfig
 from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.models.resnet import find_dropouts, set_training
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.cuda_graph import CudaGraph, Graph
 from cifar_tune.training.epoch_tensors import EpochTensors, Masks
 from cifar_tune.training.optimizer import make_optimizer, zero_moments
-from cifar_tune.training.step import OnStep, ShouldStop, Tally, Totals, train_step
+from cifar_tune.training.step import BatchTotals, LossAndAccuracy, train_step
 
 WARM_UP_STEPS = 3
 GRAPHS_KEPT = 6
@@ -96,44 +97,45 @@ class StepGraph:
         split: DeviceSplit,
         config: TrialConfig,
         epoch: int,
-        on_step: OnStep,
-        should_stop: ShouldStop,
-        tally: Tally,
-    ) -> Totals:
-        """One pass over the training images; see ``trainer.train_epoch``."""
+        callbacks: TrainingCallbacks,
+        totals: BatchTotals,
+    ) -> LossAndAccuracy:
+        """Train one pass over the training images; see ``trainer.train_epoch``."""
         set_training(self.model, config)
-        first = tally.batches
+        first = totals.batches
         begun = [masks.state() for masks in self._masks]
-        self._begin(split, config, epoch, tally)
+        self._begin(split, config, epoch, totals)
         done = first
         try:
             try:
                 while done < self._full:
                     self._graph.replay()
                     done += 1
-                    _say(done, on_step, should_stop)
+                    callbacks.step_done(done)
             finally:
-                tally.restore(self._epoch.tally, done)
-            if tally.batches * config.batch_size < len(split):
-                self._step_with_rest(tally)
-                _say(tally.batches, on_step, should_stop)
+                totals.restore(self._epoch.totals, done)
+            if totals.batches * config.batch_size < len(split):
+                self._step_with_rest(totals)
+                callbacks.step_done(totals.batches)
         except TrainingStopped:
             # The masks of the whole epoch are drawn; a state has those of the steps that were done.
             for masks, state in zip(self._masks, begun, strict=True):
                 masks.rewind(state)
-                masks.draw(first, tally.batches, config.batch_size)
+                masks.draw(first, totals.batches, config.batch_size)
             raise
-        return tally.close(epoch)
+        return totals.close(epoch)
 
-    def _begin(self, split: DeviceSplit, config: TrialConfig, epoch: int, tally: Tally) -> None:
+    def _begin(
+        self, split: DeviceSplit, config: TrialConfig, epoch: int, totals: BatchTotals
+    ) -> None:
         """Bring to the device what the steps of an epoch need that are left."""
         self._epoch.put(*draw_epoch(split, config, epoch))
-        for name, value in tally.tensors().items():
-            self._epoch.tally[name].copy_(value)
-        self._epoch.counter.fill_(tally.batches)
+        for name, value in totals.tensors().items():
+            self._epoch.totals[name].copy_(value)
+        self._epoch.counter.fill_(totals.batches)
         self._epoch.learning_rate.fill_(self.optimizer.param_groups[0]["lr"])
         for masks in self._masks:
-            masks.draw(tally.batches, config.steps, config.batch_size)
+            masks.draw(totals.batches, config.steps, config.batch_size)
 
     def _step(self) -> None:
         """What is captured: the batch that the counter points at."""
@@ -141,14 +143,14 @@ class StepGraph:
         rows = epoch.counter * self._config.batch_size + epoch.offsets
         loss, right = self._train(rows, self._captured)
         place = epoch.counter.view(1)
-        epoch.tally["losses"].index_copy_(0, place, loss.view(1))
-        epoch.tally["right"].index_copy_(0, place, right.view(1))
+        epoch.totals["losses"].index_copy_(0, place, loss.view(1))
+        epoch.totals["right"].index_copy_(0, place, right.view(1))
         epoch.counter.add_(1)
 
-    def _step_with_rest(self, tally: Tally) -> None:
+    def _step_with_rest(self, totals: BatchTotals) -> None:
         """The last batch of an epoch, if it is smaller."""
         rows = slice(self._full * self._config.batch_size, None)
-        tally.add(*self._train(rows, self.optimizer))
+        totals.add(*self._train(rows, self.optimizer))
 
     def _train(self, rows: slice | Tensor, optimizer: Optimizer) -> tuple[Tensor, Tensor]:
         for masks in self._masks:
@@ -168,12 +170,6 @@ class StepGraph:
         for number, masks in enumerate(self._masks):
             statics |= {f"masks.{number}.kept": masks.kept, f"masks.{number}.scale": masks.scale}
         return statics | self._epoch.tensors()
-
-
-def _say(done: int, on_step: OnStep, should_stop: ShouldStop) -> None:
-    on_step(done)
-    if should_stop():
-        raise TrainingStopped
 
 
 # --- from trial to trial ------------------------------------------------------------------------

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,132 +15,157 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import DeviceSplit, training_batches, validation_batches
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.models.resnet import seed_dropouts, set_training
+from cifar_tune.training.callbacks import NO_CALLBACKS, TrainingCallbacks
 from cifar_tune.training.checkpoints import Checkpoints, Position, TrainingState, capture, restore
 from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_schedule
 from cifar_tune.training.records import EpochMetrics
-from cifar_tune.training.step import OnStep, ShouldStop, Tally, Totals, forward, never, train_step
-
-if TYPE_CHECKING:
-    from cifar_tune.training.step_graph import StepGraphs
-
-OnEpoch = Callable[[EpochMetrics], bool]
-"""Called after each epoch; False stops the training."""
+from cifar_tune.training.step import BatchTotals, LossAndAccuracy, forward, train_step
+from cifar_tune.training.step_graph import StepGraph
 
 
 @dataclass(frozen=True)
-class Evaluation(Totals):
-    """What a model made of a split: ``logits``, float [N, number of classes] on its device."""
+class Evaluation(LossAndAccuracy):
+    """The outcome of an evaluation.
+
+    Attributes:
+        logits: float [N, number of classes], on the model's device.
+    """
 
     logits: Tensor
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The epochs that were trained, and the logits of the validation images after the last."""
+    """The outcome of a training.
+
+    Attributes:
+        epochs: All that were trained, in order.
+        logits: Of the validation images after the last epoch, float [N, number of classes]; empty
+            where no epoch was trained in this process.
+        pruned: Whether ``on_epoch`` said to stop.
+    """
 
     epochs: tuple[EpochMetrics, ...]
     logits: Tensor
+    pruned: bool
 
 
-def fit(
-    model: nn.Module,
-    train: DeviceSplit,
-    validation: DeviceSplit,
-    config: TrialConfig,
-    on_epoch: OnEpoch,
-    on_step: OnStep,
-    checkpoints: Checkpoints | None = None,
-    should_stop: ShouldStop = never,
-    start: TrainingState | None = None,
-    graphs: StepGraphs | None = None,
-) -> Fitted:
-    """Train: cross-entropy, and optimiser and schedule of ``cifar_tune.training.optimizer``.
+class Trainer:
+    """Trains a network with cross-entropy, and with ``cifar_tune.training.optimizer``.
 
     Args:
-        model: on the device of the splits.
-        checkpoints: where the state is saved after each epoch but the last, before ``on_epoch`` is
+        model: The network, on the device of the splits that it is trained and evaluated on.
+        config: The configuration of the trial.
+        callbacks: Called as the training goes on; ``on_start`` is not.
+        checkpoints: Where the state is saved after each epoch but the last, before ``on_epoch`` is
             called, and when the training is stopped within one; None saves none. After the last
             epoch the trial's own files are written, which are as large.
-        start: the state to go on from. ``on_epoch`` is called for its epochs again.
-        graphs: of the training step, which is then replayed; None does it call by call.
-
-    Returns:
-        The epochs that were trained: all, or those up to the one after which ``on_epoch`` said
-        to stop.
-
-    Raises:
-        NonFiniteLossError: a training loss became infinite or not a number.
-        TrainingStopped: ``should_stop`` said so.
-        StorageError: the state cannot be saved.
-        UnusableCheckpointError: ``start`` does not fit.
+        graph: The graph of the training step that is lent to this trial, to be replayed; None makes
+            the step call by call.
     """
-    rest = (train, validation, config, on_epoch, on_step, checkpoints, should_stop, start)
-    with nullcontext() if graphs is None else graphs.training(model, train, config) as graph:
-        if graph is None:
-            optimizer = make_optimizer(model, config)
-            return _fit(model, optimizer, partial(train_epoch, model, optimizer), *rest)
-        fitted = _fit(graph.model, graph.optimizer, graph.train_epoch, *rest)
-        model.load_state_dict(graph.model.state_dict())
-        return fitted
 
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrialConfig,
+        callbacks: TrainingCallbacks = NO_CALLBACKS,
+        checkpoints: Checkpoints | None = None,
+        graph: StepGraph | None = None,
+    ) -> None:
+        self._given_model = model
+        self._model = model if graph is None else graph.model
+        self._optimizer = make_optimizer(model, config) if graph is None else graph.optimizer
+        self._schedule = make_schedule(self._optimizer, config)
+        self._config = config
+        self._callbacks = callbacks
+        self._checkpoints = checkpoints
+        self._graph = graph
 
-def _fit(
-    model: nn.Module,
-    optimizer: Optimizer,
-    run_epoch: Callable[..., Totals],
-    train: DeviceSplit,
-    validation: DeviceSplit,
-    config: TrialConfig,
-    on_epoch: OnEpoch,
-    on_step: OnStep,
-    checkpoints: Checkpoints | None,
-    should_stop: ShouldStop,
-    start: TrainingState | None,
-) -> Fitted:
-    """What ``fit`` does.
+    def fit(
+        self, train: DeviceSplit, validation: DeviceSplit, start: TrainingState | None = None
+    ) -> Fitted:
+        """Train up to the last epoch, or to the one after which ``on_epoch`` says to stop.
 
-    Args:
-        run_epoch: as ``train_epoch`` is called, without model and optimiser.
-    """
-    schedule = make_schedule(optimizer, config)
-    tally = Tally(model, train, config)
-    position, logits = Position(), torch.empty(0)
-    if start is not None:
-        position = start.position
-        seed_dropouts(model, config, position.epochs + 1)
-        tally.restore(restore(start, model, optimizer, schedule), position.steps)
-        for metrics in position.history:
-            if not on_epoch(metrics):
-                return Fitted(position.history, logits)
+        Args:
+            train: The training images.
+            validation: The validation images.
+            start: The state to go on from; None begins anew.
 
-    def save(place: Position, extra: Mapping[str, Tensor]) -> None:
-        if checkpoints is not None:
-            checkpoints.save(capture(model, optimizer, schedule, place, extra))
+        Raises:
+            NonFiniteLossError: A training loss became infinite or not a number.
+            TrainingStopped: ``should_stop`` said so.
+            StorageError: The state cannot be saved.
+            UnusableCheckpointError: ``start`` does not fit.
+        """
+        totals = BatchTotals(self._model, train, self._config)
+        position, logits = Position(), torch.empty(0)
+        if start is not None:
+            position = start.position
+            self._restore(start, totals)
+        pruned = not all(map(self._callbacks.on_epoch, position.history))
+        while not pruned and position.epochs < self._config.epochs:
+            position, logits = self._run_epoch(position, totals, train, validation)
+            totals = BatchTotals(self._model, train, self._config)
+            if position.epochs < self._config.epochs:
+                self.save(position)
+            pruned = not self._callbacks.on_epoch(position.history[-1])
+        if self._graph is not None:
+            self._given_model.load_state_dict(self._model.state_dict())
+        return Fitted(position.history, logits, pruned)
 
-    history = position.history
-    for epoch in range(position.epochs + 1, config.epochs + 1):
+    def save(self, position: Position, batches: Mapping[str, Tensor] | None = None) -> None:
+        """Save the state of the training, if it has a place for that.
+
+        Args:
+            position: How far the training has come.
+            batches: The totals of the steps done of an epoch that was begun.
+
+        Raises:
+            StorageError: The state cannot be saved.
+        """
+        if self._checkpoints is not None:
+            self._checkpoints.save(
+                capture(self._model, self._optimizer, self._schedule, position, batches or {})
+            )
+
+    def _restore(self, start: TrainingState, totals: BatchTotals) -> None:
+        seed_dropouts(self._model, self._config, start.position.epochs + 1)
+        batches = restore(start, self._model, self._optimizer, self._schedule)
+        totals.restore(batches, start.position.steps)
+
+    def _run_epoch(
+        self,
+        position: Position,
+        totals: BatchTotals,
+        train: DeviceSplit,
+        validation: DeviceSplit,
+    ) -> tuple[Position, Tensor]:
+        """Train the next epoch, or what is left of it, and evaluate; return the logits too."""
+        config, epoch = self._config, position.epochs + 1
         begun = time.perf_counter() - position.seconds
         if not position.steps:
-            seed_dropouts(model, config, epoch)
+            seed_dropouts(self._model, config, epoch)
         try:
-            trained = run_epoch(train, config, epoch, on_step, should_stop, tally)
-            evaluated = evaluate(model, validation, config, epoch, on_step, should_stop)
+            trained = self._train_epoch(train, epoch, totals)
+            evaluated = evaluate(self._model, validation, config, epoch, self._callbacks)
         except TrainingStopped:
             elapsed = time.perf_counter() - begun
-            save(Position(epoch - 1, tally.batches, elapsed, history), tally.tensors())
+            stopped = Position(position.epochs, totals.batches, elapsed, position.history)
+            self.save(stopped, totals.tensors())
             raise
-        step_schedule(schedule)
+        step_schedule(self._schedule)
         seconds = round(time.perf_counter() - begun, 3)
         metrics = EpochMetrics(
             epoch, trained.loss, trained.accuracy, evaluated.loss, evaluated.accuracy, seconds
         )
-        history, logits = (*history, metrics), evaluated.logits
-        position, tally = Position(epoch, 0, 0.0, history), Tally(model, train, config)
-        if epoch < config.epochs:
-            save(position, {})
-        if not on_epoch(metrics):
-            break
-    return Fitted(history, logits)
+        return Position(epoch, history=(*position.history, metrics)), evaluated.logits
+
+    def _train_epoch(self, train: DeviceSplit, epoch: int, totals: BatchTotals) -> LossAndAccuracy:
+        if self._graph is not None:
+            return self._graph.train_epoch(train, self._config, epoch, self._callbacks, totals)
+        return train_epoch(
+            self._model, self._optimizer, train, self._config, epoch, self._callbacks, totals
+        )
 
 
 def train_epoch(
@@ -152,28 +174,32 @@ def train_epoch(
     split: DeviceSplit,
     config: TrialConfig,
     epoch: int,
-    on_step: OnStep,
-    should_stop: ShouldStop = never,
-    tally: Tally | None = None,
-) -> Totals:
-    """One pass over the training images; the host waits for the device only at its end.
+    callbacks: TrainingCallbacks = NO_CALLBACKS,
+    totals: BatchTotals | None = None,
+) -> LossAndAccuracy:
+    """Train one pass over the training images; the host waits for the device only at its end.
 
     Args:
-        tally: of the steps that are done already, which are left out; None for none.
+        model: The network, on the device of the split.
+        optimizer: Moves its weights.
+        split: The training images.
+        config: The configuration of the trial.
+        epoch: Its number, from 1; order and augmentation of the images follow from it.
+        callbacks: Called after each step.
+        totals: Of the steps that are done already, which are left out; None for none. The steps
+            that are done now are added.
 
     Raises:
-        NonFiniteLossError: with the first step whose loss is not finite.
-        TrainingStopped: ``should_stop`` said so; the tally has the steps that were done.
+        NonFiniteLossError: A loss is not finite; the error names the first step with one.
+        TrainingStopped: ``should_stop`` said so.
     """
     set_training(model, config)
-    tally = Tally(model, split, config) if tally is None else tally
-    for images, labels in training_batches(split, config, epoch, tally.batches):
+    totals = BatchTotals(model, split, config) if totals is None else totals
+    for images, labels in training_batches(split, config, epoch, totals.batches):
         loss, correct = train_step(model, optimizer, images, labels, config)
-        tally.add(loss, correct)
-        on_step(tally.batches)
-        if should_stop():
-            raise TrainingStopped
-    return tally.close(epoch)
+        totals.add(loss, correct)
+        callbacks.step_done(totals.batches)
+    return totals.close(epoch)
 
 
 @torch.inference_mode()
@@ -181,30 +207,34 @@ def evaluate(
     model: nn.Module,
     split: DeviceSplit,
     config: TrialConfig,
-    epoch: int,
-    on_step: OnStep,
-    should_stop: ShouldStop = never,
+    epoch: int = 0,
+    callbacks: TrainingCallbacks = NO_CALLBACKS,
 ) -> Evaluation:
-    """Loss, accuracy and logits on a split, in evaluation mode.
+    """Compute loss, accuracy and logits on a split, in evaluation mode.
+
+    Args:
+        model: The network, on the device of the split.
+        split: The images.
+        config: The configuration of the trial.
+        epoch: The epoch that the augmentation is of, where the protocol augments these images.
+        callbacks: Called after each batch.
 
     Raises:
         TrainingStopped: ``should_stop`` said so.
     """
     model.eval()
-    tally = Tally(model, split, config)
-    kept: Tensor | None = None
+    totals = BatchTotals(model, split, config)
+    all_logits: Tensor | None = None
     done = 0
     for images, labels in validation_batches(split, config, epoch):
         logits = forward(model, images, config.precision)
         loss = functional.cross_entropy(logits, labels)
-        tally.add(loss, (logits.argmax(dim=1) == labels).sum())
-        if kept is None:  # for the reason that Tally gives
-            kept = logits.new_empty(len(split), logits.shape[1])
-        kept[done : done + len(labels)] = logits
+        totals.add(loss, (logits.argmax(dim=1) == labels).sum())
+        if all_logits is None:  # one tensor from the start, for the reason that BatchTotals gives
+            all_logits = logits.new_empty(len(split), logits.shape[1])
+        all_logits[done : done + len(labels)] = logits
         done += len(labels)
-        on_step(config.steps + tally.batches)
-        if should_stop():
-            raise TrainingStopped
-    assert kept is not None, "a split has at least one image"
-    totals = tally.totals()
-    return Evaluation(totals.loss, totals.accuracy, kept)
+        callbacks.step_done(config.steps + totals.batches)
+    assert all_logits is not None, "a split has at least one image"
+    mean = totals.mean()
+    return Evaluation(mean.loss, mean.accuracy, all_logits)

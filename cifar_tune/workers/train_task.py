@@ -5,13 +5,17 @@ from __future__ import annotations
 import platform
 import time
 import traceback
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from cifar_tune.errors import CifarTuneError, NonFiniteLossError, TrainingStopped
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.checkpoints import Position
 from cifar_tune.training.device import describe_device
 from cifar_tune.training.objective import run_trial
+from cifar_tune.training.pictures.draw import draw_pictures
 from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.protocol import (
@@ -37,19 +41,17 @@ def work(task: Task, materials: Materials, device: torch.device, channel: Channe
     """Train a trial, or go on with it, and tell the runner all of it."""
     teller = _Teller(task.number, device, channel)
     try:
-        result = run_trial(
+        trained = run_trial(
             task.config,
             materials.data,
             materials.weights.get(task.config.weights),
             device,
-            teller.epoch_ended,
-            teller.stepped,
+            TrainingCallbacks(
+                teller.started, teller.stepped, teller.epoch_ended, channel.should_stop
+            ),
             task.files,
-            channel.should_stop,
-            teller.started,
-            task.label,
-            task.best_so_far,
         )
+        note = draw_pictures(trained, task.label, task.files, task.best_so_far)
     except TrainingStopped:
         channel.send(Stopped(task.number))
     except Exception as error:
@@ -59,7 +61,7 @@ def work(task: Task, materials: Materials, device: torch.device, channel: Channe
             torch.cuda.empty_cache()
         channel.send(failed)
     else:
-        channel.send(Finished(task.number, result))
+        channel.send(Finished(task.number, replace(trained.result, note=note)))
 
 
 class _Teller:
@@ -71,7 +73,7 @@ class _Teller:
         self._channel = channel
         self._last_stepped = 0.0
 
-    def started(self, position: Position, refusals: list[str]) -> None:
+    def started(self, position: Position, refusals: Sequence[str]) -> None:
         provenance = {
             "device": describe_device(self._device),
             "threads": torch.get_num_threads(),

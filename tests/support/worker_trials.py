@@ -20,6 +20,7 @@ from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import WeightsError
 from cifar_tune.models.weights import load_weights
 from cifar_tune.training.objective import run_trial
+from cifar_tune.training.pictures.draw import draw_pictures
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 from cifar_tune.workers.protocol import (
     Channel,
@@ -208,11 +209,9 @@ def make_reference(materials: Materials, make_folder: Callable[[], Path]) -> Ref
             folder = make_folder()
             files = make_task(config, folder).files
             weights = materials.weights.get(config.weights)
-            result = run_trial(
-                config, materials.data, weights, CPU, lambda _: True, lambda _: None, files,
-                label="trial 7",
-            )  # fmt: skip
-            known[config.digest] = apart_from_seconds(result), folder
+            trained = run_trial(config, materials.data, weights, CPU, files=files)
+            assert draw_pictures(trained, "trial 7", files) is None
+            known[config.digest] = apart_from_seconds(trained.result), folder
         return known[config.digest]
 
     return train

@@ -142,7 +142,7 @@ def _validation_logits(
     plain = dataclasses.replace(config, augment_validation=False, precision="fp32")
     validation = data.split(config).validation
     split = place(validation, plain, torch.device("cpu"))
-    found = evaluate(model, split, plain, 0, lambda _done: None)
+    found = evaluate(model, split, plain)
     labels = validation.pool.labels[validation.rows].astype(np.int64)
     return found.logits.float().numpy(), labels
 

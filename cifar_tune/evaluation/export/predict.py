@@ -55,7 +55,7 @@ def predict(
     config = dataclasses.replace(exported.config, augment_validation=False, precision="fp32")
     shown = LabelledImages(images, np.zeros(len(paths), dtype=np.uint8))
     split = place(Subset(shown, np.arange(len(paths))), config, device)
-    found = evaluate(exported.model, split, config, 0, lambda _done: None)
+    found = evaluate(exported.model, split, config)
     calibration = exported.calibration
     temperature = 1.0 if calibration is None else calibration.temperature
     logits = found.logits.double().cpu().numpy() / temperature

@@ -1,8 +1,8 @@
-"""Looks into a ResNet: the feature maps of its layers, how active they are, and Grad-CAM.
+"""Looks into a trained ResNet: the feature maps of its layers, how active they are, and Grad-CAM.
 
-Libraries: torchvision's feature extractor gives the maps of any operation of the network, and
-captum's ``LayerGradCam`` the Grad-CAM. The package ``grad-cam`` does that too, but needs OpenCV,
-scikit-learn and ttach; captum needs little that is not here already.
+Forward hooks read the maps, and captum's ``LayerGradCam`` computes the Grad-CAM. The package
+``grad-cam`` does that too, but needs OpenCV, scikit-learn and ttach; captum needs little that is
+not here already.
 
 Grad-CAM: R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization", ICCV 2017.
@@ -14,21 +14,22 @@ figures.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
-from torch import Tensor, fx, nn
-from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
+from torch import Tensor, nn
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import transform
 from cifar_tune.data.cifar10 import UInt8Array
 from cifar_tune.errors import InputError
-from cifar_tune.models.resnet import FREEZE_STAGES, SeededDropout, frozen_stages
+from cifar_tune.models.resnet import FREEZE_STAGES, frozen_stages
 from cifar_tune.training.pictures.activation_record import (
     FloatArray,
     GradCamLayer,
@@ -41,10 +42,16 @@ GRAD_CAM_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 GRAD_CAM_SIZE = 4
 """The least height and width of a map that can tell one place of an image from another."""
 
-_RECTIFIED = (nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
-"""Modules of a ResNet whose output is never negative."""
-_LEAVES = [SeededDropout]
-"""Modules that are one operation each, besides those of PyTorch."""
+_FOLLOWERS = {
+    "conv1": "bn1",
+    "bn1": "relu",
+    "conv2": "bn2",
+    "bn2": "add",
+    "downsample.0": "downsample.1",
+    "downsample.1": "add",
+    "add": "relu_1",
+}
+"""In a block, and in the stem, what follows on an operation whose output may be negative."""
 
 
 @dataclass(frozen=True)
@@ -52,39 +59,34 @@ class Layer:
     """A layer.
 
     Attributes:
-        name: as it was asked for.
-        node: of the operation that gives its output, in the network's graph.
-        passed: as in ``LayerStats``.
+        name: As it was asked for.
+        operation: Gives the layer's output.
+        passed: As in ``LayerStats``.
     """
 
     name: str
-    node: str
+    operation: str
     passed: tuple[str, ...]
 
     @property
     def measured(self) -> str:
-        """The node that gives the values that are measured."""
-        return self.passed[-1] if self.passed else self.node
+        """The operation that gives the values that are measured."""
+        return self.passed[-1] if self.passed else self.operation
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model that can be looked into.
-
-    Attributes:
-        extract: gives tensors [N, C, H, W] by node, and the logits [N, K] as ``logits``.
-    """
+    """A model that can be looked into, in evaluation mode and double precision."""
 
     model: nn.Module
     config: TrialConfig
-    extract: nn.Module
     layers: tuple[Layer, ...]
     grad_cam: GradCamLayer
 
     @property
     def parameters(self) -> int:
         """Parameters of the whole network."""
-        return sum(one.numel() for one in self.model.parameters())
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
 
 @dataclass(frozen=True)
@@ -106,56 +108,77 @@ def look_into(model: nn.Module, names: Iterable[str], config: TrialConfig) -> Ne
     """Prepare a model for looking into it; it is in evaluation mode and double precision then.
 
     Args:
-        names: of layers, in torchvision's words: of an operation, or of a part, meaning its last
+        model: The network, on the CPU, in torchvision's shapes.
+        names: Of layers, in torchvision's words: of an operation, or of a part, meaning its last
             operation. One that is named twice is taken once.
+        config: The configuration that it was trained with.
 
     Raises:
-        InputError: there is no such layer, or it gives no map.
+        InputError: There is no such layer, or it gives no map.
     """
     model.eval().double()
     for module in model.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False  # or it would write over the map of the batch norm before it
-    graph = _trace(model)
-    layers = tuple(_find_layer(name, graph, model) for name in dict.fromkeys(names))
-    stages = [_find_layer(name, graph, model).node for name in GRAD_CAM_LAYERS]
-    nodes = [*stages, *(node for layer in layers for node in (layer.node, layer.measured))]
-    logits = list(graph)[-1]
-    extract = create_feature_extractor(
-        model,
-        return_nodes={n: n for n in nodes} | {logits: "logits"},
-        tracer_kwargs={"leaf_modules": _LEAVES},
-    )
     with torch.inference_mode():
-        probe = extract(torch.zeros(1, 3, config.input_size, config.input_size).double())
+        probe = torch.zeros(1, 3, config.input_size, config.input_size).double()
+        outputs = record_operations(model, probe)
+    operations = tuple(outputs)
+    layers = tuple(_find_layer(name, operations, model) for name in dict.fromkeys(names))
     for layer in layers:
-        if layer.node not in probe or probe[layer.node].ndim != 4:
+        if outputs[layer.operation].ndim != 4:
             raise InputError(f"layer {layer.name}: gives no map, but a list of numbers")
-    sizes = tuple(probe[node].shape[-1] for node in stages)
-    return Network(model, config, extract, layers, _choose_grad_cam(sizes))
+    stages = [_find_layer(name, operations, model).operation for name in GRAD_CAM_LAYERS]
+    return Network(
+        model, config, layers, _choose_grad_cam(tuple(outputs[name].shape[-1] for name in stages))
+    )
+
+
+def record_operations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Compute a ResNet and return what each of its operations gives, in order.
+
+    Operations have the names of ``torchvision.models.feature_extraction``: that of the module, with
+    ``_1`` where a block calls its ReLU again; ``add`` and ``flatten`` are no modules. Hooks stand
+    on this model alone, so others of the process are computed undisturbed.
+
+    Args:
+        model: The network, with a ReLU that does not write over its input.
+        images: Float [B, 3, S, S], in the precision of the network.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def take(name: str, given: Tensor, output: Tensor) -> None:
+        if name in outputs:  # of a block, the ReLU after the shortcut's addition
+            outputs[f"{name.removesuffix('relu')}add"] = given
+            name = f"{name}_1"
+        if name.startswith("fc") and "flatten" not in outputs:
+            outputs["flatten"] = given
+        outputs[name] = output.clone()  # a block adds its shortcut into what bn2 gave
+
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if not list(module.children()):
+                hooks.enter_context(
+                    module.register_forward_hook(
+                        lambda _, inputs, output, name=name: take(name, inputs[0], output)
+                    )
+                )
+        model(images)
+    return outputs
 
 
 def _choose_grad_cam(sizes: tuple[int, ...]) -> GradCamLayer:
-    """The deepest layer with a large enough map; where there is none, the one with the largest."""
+    """Return the deepest layer with a large enough map; if there is none, that with the largest."""
     fit = [place for place, side in enumerate(sizes) if side >= GRAD_CAM_SIZE]
     chosen = fit[-1] if fit else 0
     return GradCamLayer(GRAD_CAM_LAYERS[chosen], sizes[chosen], sizes)
 
 
-def _trace(model: nn.Module) -> dict[str, fx.Node]:
-    """The operations of the network by torchvision's names for them, in order, without its input
-    and output."""
-    tracer = NodePathTracer(leaf_modules=_LEAVES)
-    graph = tracer.trace(model)
-    names = tracer.node_to_qualname
-    return {names[node]: node for node in graph.nodes if node.op not in ("placeholder", "output")}
-
-
-def _find_layer(name: str, graph: Mapping[str, fx.Node], model: nn.Module) -> Layer:
-    """The layer of a name: an operation's, or that of a part, meaning its last operation."""
-    inside = [node for node in graph if node == name or node.startswith(f"{name}.")]
+def _find_layer(name: str, operations: Sequence[str], model: nn.Module) -> Layer:
+    """Return the layer of a name: an operation's, or that of a part, meaning its last operation."""
+    inside = [own for own in operations if own == name or own.startswith(f"{name}.")]
     if not inside:
-        known = [*graph, *(part for part, _ in model.named_modules() if part)]
+        known = [*operations, *(part for part, _ in model.named_modules() if part)]
         near = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         convolutions = [
@@ -165,22 +188,13 @@ def _find_layer(name: str, graph: Mapping[str, fx.Node], model: nn.Module) -> La
             f"layer {name!r}: is not in the network; {hint}its convolutions are "
             f"{', '.join(convolutions)}"
         )
-    node = name if name in graph else inside[-1]
-    operation, passed = graph[node], []
-    by_operation = {operation: name for name, operation in graph.items()}
-    # All that is not rectified has one follower, up to the shortcut's addition and beyond.
-    while not _is_rectified(operation, model) and len(operation.users) == 1:
-        operation = next(iter(operation.users))
-        if operation not in by_operation:
-            break
-        passed.append(by_operation[operation])
-    return Layer(name, node, tuple(passed))
-
-
-def _is_rectified(operation: fx.Node, model: nn.Module) -> bool:
-    return operation.op == "call_module" and isinstance(
-        model.get_submodule(str(operation.target)), _RECTIFIED
-    )
+    operation = name if name in operations else inside[-1]
+    own = re.sub(r"^layer\d\.\d\.", "", operation)
+    block, passed = operation.removesuffix(own), []
+    while own in _FOLLOWERS:
+        own = _FOLLOWERS[own]
+        passed.append(f"{block}{own}")
+    return Layer(name, operation, tuple(passed))
 
 
 def see(network: Network, pixels: UInt8Array) -> Seen:
@@ -198,11 +212,13 @@ def see(network: Network, pixels: UInt8Array) -> Seen:
         torch.tensor(config.normalize_std, dtype=torch.float32),
     ).double()
     with torch.inference_mode():
-        found = network.extract(image)
-    probabilities = found["logits"][0].softmax(dim=0)
+        outputs = record_operations(network.model, image)
+    logits = outputs[next(reversed(outputs))]
+    probabilities = logits[0].softmax(dim=0)
     order = probabilities.argsort(descending=True, stable=True).tolist()
     layers = (
-        _measure(layer, found[layer.node][0], found[layer.measured][0]) for layer in network.layers
+        _measure(layer, outputs[layer.operation][0], outputs[layer.measured][0])
+        for layer in network.layers
     )
     return Seen(
         tuple((label, significant(probabilities[label])) for label in order),
@@ -245,7 +261,7 @@ def _grad_cam(network: Network, image: Tensor, label: int) -> FloatArray:
 
 def describe_freeze(network: Network, layer: Layer) -> LayerFreeze:
     """What a layer has to do with freezing, by the stages of ``cifar_tune.models.resnet``."""
-    part = layer.node.split(".")[0]
+    part = layer.operation.split(".")[0]
     depth = next(depth for depth, names in enumerate(FREEZE_STAGES, 1) if part in names)
     frozen = frozen_stages(network.model, depth)
     fixed = sum(one.numel() for stage in frozen for one in stage.parameters())

@@ -97,7 +97,7 @@ def test_the_plain_loop_learns_what_a_trial_learns(
     split = bundled.split(config)
     loop = PlainLoop(split.train.copy(), config, None, CPU)
     losses = [loop.train_epoch() for _ in range(config.epochs)]
-    ours = run_trial(config, bundled, None, CPU, lambda _: True, lambda _: None)
+    ours = run_trial(config, bundled, None, CPU).result
     assert losses[0] == pytest.approx(ours.epochs[0].train_loss, abs=0.3)
     assert losses[-1] == pytest.approx(ours.epochs[-1].train_loss, abs=0.3)
     assert losses[-1] < losses[0] / 3

@@ -1,8 +1,7 @@
-"""How many trials at once: what is asked for, what is measured, and what they share."""
+"""How many trials at once: what is asked for and what is measured."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +19,6 @@ from cifar_tune.search.slots import (
     settle_slots,
 )
 from cifar_tune.training.cuda_graph import FunctionGraph
-from cifar_tune.training.shared_lock import SharedLock
 from cifar_tune.workers.choose import choose_workers
 from cifar_tune.workers.local.pool import make_seats
 
@@ -126,53 +124,3 @@ def test_slots_are_settled_once(spec: StudySpec, monkeypatch: pytest.MonkeyPatch
     assert said == [
         "slots: 2, by training steps a second: 100 with 1, 190 with 2, 191 with 4, 150 with 8"
     ]
-
-
-# --- what the trials of a process share ---------------------------------------------------------
-
-
-def test_one_that_is_alone_waits_for_the_others_and_they_for_it() -> None:
-    lock, order = SharedLock(), list[str]()
-    waits, may_give_way = threading.Event(), threading.Event()
-
-    def share() -> None:
-        with lock.shared(), lock.shared():  # as two do
-            waits.set()
-            may_give_way.wait(10)
-            order.append("shared")
-        with lock.shared():
-            order.append("shared again")
-
-    def be_alone() -> None:
-        waits.wait(10)
-        with lock.alone():
-            order.append("alone")
-
-    threads = [threading.Thread(target=one) for one in (share, be_alone)]
-    for thread in threads:
-        thread.start()
-    waits.wait(10)
-    threads[1].join(0.05)
-    assert order == []  # it waits
-    may_give_way.set()
-    for thread in threads:
-        thread.join(10)
-    assert order == ["shared", "alone", "shared again"]
-
-
-def test_one_that_shares_gives_way() -> None:
-    lock, order = SharedLock(), list[str]()
-
-    def be_alone() -> None:
-        with lock.alone():
-            order.append("alone")
-
-    with lock.shared():
-        lock.give_way()  # to nobody
-        thread = threading.Thread(target=be_alone)
-        thread.start()
-        while not order:
-            lock.give_way()
-        order.append("shared")
-        thread.join(10)
-    assert order == ["alone", "shared"]

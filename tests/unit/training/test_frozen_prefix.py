@@ -102,7 +102,7 @@ def test_what_has_batch_statistics_or_is_not_frozen_is_not_taken_out(
 
 
 def run(config: TrialConfig, data: SearchData, weights: Weights, files: TrialFiles) -> TrialResult:
-    return run_trial(config, data, weights, CPU, lambda _: True, lambda _: None, files)
+    return run_trial(config, data, weights, CPU, files=files).result
 
 
 def outcome(result: TrialResult) -> list[tuple[float, ...]]:

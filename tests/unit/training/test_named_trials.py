@@ -27,8 +27,9 @@ from cifar_tune.models.full_map_conv import (
     restore_convolutions,
 )
 from cifar_tune.models.resnet import build_model
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.optimizer import decay_without_gradient
-from cifar_tune.training.trainer import fit
+from cifar_tune.training.trainer import Trainer
 
 SHIPPED = STUDY_FILES
 CPU = torch.device("cpu")
@@ -284,7 +285,8 @@ def check_against_a_plain_loop(bundled: SearchData, config: TrialConfig) -> None
                 )
             checked.append(done)
 
-    history = fit(ours, train, validation, config, lambda _metrics: True, compare).epochs
+    trainer = Trainer(ours, config, TrainingCallbacks(on_step=compare))
+    history = trainer.fit(train, validation).epochs
     assert len(checked) == len(expected) == config.steps * config.epochs
     for metrics in history:
         losses = [step.loss for step in expected][: metrics.epoch * config.steps][-config.steps :]

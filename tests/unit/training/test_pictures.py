@@ -30,9 +30,9 @@ from cifar_tune.errors import StorageError
 from cifar_tune.search import pruners
 from cifar_tune.storage import trials
 from cifar_tune.storage.studies import best_trial
-from cifar_tune.training.objective import run_trial
+from cifar_tune.training.objective import TrainedTrial, run_trial
 from cifar_tune.training.pictures import activation_maps, confusion_matrix, learning_curves
-from cifar_tune.training.pictures.draw import Subject, choose_rows, draw_pictures
+from cifar_tune.training.pictures.draw import choose_rows, draw_pictures
 from cifar_tune.training.pictures.palette import COLOURS, SEQUENTIAL
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
@@ -199,10 +199,8 @@ def test_drawing_changes_no_result(
 ) -> None:
     def train(name: str, **pictures: Path) -> TrialResult:
         files = TrialFiles(weights=tmp_path / name, **pictures)
-        result = run_trial(
-            make_config(epochs=1), bundled, None, torch.device("cpu"),
-            lambda _metrics: True, lambda _done: None, files,
-        )  # fmt: skip
+        trained = run_trial(make_config(epochs=1), bundled, None, torch.device("cpu"), files=files)
+        result = replace(trained.result, note=draw_pictures(trained, name, files))
         return replace(result, epochs=tuple(replace(one, seconds=0.0) for one in result.epochs))
 
     fields = ("learning_curves", "confusion_matrix", "activation_maps")
@@ -269,17 +267,14 @@ def test_images_that_are_shown_are_the_first_of_their_classes(
     def choose(classes: tuple[str, ...], labels: list[int], rows: list[int]) -> list[int]:
         images = np.zeros((len(labels), 3, 4, 4), np.uint8)
         pool = LabelledImages(images, np.array(labels, np.uint8))
-        subject = Subject(
-            "a", make_config(), classes, Subset(pool, np.array(rows)), (), np.empty(0, np.float32)
-        )
-        return choose_rows(subject)
+        return choose_rows(Subset(pool, np.array(rows)), classes)
 
     assert choose(CLASSES, [8, 3, 8, 3, 0], [4, 3, 2, 1]) == [2, 1]
     assert choose(CLASSES, [3, 0, 1, 0], [3, 2, 0]) == [0, 3]  # no ship
     assert choose(("b", "a"), [1, 1, 0, 0], [3, 2, 1]) == [2, 1]  # no such classes
     assert choose(("a", "b"), [1, 1], [0, 1]) == [0]
     split = bundled.split(make_config()).validation
-    shown = choose_rows(Subject("a", make_config(), CLASSES, split, (), np.empty(0, np.float32)))
+    shown = choose_rows(split, CLASSES)
     assert [CLASSES[split.pool.labels[row]] for row in shown] == ["ship", "cat"]
 
 
@@ -288,8 +283,9 @@ def test_a_full_disk_is_not_an_error_of_drawing(
 ) -> None:
     (tmp_path / "file").touch()
     split = bundled.split(make_config()).validation
-    subject = Subject(
-        "a", make_config(), CLASSES, split, tuple(epochs(1)), np.zeros((50, 10), np.float32)
-    )
+    result = TrialResult(tuple(epochs(1)), False, None)
+    logits = np.zeros((50, 10), np.float32)
+    trained = TrainedTrial(result, make_config(), CLASSES, split, logits, torch.nn.Identity())
+    files = TrialFiles(learning_curves=tmp_path / "file" / "curves")
     with pytest.raises(StorageError, match="cannot be written"):
-        draw_pictures(subject, None, TrialFiles(learning_curves=tmp_path / "file" / "curves"))
+        draw_pictures(trained, "a", files)

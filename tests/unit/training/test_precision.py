@@ -138,4 +138,4 @@ def test_bf16_is_autocast_around_the_forward_pass_alone(
     assert kinds == {torch.bfloat16}
     moments = [value for state in optimizer.state.values() for value in state.values()]
     assert {one.dtype for one in [*model.parameters(), *moments]} == {torch.float32}
-    assert evaluate(model, split, config, 1, lambda _done: None).logits.dtype == torch.float32
+    assert evaluate(model, split, config, 1).logits.dtype == torch.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import StorageError, TrainingStopped
 from cifar_tune.models.weights import load_weights
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.checkpoints import Position
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
@@ -86,9 +87,9 @@ class Run:
             self.epochs.append(metrics)
             return metrics.epoch != epochs
 
-        def on_start(position: Position, refusals: list[str]) -> None:
+        def on_start(position: Position, refusals: Sequence[str]) -> None:
             self.starts.append((position.epochs, position.steps))
-            self.refusals = refusals
+            self.refusals = list(refusals)
 
         try:
             return run_trial(
@@ -96,12 +97,9 @@ class Run:
                 self._data,
                 self._weights,
                 CPU,
-                on_epoch,
-                lambda _done: None,
+                TrainingCallbacks(on_start, on_epoch=on_epoch, should_stop=should_stop),
                 self.files,
-                should_stop,
-                on_start,
-            )
+            ).result
         except TrainingStopped:
             return None
 

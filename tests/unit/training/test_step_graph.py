@@ -6,6 +6,7 @@ On the CPU the graph is the twin of CUDA's, which minds what that one could not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from cifar_tune.errors import NonFiniteLossError, TrainingStopped
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model
 from cifar_tune.training import step_graph
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.cuda_graph import CudaGraph, FunctionGraph
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.records import TrialFiles, TrialResult
 from cifar_tune.training.step_graph import GRAPHS_KEPT, StepGraphs, graphs_of_thread
-from cifar_tune.training.trainer import fit
+from cifar_tune.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 MakeConfig = Callable[..., TrialConfig]
@@ -74,10 +76,8 @@ def train(
     states = folder / "states" if keeps_states else None
     files = TrialFiles(weights=folder / "weights", checkpoints=states)
     try:
-        result = run_trial(
-            config, data, None, CPU, lambda _: True, lambda _: None, files, should_stop,
-            graphs=graphs,
-        )  # fmt: skip
+        callbacks = TrainingCallbacks(should_stop=should_stop)
+        result = run_trial(config, data, None, CPU, callbacks, files, graphs).result
     except TrainingStopped:
         return None
     epochs = tuple(replace(epoch, seconds=0.0) for epoch in result.epochs)
@@ -290,8 +290,12 @@ def test_a_cuda_graph_gives_what_single_calls_give(
             model = initialise_model(config, 10).to(device)
             replace_whole_map_convolutions(model, config.input_size)
             split = bundled.split(config)
-            parts = (place(part, config, device) for part in (split.train, split.validation))
-            fitted = fit(model, *parts, config, lambda _: True, lambda _: None, graphs=given)
+            images, validation = (
+                place(part, config, device) for part in (split.train, split.validation)
+            )
+            lent = nullcontext() if given is None else given.training(model, images, config)
+            with lent as graph:
+                fitted = Trainer(model, config, graph=graph).fit(images, validation)
             losses[kind] = [one.train_loss for one in fitted.epochs]
         assert losses["cuda"] == pytest.approx(losses["twin"], rel=1e-3)
         assert losses["cuda"] == pytest.approx(losses["none"], rel=1e-3)

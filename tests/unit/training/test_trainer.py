@@ -15,6 +15,7 @@ from cifar_tune.data.loader import place, validation_batches
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.models.resnet import SeededDropout, build_model, set_training
+from cifar_tune.training.callbacks import TrainingCallbacks
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.records import EpochMetrics, TrialResult
 
@@ -23,7 +24,7 @@ MakeConfig = Callable[..., TrialConfig]
 
 
 def train(config: TrialConfig, data: SearchData, device: torch.device = CPU) -> TrialResult:
-    return run_trial(config, data, None, device, lambda _metrics: True, lambda _done: None)
+    return run_trial(config, data, None, device).result
 
 
 def without_seconds(result: TrialResult) -> list[EpochMetrics]:
@@ -124,14 +125,8 @@ def test_same_seed_same_result_on_the_cpu(
 
 
 def test_stopping_after_an_epoch_is_pruning(make_config: MakeConfig, bundled: SearchData) -> None:
-    result = run_trial(
-        make_config(epochs=3),
-        bundled,
-        None,
-        CPU,
-        lambda metrics: metrics.epoch < 2,
-        lambda _done: None,
-    )
+    callbacks = TrainingCallbacks(on_epoch=lambda metrics: metrics.epoch < 2)
+    result = run_trial(make_config(epochs=3), bundled, None, CPU, callbacks).result
     assert result.pruned
     assert [metrics.epoch for metrics in result.epochs] == [1, 2]
     assert result.val_accuracy == result.epochs[-1].val_accuracy
@@ -140,7 +135,7 @@ def test_stopping_after_an_epoch_is_pruning(make_config: MakeConfig, bundled: Se
 def test_every_step_and_batch_is_counted(make_config: MakeConfig, bundled: SearchData) -> None:
     config = make_config(train_images=70, epochs=1)
     seen: list[int] = []
-    run_trial(config, bundled, None, CPU, lambda _metrics: True, seen.append)
+    run_trial(config, bundled, None, CPU, TrainingCallbacks(on_step=seen.append))
     assert seen == [1, 2, 3, 4, 5]  # three training steps, the last of 6 images; two batches
 
 
