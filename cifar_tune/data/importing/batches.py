@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -96,7 +97,7 @@ def _decode_python(where: str, content: bytes, count: int) -> tuple[UInt8Array, 
     """A pickled dict with ``data`` and ``labels``."""
     batch = read_official_batch(content, where)
     entries = batch if isinstance(batch, dict) else {}
-    data = entries.get("data")
+    data: Any = entries.get("data")
     is_array = isinstance(data, np.ndarray)
     if not is_array or data.dtype != np.uint8 or data.shape != (count, IMAGE_BYTES):
         held = f"an array {list(data.shape)}" if is_array else "no array"
