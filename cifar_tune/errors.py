@@ -84,8 +84,8 @@ class NonFiniteLossError(ArithmeticError):
     """The training loss became infinite or not a number.
 
     Attributes:
-        epoch: the epoch in which it happened, counted from 1.
-        step: the first step of that epoch with such a loss, counted from 1.
+        epoch: The epoch in which it happened, counted from 1.
+        step: The first step of that epoch with such a loss, counted from 1.
     """
 
     def __init__(self, epoch: int, step: int) -> None:

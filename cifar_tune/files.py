@@ -15,13 +15,12 @@ from cifar_tune.errors import CifarTuneError
 
 @contextmanager
 def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterator[Path]:
-    """Give a path to write to, beside ``path``, and rename it to ``path`` once it is on the disk.
+    """Yield a path to write to, beside ``path``, and rename it to that once it is on the disk.
 
     Of two processes that do this at once, each writes a file of its own and the later one's stays.
 
-    Args:
-        size: bytes that are going to be written.
-        error_type: what to raise where they cannot be.
+    Raises:
+        error_type: The file, of ``size`` bytes, cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -64,7 +63,7 @@ def check_disk_space(folder: Path, size: int, error_type: type[CifarTuneError]) 
     """Check that ``size`` bytes fit on the disk where ``folder`` is or would be made.
 
     Raises:
-        error_type: they do not; the message has both figures.
+        error_type: They do not; the message has both figures.
     """
     existing = folder.absolute()
     while not existing.exists():

@@ -15,17 +15,17 @@ _PACKAGE = Path(__file__).parent
 
 
 def study_folders() -> list[Path]:
-    """Folders searched for study files, first the user's own, then those shipped."""
+    """Return the folders of study files: first the user's own, then those shipped."""
     shipped = _PACKAGE / "studies"
     # In a checkout the shipped files are in the folder beside the package.
     return [Path("studies"), shipped if shipped.is_dir() else _PACKAGE.parent / "studies"]
 
 
 def data_root(data_dir: Path | None = None) -> Path:
-    """Where imported images and weights are kept.
+    """Return where imported images and weights are kept.
 
-    Args:
-        data_dir: as given by ``--data-dir``; else ``$CIFAR_TUNE_DATA``, else the user's cache.
+    That is ``data_dir``, as given by ``--data-dir``, else ``$CIFAR_TUNE_DATA``, else the user's
+    cache.
     """
     if data_dir is not None:
         return data_dir
@@ -34,67 +34,65 @@ def data_root(data_dir: Path | None = None) -> Path:
 
 
 def image_set_file(root: Path, name: str) -> Path:
-    """The cache of an imported image set, ``cifar10`` or one of the user's own."""
+    """Return the cache of an imported image set, ``cifar10`` or one of the user's own."""
     return root / "images" / f"{name}.safetensors"
 
 
 def weights_file(root: Path, name: str) -> Path:
-    """Imported pretrained weights."""
+    """Return the file of imported pretrained weights."""
     return root / "weights" / f"{name}.safetensors"
 
 
 def server_file(kind: str, database: str) -> Path:
-    """What stands for a database that is no file where names of files beside it are made.
+    """Return what stands for a database on a server where files beside it are named.
 
     Two databases never share files, unless they have one name on two servers.
 
     Args:
-        kind: of the database, e.g. ``postgresql``.
-        database: its name on its server.
+        kind: Kind of the server, e.g. ``postgresql``.
+        database: Name of the database on its server.
     """
     return STORAGE_FILE.with_name(f"{_file_name(f'{kind}-{database}')}.db")
 
 
 def kept_weights_file(database: Path, study_name: str, number: int) -> Path:
-    """The final weights of a trial, where they are kept: beside the database.
+    """Return the file of a trial's final weights, beside the database.
 
-    Args:
-        database: the SQLite file, or what stands for another kind of database.
+    Here and below ``database`` is the SQLite file, or what stands for another kind of database.
     """
     return _trial_folder(database, "weights", study_name) / f"trial-{number}.safetensors"
 
 
 def predictions_file(database: Path, study_name: str, number: int, split: str) -> Path:
-    """What a trial says of each image of a split, ``validation`` or ``test``; kept likewise."""
+    """Return the file of a trial's predictions for a split, ``validation`` or ``test``."""
     folder = _trial_folder(database, "predictions", study_name)
     return folder / f"trial-{number}-{split}.safetensors"
 
 
 def checkpoints_folder(database: Path, study_name: str, number: int) -> Path:
-    """The newest states of a trial that is not at its end; likewise."""
+    """Return the folder of the newest states of a trial that is not at its end."""
     return _trial_folder(database, "checkpoints", study_name) / f"trial-{number}"
 
 
 def features_folder(database: Path) -> Path:
-    """What frozen parts of networks make of images, by digest; likewise."""
+    """Return the folder of what frozen parts of networks make of images, by digest."""
     return database.with_name(f"{database.stem}-features")
 
 
 def artifacts_folder(database: Path) -> Path:
-    """Pictures and tables of trials, as Optuna's artifact store keeps them; likewise."""
+    """Return the folder of pictures and tables of trials: Optuna's artifact store."""
     return database.with_name(f"{database.stem}-artifacts")
 
 
 def worker_logs(database: Path, study_name: str) -> Path:
-    """What the workers of a study's last run printed; likewise."""
+    """Return the folder of what the workers of a study's last run printed."""
     return _trial_folder(database, "logs", study_name)
 
 
 def staged(path: Path, token: str) -> Path:
-    """Where a worker writes a file that the runner is to name ``path``.
+    """Return where a worker writes a file that the runner is to name ``path``.
 
-    Args:
-        token: of the run, so that one that was overtaken writes into no other's file.
+    The token is of the run, so that one that was overtaken writes into no other's file.
     """
     return path.with_name(f".{path.name}.{token}.staged")
 
@@ -106,7 +104,7 @@ UNFINISHED_PATTERN = ".*.part"
 
 
 def report_file(database: Path, name: str) -> Path:
-    """The report of a study, or one that has a name of its own."""
+    """Return the file of a study's report, or of one that has a name of its own."""
     return database.with_name("reports") / f"{_file_name(name)}.html"
 
 
@@ -115,15 +113,15 @@ def _trial_folder(database: Path, kind: str, study_name: str) -> Path:
 
 
 def _file_name(study_name: str) -> str:
-    """A study's name without what not every file system takes, such as its colons."""
+    """Return a study's name without what not every file system takes, such as its colons."""
     return re.sub(r"[^A-Za-z0-9._=,-]+", "_", study_name)
 
 
 def is_checkout() -> bool:
-    """Whether the package runs from a checkout of its repository, not from an installed wheel."""
+    """Return whether the package runs from a checkout of its repository."""
     return (_PACKAGE.parent / ".git").exists() and (_PACKAGE.parent / "pyproject.toml").exists()
 
 
 def checkout_folder() -> Path:
-    """The folder of the checkout, meaningful where ``is_checkout``."""
+    """Return the folder of the checkout, meaningful where ``is_checkout``."""
     return _PACKAGE.parent

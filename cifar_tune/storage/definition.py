@@ -42,14 +42,13 @@ def check_definition(
     Raises:
         StudyMismatchError: It was made with other settings; the message names each difference.
     """
-    if study is None:
-        return DEFAULT_SEED if seed is None else seed
-    stored = study.user_attrs
-    if _is_half_written(study, _define(spec, DEFAULT_SEED, Digests({}, {})).keys()):
-        return stored.get("seed", DEFAULT_SEED) if seed is None else seed
+    stored: Mapping[str, Any] = {} if study is None else study.user_attrs
+    effective_seed: int = stored.get("seed", DEFAULT_SEED) if seed is None else seed
+    keys = _define(spec, effective_seed, Digests({}, {})).keys()
+    if study is None or _is_half_written(study, keys):
+        return effective_seed
     if "protocol" not in stored:
         raise StudyMismatchError(f"study {study.study_name} was made by another program")
-    effective_seed: int = stored["seed"] if seed is None else seed
     wanted = _define(spec, effective_seed, digests or Digests(stored["data_digests"], {}))
     differences = [
         line

@@ -1,12 +1,14 @@
 """One runner at a time writes a study: it holds the study's lease, a row in the database.
 
-A lease is free again when its holder's process has ended (seen at once on the same host), or has
-not renewed it while it was watched for ``WATCH_SECONDS`` (a holder on another host, or one that is
-suspended). No clock is compared with another: a clock that is set back changes nothing.
+A lease is free again when its holder's process has ended, which is seen at once on the same host.
+A holder on another host, or one that is suspended, is watched for ``WATCH_SECONDS``; if it does
+not renew its lease meanwhile, that is taken over. No clock is compared with another: a clock that
+is set back changes nothing.
 
 A holder that was suspended so long that another one took over must not write on when it comes back.
-So every transaction on the holder's engine is fenced: in itself, before it is committed, it looks
-whether the lease is still its own.
+So every transaction on the holder's engine is fenced: before it is committed, it checks in itself
+that the lease is still its own. A lock file could not do that: between a look at the file and the
+commit the holder may be suspended again.
 """
 
 from __future__ import annotations
@@ -62,7 +64,10 @@ _STUDIES = table("studies", column("study_id"), column("study_name"))  # Optuna'
 
 
 class Lease:
-    """A lease that is held; ``renew`` it often while working."""
+    """The lease of a study, held by this process; ``renew`` it often while working.
+
+    While it is held, each transaction on ``engine`` is committed only if it is held still.
+    """
 
     def __init__(self, engine: Engine, study_id: int, study_name: str, token: str) -> None:
         self._engine = engine
@@ -77,11 +82,11 @@ class Lease:
         event.listen(engine, "commit", self._check)
 
     def renew(self) -> None:
-        """Say that the holder is alive; does nothing if it was said a short while ago.
+        """Show that the holder is alive, unless it did so a short while ago.
 
         Raises:
-            LeaseLostError: another process has taken the study over.
-            StudyGoneError: the study is not there any more.
+            LeaseLostError: Another process has taken the study over.
+            StudyGoneError: The study is not there any more.
         """
         if time.monotonic() < self._next_renewal:
             return
@@ -91,14 +96,15 @@ class Lease:
 
     @contextmanager
     def fence(self) -> Iterator[Connection]:
-        """Keep the study from being taken over while something is done outside of the database, or
-        in it, as one transaction of the connection that is given.
+        """Keep the study from being taken over while this context lasts.
 
-        It has begun to write: on SQLite no other process writes before it has ended.
+        What is done in it may be outside of the database, such as giving a file its name, or one
+        transaction of the connection that is yielded. That has begun to write: on SQLite no other
+        process writes before it has ended.
 
         Raises:
-            LeaseLostError: another process has taken it over; nothing was done.
-            StudyGoneError: it is not there any more; nothing was done.
+            LeaseLostError: Another process has taken the study over; nothing was done.
+            StudyGoneError: The study is not there any more; nothing was done.
         """
         with self._engine.begin() as connection:
             connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
@@ -106,10 +112,10 @@ class Lease:
             yield connection
 
     def check_study(self) -> None:
-        """Look whether the study is still there; what else fails may be for want of it.
+        """Check that the study is still there; other errors may follow from its absence.
 
         Raises:
-            StudyGoneError: it is not.
+            StudyGoneError: It is not there.
         """
         with self._engine.connect() as connection:
             self._check_study(connection)
@@ -122,17 +128,17 @@ class Lease:
             )
 
     def _check(self, connection: Connection) -> None:
-        """Before a commit: refuse it where the lease is another's, or the study is gone.
+        """Refuse a commit where the lease is another's, or the study is gone.
 
-        A transaction that has written holds SQLite's one write lock; elsewhere the row is locked.
-        Either way nobody can take the lease between this look and the commit.
+        A transaction that has written holds SQLite's one write lock; on a server the lease's row is
+        locked by the query. Either way nobody can take the lease between this and the commit.
         """
         if connection.execute(self._look).first() is None:
             raise LeaseLostError("another process has taken this study over; this one stops")
         self._check_study(connection)
 
     def release(self) -> None:
-        """Give the lease back, if it is still held."""
+        """Give the lease back, if it is held still."""
         event.remove(self._engine, "commit", self._check)
         with self._engine.begin() as connection:
             connection.execute(delete(_TABLE).where(self._mine))
@@ -147,11 +153,10 @@ def hold_lease(
 ) -> Iterator[Lease]:
     """Hold the lease of a study.
 
-    Args:
-        on_wait: told, once, why it takes a while.
+    ``on_wait`` is told, once, why it takes a while.
 
     Raises:
-        StudyBusyError: another process that is alive holds it; names its host and process id.
+        StudyBusyError: Another process that is alive holds it; the message has its host and id.
     """
     make_table(engine, _TABLE)
     token = uuid.uuid4().hex
@@ -202,14 +207,16 @@ def _remove(engine: Engine, holder: RowMapping) -> None:
 
 
 def _started(process_id: int) -> float:
-    """When a process was started, in seconds since the machine was: not by the clock, which may be
-    set."""
+    """Return when a process was started, in seconds since the machine was.
+
+    The clock, which may be set, has no part in that.
+    """
     booted = psutil.boot_time()
     return psutil.Process(process_id).create_time() - booted
 
 
 def _is_alive(engine: Engine, holder: RowMapping, on_wait: Callable[[str], None]) -> bool:
-    """Whether a holder works; one that cannot be looked at is watched until it renews its lease."""
+    """Return whether a holder works; one that cannot be looked at is watched for a while."""
     why = f"is on another host, {holder['host']}"
     if holder["host"] == platform.node():
         try:

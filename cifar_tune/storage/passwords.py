@@ -12,10 +12,10 @@ _KEY = r"[\w-]*(?:pass(?!file)|pwd|secret|token)[\w-]*"  # of a URL's query
 
 
 def _rules(any_one: str) -> tuple[re.Pattern[str], ...]:
-    """What comes before a password, and the password.
+    """Return patterns of what comes before a password, and of the password.
 
     Args:
-        any_one: of the characters of a password, as a regular expression.
+        any_one: A regular expression of one character of a password.
     """
     return (
         # scheme://user:PASSWORD@: up to the last @, for one that is in the password unencoded.
@@ -35,11 +35,8 @@ _IN_ARGUMENT = _rules(r"[\s\S]")
 def mask_passwords(text: str, *, is_argument: bool = False) -> str:
     """Replace the passwords of all URLs in a text by ``***``.
 
-    Where it cannot be told where a password ends, more is replaced rather than less.
-
-    Args:
-        is_argument: whether the text is one argument of a command line: then white space does not
-            end a URL.
+    Where it cannot be told where a password ends, more is replaced rather than less. In one
+    argument of a command line (``is_argument``) white space does not end a URL.
     """
     for rule in _IN_ARGUMENT if is_argument else _IN_TEXT:
         text = rule.sub(rf"\g<1>{HIDDEN}", text)
@@ -47,7 +44,7 @@ def mask_passwords(text: str, *, is_argument: bool = False) -> str:
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key of a URL's query has a password as its value."""
+    """Return whether a key of a URL's query has a password as its value."""
     return re.fullmatch(_KEY, key, re.IGNORECASE) is not None
 
 

@@ -18,18 +18,19 @@ class TrialSummary:
     """A stored trial as tables and JSON show it.
 
     Attributes:
-        number: of the trial in its study, from 0.
-        name: of a named trial with its replicate, e.g. ``dropout/p=0.3/seed=2``; None if sampled.
-        seed: that the trial was trained with; None until it was begun.
+        number: Its number in the study, from 0.
+        name: Name of a named trial with its replicate, e.g. ``dropout/p=0.3/seed=2``; None if it
+            is sampled.
+        seed: The seed that it was trained with; None until it was begun.
         state: ``waiting``, ``running``, ``complete``, ``pruned`` or ``fail``.
-        params: the values of the searched hyperparameters.
-        settings: what a named trial sets for itself besides; empty if sampled.
-        epochs: how many were trained.
-        val_accuracy: after the last of them, as a fraction; None before the first.
-        seconds: wall-clock seconds from start to end; None until it ended.
-        failure: why it failed: ``kind`` (``not_finite``, ``interrupted``, ``died``, ``error`` or
+        params: The values of the searched hyperparameters.
+        settings: What a named trial sets for itself besides; empty if it is sampled.
+        epochs: How many epochs were trained.
+        val_accuracy: Accuracy after the last of them, as a fraction; None before the first.
+        seconds: Wall-clock seconds from start to end; None until it ended.
+        failure: Why it failed: ``kind`` (``not_finite``, ``interrupted``, ``died``, ``error`` or
             ``dropped``), ``message`` and, where known, ``epoch`` and ``step``; None otherwise.
-        queued: whether a person asked for it.
+        queued: Whether a person asked for it.
     """
 
     number: int
@@ -73,8 +74,7 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """A stored study: its name, the profile and overrides of its study file, its trials in order,
-    and the best complete one, if any."""
+    """A stored study, with its trials in order and the best complete one, if any."""
 
     study_name: str
     profile: str

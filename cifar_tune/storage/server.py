@@ -30,7 +30,7 @@ Made = TypeVar("Made")
 
 
 def server_settings(location: StorageLocation) -> dict[str, Any]:
-    """SQLAlchemy's settings of an engine for a server."""
+    """Return SQLAlchemy's settings of an engine for a server."""
     url = make_url(location.url)
     # A connection that a restarted server has cut is noticed before it is used, and made anew.
     settings: dict[str, Any] = {"pool_pre_ping": True}
@@ -40,7 +40,7 @@ def server_settings(location: StorageLocation) -> dict[str, Any]:
 
 
 def missing_driver(location: StorageLocation) -> str:
-    """What to do about a driver that is not installed, in words."""
+    """Return what to do about a driver that is not installed, in words."""
     if make_url(location.url).drivername == "postgresql+psycopg":
         return "its database driver is not installed: pip install 'cifar-tune[postgresql]'"
     return "its database driver is not installed"
@@ -90,6 +90,6 @@ def make_table(engine: Engine, table: Table) -> None:
 
 
 def is_missing_table(error: BaseException) -> bool:
-    """Whether what Optuna raised means that its tables are not there."""
+    """Return whether what Optuna raised means that its tables are not there."""
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == _NO_TABLE
