@@ -20,6 +20,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from cifar_tune.config.space import WholeRange
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.dashboard.notes.annotator import StudyAnnotator
 from cifar_tune.data.search_data import load_search_data
@@ -114,10 +115,10 @@ def _fill(location: StorageLocation, spec: StudySpec, count: int) -> None:
     study = optuna.load_study(study_name=spec.study_name, storage=storage)
     for number in range(count):
         params = {
-            name: draw.randint(int(one.low), int(one.high))
-            if name == "freeze_depth"
-            else draw.uniform(one.low, one.high)
-            for name, one in spec.space.ranges().items()
+            key: draw.randint(values.low, values.high)
+            if isinstance(values, WholeRange)
+            else draw.uniform(values.low, values.high)
+            for key, values in spec.space.ranges().items()
         }
         is_pruned = number % 2 == 1
         history = _made_up_epochs(draw, EPOCHS // 4 if is_pruned else EPOCHS)

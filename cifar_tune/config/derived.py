@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from cifar_tune.config.schema import Budget, NamedTrial, NoPruner, Random
 from cifar_tune.config.seeds import derive_seed
@@ -20,7 +20,7 @@ Purpose = Literal["confirm", "rerun", "rerun-all"]
 images; ``rerun-all``: likewise, trained on the validation images too."""
 ABLATED = "-without-"
 """Stands in the name of a configuration before what was put back in it."""
-PURPOSES: tuple[Purpose, ...] = ("confirm", "rerun", "rerun-all")
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
 def rerun_purpose(train_on: TrainOn) -> Purpose:

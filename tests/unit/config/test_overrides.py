@@ -23,7 +23,7 @@ from cifar_tune.config.study_file import (
 )
 from cifar_tune.errors import StudyFileError
 
-quickly = settings(max_examples=60, deadline=None, database=None, derandomize=True)
+quickly = settings(max_examples=40, deadline=None, database=None, derandomize=True)
 KEYS = st.sampled_from([*Protocol.model_fields, "epoch", "momentums"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
