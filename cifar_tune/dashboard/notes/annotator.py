@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial
+from sqlalchemy import Engine
 
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.dashboard.notes.attributes import (
-    batches,
-    is_ours,
-    read_notes,
-    seal,
-    write_figures,
-    write_notes,
-)
+from cifar_tune.dashboard.notes.attributes import seal, write_figures, write_notes
 from cifar_tune.dashboard.notes.background import Background
 from cifar_tune.dashboard.notes.study_notes import Progress
-from cifar_tune.dashboard.notes.summary import Summary, Wanted, compute_summary
+from cifar_tune.dashboard.notes.summary import Summary, SummaryRequest, try_summary
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.search.observer import Annotator, Observer
@@ -37,21 +30,23 @@ another one would take as long again."""
 FINAL_SECONDS = 20.0
 """How long the end of a run waits for the last summary."""
 POLL_SECONDS = 0.1
+NOTES_AT_ONCE = 50
+"""Notes in one transaction, during which nobody else writes."""
+
+TestAccuracies = Mapping[tuple[int, str | None], float]
+"""Accuracies on the test images, by the trial's number and the digest of its weights."""
 
 
 class StudyAnnotator(Annotator):
-    """The runner's ``Annotator``: writes the notes of trials at once, and what takes longer when a
-    background process has it."""
+    """The runner's ``Annotator``.
+
+    It writes the notes of trials at once, and what takes longer when a background process has it.
+    """
 
     def __init__(self, open_study: OpenStudy, observer: Observer) -> None:
-        self._engine = open_study.storage.engine
-        self._study = open_study.study
-        self._spec = open_study.spec
-        self._location = open_study.location
-        self._work_list = open_study.work_list
-        self._lease = open_study.lease
+        self._open_study = open_study
         self._observer = observer
-        self._noted = NotedStudy.of(self._spec, self._location)
+        self._noted = NotedStudy.of(open_study.spec, open_study.location)
         self._background = Background()
         self._plan: Plan | None = None
         self._began = time.monotonic()
@@ -59,128 +54,85 @@ class StudyAnnotator(Annotator):
         self._has_failed = False
 
     def __enter__(self) -> StudyAnnotator:
-        self._catch_up()
+        """Bring the notes of all trials up to date.
+
+        Those of an earlier version are not, nor those of a run that died.
+        """
+        tested = _read_test_accuracies(
+            self._open_study.storage.engine, self._open_study.spec.study_name
+        )
+        self._write(self._open_study.study.get_trials(deepcopy=False), tested)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._background.close()
 
     def planned(self, plan: Plan) -> None:
-        """The run is about to begin."""
+        """Take up what the run is about to do."""
         self._plan = plan
 
-    def _catch_up(self) -> None:
-        """Bring the notes of all trials up to date: those of an earlier version, or of a run that
-        died, are not."""
-        trials = self._study.get_trials(deepcopy=False)
-        tested = self._test_accuracies()
-        notes = {
-            get_trial_id(one): self._note(one, tested.get(_kept_weights(one))) for one in trials
-        }
-        with self._engine.connect() as connection:
-            there = read_notes(connection, get_study_id(self._study))
-        self._write(
-            {
-                identity: note
-                for identity, note in notes.items()
-                if identity not in there or (there[identity] != note and is_ours(there[identity]))
-            }
-        )
-
     def trial_changed(self, trial: FrozenTrial) -> None:
-        """A trial began, goes on, waits or ended: write its note."""
-        self._write({get_trial_id(trial): self._note(trial)})
+        """Write the note of a trial that began, goes on, waits or ended."""
+        self._write([trial])
         self._is_stale = True
 
     def poll(self) -> None:
         """Take up what the background process has, and begin the next summary when it is time."""
-        self._take(0.0)
-        is_short = time.monotonic() - self._began < SHORT_SECONDS
-        if self._is_stale and not is_short and self._background.is_free():
+        self._accept(self._background.take(0.0))
+        if self._is_stale and not self._is_short() and self._background.is_free():
             self._start(None)
 
     def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
-        """The run is at its end: sum its study up once more, unless it is to stop.
+        """Sum the study up once more at the end of the run, unless it is to stop.
 
         Args:
-            why_left: what kept the run from doing all that it was to do.
+            should_stop: Return whether the run is to stop.
+            why_left: What kept the run from doing all that it was to do.
         """
         if should_stop() or not (self._is_stale or why_left):
             return
-        if time.monotonic() - self._began < SHORT_SECONDS:
-            self._sum_up(why_left)
+        if self._is_short():
+            self._accept(try_summary(self._request(why_left)))
             return
         self._start(why_left)
         deadline = time.monotonic() + FINAL_SECONDS
         while not should_stop() and time.monotonic() < deadline:
-            if self._take(POLL_SECONDS):
+            answer = self._background.take(POLL_SECONDS)
+            if answer is not None:
+                self._accept(answer)
                 return
         if not should_stop():
-            self._fail(f"it takes more than {FINAL_SECONDS:.0f} seconds")
+            self._accept(f"it takes more than {FINAL_SECONDS:.0f} seconds")
 
-    # --- trials ---
+    def _is_short(self) -> bool:
+        return time.monotonic() - self._began < SHORT_SECONDS
 
-    def _note(self, trial: FrozenTrial, test_accuracy: float | None = None) -> str:
-        return seal(trial_note(self._noted, summarize(trial), trial.user_attrs, test_accuracy))
+    def _write(self, trials: Sequence[FrozenTrial], tested: TestAccuracies | None = None) -> None:
+        study, lease = self._open_study.study, self._open_study.lease
+        _write_trial_notes(study, self._noted, lease, trials, tested or {})
 
-    def _write(self, notes: Mapping[int | None, str]) -> None:
-        for some in batches(notes):
-            with self._lease.fence() as connection:
-                write_notes(connection, get_study_id(self._study), some)
-
-    def _test_accuracies(self) -> dict[tuple[int, str | None], float]:
-        """By trial number and its weights: what they gave the first time."""
-        results = [one.result for one in read_ledger(self._engine)]
-        return {
-            (one.trial, one.weights_sha256): one.accuracy
-            for one in reversed(results)
-            if one.study_name == self._spec.study_name
-        }
-
-    # --- the study ---
-
-    def _wanted(self, why_left: str | None) -> Wanted:
-        progress = Progress(self._work_list.left(), self._plan, why_left)
-        return Wanted(self._location, self._spec, progress)
+    def _request(self, why_left: str | None) -> SummaryRequest:
+        progress = Progress(self._open_study.work_list.left(), self._plan, why_left)
+        return SummaryRequest(self._open_study.location, self._open_study.spec, progress)
 
     def _start(self, why_left: str | None) -> None:
         self._is_stale = False
-        self._background.start(self._wanted(why_left))
+        self._background.start(self._request(why_left))
 
-    def _take(self, timeout: float) -> bool:
-        """Whether the background process is done, well or not."""
-        answer = self._background.take(timeout)
+    def _accept(self, answer: Summary | str | None) -> None:
+        """Save a summary; of one that failed, tell why, once in a run."""
         if isinstance(answer, Summary):
-            self._save(answer)
+            study_id = get_study_id(self._open_study.study)
+            with self._open_study.lease.fence() as connection:
+                write_notes(connection, study_id, {None: answer.note})
+                write_figures(connection, study_id, answer.figures)
         elif answer is not None:
-            self._fail(answer)
-        return answer is not None
-
-    def _sum_up(self, why_left: str | None) -> None:
-        try:
-            with warnings.catch_warnings(action="ignore"):  # e.g. Optuna's, of too few trials
-                summary = compute_summary(self._wanted(why_left))
-        except Exception as error:  # the run is complete without it
-            self._fail(f"{type(error).__name__}: {error}")
-        else:
-            self._save(summary)
-
-    def _save(self, summary: Summary) -> None:
-        with self._lease.fence() as connection:
-            write_notes(connection, get_study_id(self._study), {None: summary.note})
-            write_figures(connection, get_study_id(self._study), summary.figures)
-
-    def _fail(self, why: str) -> None:
-        self._is_stale = True
-        if not self._has_failed:
-            self._has_failed = True
-            self._observer.noted(
-                f"the study's note and figures in the browser are not up to date: {why}"
-            )
-
-
-def _kept_weights(trial: FrozenTrial) -> tuple[int, str | None]:
-    return trial.number, trial.user_attrs.get("kept_weights_sha256")
+            self._is_stale = True
+            if not self._has_failed:
+                self._has_failed = True
+                self._observer.noted(
+                    f"the study's note and figures in the browser are not up to date: {answer}"
+                )
 
 
 def write_trial_note(
@@ -191,7 +143,32 @@ def write_trial_note(
     trial: FrozenTrial,
 ) -> None:
     """Bring the note of one trial up to date."""
-    noted = NotedStudy.of(spec, location)
-    note = seal(trial_note(noted, summarize(trial), trial.user_attrs))
-    with lease.fence() as connection:
-        write_notes(connection, get_study_id(study), {get_trial_id(trial): note})
+    _write_trial_notes(study, NotedStudy.of(spec, location), lease, [trial], {})
+
+
+def _write_trial_notes(
+    study: optuna.Study,
+    noted: NotedStudy,
+    lease: Lease,
+    trials: Sequence[FrozenTrial],
+    tested: TestAccuracies,
+) -> None:
+    for start in range(0, len(trials), NOTES_AT_ONCE):
+        notes: dict[int | None, str] = {}
+        for trial in trials[start : start + NOTES_AT_ONCE]:
+            weights = trial.user_attrs.get("kept_weights_sha256")
+            accuracy = tested.get((trial.number, weights))
+            note = trial_note(noted, summarize(trial), trial.user_attrs, accuracy)
+            notes[get_trial_id(trial)] = seal(note)
+        with lease.fence() as connection:
+            write_notes(connection, get_study_id(study), notes)
+
+
+def _read_test_accuracies(engine: Engine, study_name: str) -> TestAccuracies:
+    """Return what the weights of a study's trials gave the first time."""
+    results = [read.result for read in read_ledger(engine)]
+    return {
+        (result.trial, result.weights_sha256): result.accuracy
+        for result in reversed(results)
+        if result.study_name == study_name
+    }

@@ -10,7 +10,7 @@ import time
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from cifar_tune.dashboard.notes.summary import Summary, Wanted, compute_summary
+from cifar_tune.dashboard.notes.summary import Summary, SummaryRequest, try_summary
 from cifar_tune.workers.local.fork_server import deaf_to
 
 NICENESS = 10
@@ -26,64 +26,60 @@ class Background:
 
     def __init__(self) -> None:
         self._process: BaseProcess | None = None
-        self._line: Connection | None = None
+        self._pipe: Connection | None = None
         self._started = 0.0
-        self._next = 0.0
+        self._next_start = 0.0
 
     def is_free(self) -> bool:
-        """Whether the next summary may be begun."""
-        return self._process is None and time.monotonic() >= self._next
+        """Return whether the next summary may be begun."""
+        return self._process is None and time.monotonic() >= self._next_start
 
-    def start(self, wanted: Wanted) -> None:
+    def start(self, request: SummaryRequest) -> None:
         """Begin a summary; one that was begun before is given up."""
         self.close()
         self._started = time.monotonic()
-        self._line, theirs = _SPAWN.Pipe()
-        # What it needs goes through a pipe, so that no password is on a command line.
+        self._pipe, child_pipe = _SPAWN.Pipe()
+        # The request goes through a pipe, so that no password is on a command line.
         self._process = _SPAWN.Process(
-            target=_main, args=(theirs, wanted), name="cifar-tune summary", daemon=True
+            target=_main, args=(child_pipe, request), name="cifar-tune summary", daemon=True
         )
         with deaf_to("SIGINT"):
             self._process.start()
-        theirs.close()
+        child_pipe.close()
 
     def take(self, timeout: float) -> Summary | str | None:
-        """The summary that was begun, or in words why there is none; None while it is not done.
+        """Return the summary that was begun, or in words why there is none; None if not done.
 
         Args:
-            timeout: seconds to wait for it.
+            timeout: Wait for it for this many seconds.
         """
-        if self._line is None or not self._line.poll(timeout):
+        if self._pipe is None or not self._pipe.poll(timeout):
             return None
+        answer: Summary | str
         try:
-            answer: Summary | str
-            answer, processor_seconds = self._line.recv()
+            answer, processor_seconds = self._pipe.recv()
         except (EOFError, OSError):
             answer = "its process ended without a word"
             processor_seconds = time.monotonic() - self._started
         self.close()
-        self._next = time.monotonic() + PAUSE_FACTOR * processor_seconds
+        self._next_start = time.monotonic() + PAUSE_FACTOR * processor_seconds
         return answer
 
     def close(self) -> None:
         """Give up what was begun."""
-        if self._process is not None and self._line is not None:
+        if self._process is not None and self._pipe is not None:
             self._process.kill()
             self._process.join()
-            self._line.close()
-        self._process = self._line = None
+            self._pipe.close()
+        self._process = self._pipe = None
 
 
-def _main(line: Connection, wanted: Wanted) -> None:
-    """The life of the process: one summary."""
+def _main(pipe: Connection, request: SummaryRequest) -> None:
+    """Compute one summary: the life of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):  # Windows has none
         os.nice(NICENESS)
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(silence, stream.fileno())
-    try:
-        answer: Summary | str = compute_summary(wanted)
-    except Exception as error:  # whatever it is, the run goes on without it
-        answer = f"{type(error).__name__}: {error}"
-    line.send((answer, time.process_time()))
+    pipe.send((try_summary(request), time.process_time()))

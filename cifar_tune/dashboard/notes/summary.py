@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from cifar_tune.storage.location import StorageLocation
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SummaryRequest:
     """A summary that is asked for: of which study, where it is stored, how far its run is."""
 
     location: StorageLocation
@@ -29,18 +30,25 @@ class Summary:
     figures: Mapping[str, str]
 
 
-def compute_summary(wanted: Wanted) -> Summary:
-    """Read a study and sum it up; takes a second and more, and loads SciPy and Plotly.
+def try_summary(request: SummaryRequest) -> Summary | str:
+    """Read a study and sum it up, or return in words why that fails: a run goes on without it.
 
-    Raises:
-        CifarTuneError: the storage cannot be read, or has no such study.
+    It takes a second and more, and loads SciPy and Plotly.
     """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # e.g. Optuna's, of too few trials
+            return _compute_summary(request)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _compute_summary(request: SummaryRequest) -> Summary:
     from cifar_tune.dashboard.notes.figures import study_figures
     from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
     from cifar_tune.evaluation.evidence import gather
     from cifar_tune.evaluation.study import compute_report
 
-    location, spec = wanted.location, wanted.spec
+    location, spec = request.location, request.spec
     study = NotedStudy.of(spec, location)
     if study.purpose is not None:
         evidence = gather(location, spec.study_name, f"cifar-tune best {study.purpose}")
@@ -49,4 +57,4 @@ def compute_summary(wanted: Wanted) -> Summary:
     whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.profile.seeds)
     study = NotedStudy.of(whole, location)
     record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
-    return Summary(seal(study_note(study, record, wanted.progress)), study_figures(record))
+    return Summary(seal(study_note(study, record, request.progress)), study_figures(record))
