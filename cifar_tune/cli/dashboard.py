@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from cifar_tune.dashboard.server import Server
     from cifar_tune.search.live import LiveRun
     from cifar_tune.search.runner import StudyOutcome
-    from cifar_tune.storage.queue import Request, TrialQueue
+    from cifar_tune.storage.queue import TrialQueue
+    from cifar_tune.storage.study_requests import Request
 
 LEAVE_SECONDS = 5
 _SERVED = ("host", "port", "token", "read-only", "open")
@@ -170,7 +171,7 @@ def serve(
     with explain_errors(location):
         # The server's threads have a connection of their own, which no lease of a run fences.
         shown = studies.open_to_write(location)
-        queue = TrialQueue(studies.open_to_write(location).engine)
+        queue = TrialQueue(studies.open_to_write(location))
         runner = _RequestRunner(storage, work, machine, console)
         service = Service(queue, runner.run, LiveRun(PlainLines(console)))
         page = make_queue_app(shown, service, is_read_only=access.is_read_only)
@@ -197,15 +198,7 @@ def _queue_studies(queue: TrialQueue, asked: list[tuple[str, Prepared]]) -> None
     for name, prepared in asked:
         spec = prepared.spec
         if spec.study_name not in known:
-            queue.add(
-                spec.study_name,
-                nameable(spec.source, name),
-                spec.profile_name,
-                spec.overrides,
-                params=None,
-                seed=None,
-                by=TERMINAL,
-            )
+            queue.ask_for_study(spec, nameable(spec.source, name), TERMINAL)
 
 
 @dataclass(frozen=True)

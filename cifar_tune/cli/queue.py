@@ -12,14 +12,13 @@ import click
 from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import study_options
-from cifar_tune.config.wording import format_params
 from cifar_tune.errors import InputError
 from cifar_tune.storage.location import StorageLocation, explain_errors
 
 if TYPE_CHECKING:
     from cifar_tune.cli.selector import StudySelector
     from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
-    from cifar_tune.storage.queue import Request
+    from cifar_tune.storage.study_requests import Request
 
 TERMINAL = "command line"
 
@@ -32,12 +31,12 @@ TERMINAL = "command line"
     metavar="KEY=VALUE",
     help="Value of a searched hyperparameter; the sampler draws the others. May be repeated.",
 )
-@click.option("--cancel", type=int, metavar="ID", help="Cancel a request that waits.")
+@click.option("--cancel", metavar="ID", help="Cancel a request that waits.")
 @study_options("profile", "epochs", "set", "seed", "device", "storage", "data-dir", "json")
 def queue(
     study: StudySelector,
     params: tuple[str, ...],
-    cancel: int | None,
+    cancel: str | None,
     seed: int | None,
     device: str | None,
     data_dir: Path | None,
@@ -91,23 +90,20 @@ def _add(
     texts: tuple[str, ...],
     seed: int | None,
 ) -> Request:
-    from cifar_tune.config.params import read_params
-    from cifar_tune.storage import studies
-    from cifar_tune.storage.definition import check_definition
+    from cifar_tune.config.params import MOST_SEED, read_params
     from cifar_tune.storage.queue import TrialQueue
+    from cifar_tune.storage.studies import open_to_write
 
     given = dict(map(_split, texts))
     params, faults = read_params(spec, given)
-    if faults:
-        raise InputError(
-            "\n".join(f"--param {key}={given[key]}: {fault}" for key, fault in faults.items())
-        )
+    lines = [f"--param {key}={given[key]}: {fault}" for key, fault in faults.items()]
+    if seed is not None and seed > MOST_SEED:
+        lines.append(f"--seed: expected a whole number from 0 to {MOST_SEED}")
+    if lines:
+        raise InputError("\n".join(lines))
     with explain_errors(location):
-        existing = studies.find_study(studies.open_to_read(location), spec.study_name)
-        check_definition(existing, spec, None, digests=None)
-        return TrialQueue(studies.open_to_write(location).engine).add(
-            spec.study_name, study, spec.profile_name, spec.overrides, params, seed, TERMINAL
-        )
+        queue = TrialQueue(open_to_write(location))
+        return queue.ask_for_trial(spec, study, params, seed, TERMINAL)
 
 
 def _print_added(spec: StudySpec, request: Request, *, as_json: bool) -> None:
@@ -117,27 +113,30 @@ def _print_added(spec: StudySpec, request: Request, *, as_json: bool) -> None:
         print_json(dataclasses.asdict(request))
         return
     make_console().print(
-        f"Request {request.id}: a trial of {spec.study_name} with {_describe(request)}. A run of "
+        f"Request {request.id}: a trial of {spec.study_name} with {request.describe()}. A run of "
         "the study takes it up, at once if one is going on: `cifar-tune study run "
         f"{shlex.quote(request.study)} {name_options(spec)}`, or `cifar-tune serve`.",
         soft_wrap=True,
     )
 
 
-def _cancel(spec: StudySpec, location: StorageLocation, cancel: int, *, as_json: bool) -> None:
-    from cifar_tune.storage import studies
+def _cancel(spec: StudySpec, location: StorageLocation, cancel: str, *, as_json: bool) -> None:
     from cifar_tune.storage.queue import TrialQueue
+    from cifar_tune.storage.studies import open_to_write
 
     with explain_errors(location):
-        waiting = [request.id for request in _list(spec, location) if request.state == "waiting"]
-        if cancel not in waiting:
-            raise InputError(
-                f"--cancel {cancel}: expected a request of {spec.study_name} that waits: "
-                f"{', '.join(map(str, waiting)) or 'there is none'}"
-            )
-        TrialQueue(studies.open_to_write(location).engine).cancel(cancel)
+        requests = _list(spec, location)
+        waiting = {str(one.id): one.id for one in requests if one.state == "waiting"}
+        is_cancelled = cancel in waiting and TrialQueue(open_to_write(location)).cancel(
+            spec.study_name, cancel
+        )
+    if not is_cancelled:
+        raise InputError(
+            f"--cancel {cancel}: expected a request of {spec.study_name} that waits: "
+            f"{', '.join(waiting) or 'there is none'}"
+        )
     if as_json:
-        print_json({"cancelled": cancel})
+        print_json({"cancelled": waiting[cancel]})
     else:
         make_console().print(f"Request {cancel} is cancelled.")
 
@@ -153,9 +152,8 @@ def _show(spec: StudySpec, location: StorageLocation, *, as_json: bool) -> None:
         return
     console = make_console()
     for request in requests:
-        console.print(
-            f"{request.id}  {request.state}  {_describe(request)}  ({request.by}, {request.asked})"
-        )
+        asker = ", ".join(filter(None, (request.by, request.asked)))
+        console.print(f"{request.id}  {request.state}  {request.describe()}  ({asker})")
     if not requests:
         console.print(f"Nothing is queued for {spec.study_name} in {location}.")
     for key, values in spec.space.ranges().items():
@@ -163,21 +161,11 @@ def _show(spec: StudySpec, location: StorageLocation, *, as_json: bool) -> None:
 
 
 def _list(spec: StudySpec, location: StorageLocation) -> list[Request]:
-    from cifar_tune.storage import studies
     from cifar_tune.storage.queue import TrialQueue
+    from cifar_tune.storage.studies import open_to_read
 
-    storage = studies.open_to_read(location)
-    if storage is None:
-        return []
-    return TrialQueue(storage.engine).list_requests(study_name=spec.study_name)
-
-
-def _describe(request: Request) -> str:
-    if request.params is None:
-        return "all that is left of the study"
-    return format_params(request.params) + (
-        f", seed {request.seed}" if request.seed is not None else ""
-    )
+    storage = open_to_read(location)
+    return [] if storage is None else TrialQueue(storage).list_requests(spec.study_name)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -162,7 +162,7 @@ def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
 
 def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
     summary, definition = dossier.summary, dossier.definition
-    yield "state", summary.state
+    yield "state", summary.outcome
     if summary.failure:
         yield "failure", summary.failure_message
     if summary.val_accuracy is not None:

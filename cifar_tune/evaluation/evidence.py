@@ -17,6 +17,8 @@ from cifar_tune.evaluation.invocations import train_command
 from cifar_tune.evaluation.test_reads import TestRead, TestResult, read_ledger
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.origin import is_foreign, list_all_trials
+from cifar_tune.storage.records import FOREIGN
 from cifar_tune.storage.trials import summarize
 from cifar_tune.training.predictions import Answers, load_predictions
 from cifar_tune.training.records import EpochMetrics
@@ -60,7 +62,9 @@ class TrialRecord:
 
     @property
     def kind(self) -> str:
-        """The name, or where the trial comes from: ``queued`` or ``sampled``."""
+        """The name, or where the trial comes from: ``queued``, ``sampled`` or ``foreign``."""
+        if self.state == FOREIGN:
+            return FOREIGN
         return self.name or ("queued" if self.queued else "sampled")
 
     @property
@@ -147,8 +151,9 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
             read for read in read_ledger(database.engine) if read.result.study_name == study_name
         ]
         importances = _importances(study, stored)
+        everyone = list_all_trials(study)
     results = [read.result for read in reads]
-    trials = tuple(_read_trial(trial, results, run_command) for trial in stored)
+    trials = tuple(_read_trial(trial, results, run_command) for trial in everyone)
     return Evidence(
         study_name=study_name,
         definition=dict(study.user_attrs),
@@ -162,7 +167,7 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
 
 
 def _read_trial(trial: FrozenTrial, results: Sequence[TestResult], run_command: str) -> TrialRecord:
-    attributes = trial.user_attrs
+    attributes = {} if is_foreign(trial) else trial.user_attrs
     summary = summarize(trial)
     name = summary.name or ""
     model, _, replicate = name.rpartition("/")

@@ -17,6 +17,7 @@ from cifar_tune.evaluation.ranking import pooled_variance
 from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.origin import is_foreign, list_all_trials
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trials import names_of, summarize
 from cifar_tune.training.records import EpochMetrics
@@ -78,10 +79,10 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         if study is None or storage is None:
             raise InputError(f"study {study_name} is not stored in {location}")
         everyone = study.get_trials(deepcopy=False)
-        trial = _find(study_name, everyone, trial_name)
+        trial = _find(study_name, list_all_trials(study), trial_name)
         reads = read_ledger(storage.engine)
         definition = dict(study.user_attrs)
-    attributes = trial.user_attrs
+    attributes = {} if is_foreign(trial) else trial.user_attrs
     variance = pooled_variance(group(map(summarize, everyone)))
     weights = paths.kept_weights_file(location.beside, study_name, trial.number)
     sha256 = attributes.get("kept_weights_sha256")

@@ -16,6 +16,7 @@ from cifar_tune.reports.sections.results import draw_results
 from cifar_tune.reports.sections.search import draw_search
 from cifar_tune.reports.sections.sweep import draw_sweep
 from cifar_tune.reports.sections.trials import draw_trials
+from cifar_tune.storage.records import FOREIGN, SET_ASIDE
 from cifar_tune.wording import format_count
 
 SECTIONS: tuple[Callable[[ReportRecord], Section], ...] = (
@@ -48,7 +49,7 @@ def draw_report(record: ReportRecord) -> Page:
 def _lead(record: ReportRecord) -> str:
     states = {
         state: sum(trial.state == state for trial in record.trials)
-        for state in ("complete", "pruned", "fail", "dropped", "running", "waiting")
+        for state in ("complete", "pruned", "fail", *SET_ASIDE, "running", "waiting", FOREIGN)
     }
     counts = ", ".join(f"{number} {state}" for state, number in states.items() if number)
     lead = f"{record.description} {format_count(len(record.trials), 'trial')}: {counts}."

@@ -101,8 +101,8 @@ class Dispatcher:
         """Take up what people asked for, now and then and always before the run ends."""
         if time.monotonic() >= self._next_look or not self.running:
             self._next_look = time.monotonic() + QUEUE_SECONDS
-            requests = self.open_study.queue.list_trials(self.open_study.spec.study_name)
-            self.open_study.work_list.ask(requests)
+            for trial in self.open_study.take_requests(self.recorder.observer.noted):
+                self.recorder.annotator.trial_changed(trial)
 
     def _fill(self) -> None:
         while len(self.running) < self.pool.slots:
@@ -111,8 +111,6 @@ class Dispatcher:
             item = self.open_study.work_list.next(self._fits)
             if item is None:
                 return
-            if item.is_new_request and not self.open_study.queue.begin(item.index):
-                continue  # it was cancelled
             self._begin(item)
 
     def _fits(self, item: Item) -> bool:
@@ -126,9 +124,9 @@ class Dispatcher:
     def _begin(self, item: Item) -> None:
         earlier = None if item.number is None else self._earlier.pop(item.number, None)
         running = self.starter.begin(item, earlier, is_parallel=self.pool.slots > 1)
-        if item.request is not None:
-            self.open_study.queue.name_trial(item.request, running.number)
-        elif item.number is None and item.params is None:
+        if running is None:
+            return  # it was cancelled
+        if item.number is None and item.params is None:
             self.open_study.work_list.sampled(running.number)
         self.running[running.number] = running
         self.recorder.begun(running)
@@ -184,8 +182,6 @@ class Dispatcher:
     def _end(self, running: RunningTrial, trial: FrozenTrial) -> None:
         del self.running[running.number]
         self.trials_run += 1
-        if running.item.request is not None:
-            self.open_study.queue.end(running.item.request)
         self.recorder.ended(trial)
 
     def _put_back(self, running: RunningTrial, *, alone: bool = False) -> None:

@@ -17,7 +17,6 @@ from cifar_tune.storage import trials
 from cifar_tune.storage.lease import Lease, hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import get_study_id
-from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_files import StudyFiles
 
@@ -101,7 +100,6 @@ def _drop(
             write_note(study, spec, location, lease, ended)
             yield Dropped(name, trials.summarize(ended))
         files.remove_empty_folders()
-        TrialQueue(storage.engine).restore(name, trials.list_queued(study))
 
 
 def _list_unfinished(study: optuna.Study, trial_name: str | None) -> list[FrozenTrial]:

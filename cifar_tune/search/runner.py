@@ -23,6 +23,7 @@ from cifar_tune.search.observer import Annotator, MakeAnnotator, Observer
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Work, make_plan
 from cifar_tune.search.pruners import CompleteTrials, make_pruner
+from cifar_tune.search.requests import check_requests
 from cifar_tune.search.samplers import distributions
 from cifar_tune.search.stop_signals import StopSignals
 from cifar_tune.search.trial_recorder import TrialRecorder
@@ -239,21 +240,20 @@ class Runner:
         seed = definition.check_definition(study, self.spec, self.options.seed, self._digests)
         definition.write_definition(study, self.spec, seed, self._digests)
         trials.put_back_abandoned(study)
-        queue = TrialQueue(storage.engine)
-        queue.restore(self.spec.study_name, trials.list_queued(study))
+        TrialQueue(storage).enqueue_old_requests(study)
         work_list = _make_work_list(self.spec, seed, study, self.options)
-        work_list.ask(queue.list_trials(self.spec.study_name))
-        return OpenStudy(
+        open_study = OpenStudy(
             spec=self.spec,
             location=self.location,
             storage=storage,
             study=study,
             seed=seed,
             lease=lease,
-            queue=queue,
             work_list=work_list,
             files=self._open_files(study),
         )
+        open_study.take_requests(self.observer.noted)
+        return open_study
 
     def _open_files(self, study: optuna.Study) -> StudyFiles:
         """Return the study's files, cleared of what runs that died have left."""
@@ -310,7 +310,11 @@ class Runner:
 
 def remaining_work(spec: StudySpec, study: optuna.Study | None, options: RunOptions) -> Work:
     """Return what a run would do; of a study that is not stored yet, everything."""
-    return _make_work_list(spec, definition.DEFAULT_SEED, study, options).left()
+    work_list = _make_work_list(spec, definition.DEFAULT_SEED, study, options)
+    if study is not None:
+        accepted, _ = check_requests(spec, study)
+        work_list.ask(accepted)
+    return work_list.left()
 
 
 def _make_work_list(

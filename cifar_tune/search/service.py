@@ -1,6 +1,6 @@
 """A runner that stays: it carries out what people ask for, one study after another.
 
-The requests are rows of a table, so a service that is started again goes on where it was ended.
+The requests are in the database, so a service that is started again goes on where it was ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from cifar_tune.errors import CifarTuneError, StudyBusyError
 from cifar_tune.search.live import LiveRun
 from cifar_tune.storage.passwords import mask_passwords
-from cifar_tune.storage.queue import Request, TrialQueue
+from cifar_tune.storage.queue import TrialQueue
+from cifar_tune.storage.study_requests import Request
 
 if TYPE_CHECKING:
     from cifar_tune.search.runner import StudyOutcome
@@ -33,26 +34,32 @@ says whether to stop."""
 class Service:
     """Carries out requests until it is ended.
 
-    Args:
-        queue: of a connection that no runner has.
-        live: what it does, for others to ask.
+    Attributes:
+        live: What it does, for others to ask.
     """
 
     def __init__(self, queue: TrialQueue, run: RunRequest, live: LiveRun) -> None:
+        """Prepare a service.
+
+        Args:
+            queue: The requests, over a connection that no runner has.
+            run: Runs the study of a request.
+            live: Is shown what the runs do.
+        """
         self._queue = queue
         self._run = run
         self.live = live
         self._ending = threading.Event()
         self._stopped = threading.Event()
         self._busy: dict[str, float] = {}  # studies that other processes run: when to try again
+        self._given_up: set[tuple[str, int | str]] = set()  # trials that were begun
 
-    def stop(self) -> None:
-        """Stop what runs and begin nothing, until ``continue_``; its trials save their state."""
-        self._stopped.set()
-
-    def continue_(self) -> None:
-        """Go on."""
-        self._stopped.clear()
+    def set_stopped(self, *, is_stopped: bool) -> None:
+        """Stop what runs and begin nothing, until it may go on; trials save their state."""
+        if is_stopped:
+            self._stopped.set()
+        else:
+            self._stopped.clear()
 
     @property
     def is_stopped(self) -> bool:
@@ -61,7 +68,8 @@ class Service:
 
     def run(self) -> None:
         """Carry out requests until SIGINT or SIGTERM."""
-        before = {one: signal.signal(one, self._hear) for one in (signal.SIGINT, signal.SIGTERM)}
+        signals = (signal.SIGINT, signal.SIGTERM)
+        handlers = {number: signal.signal(number, self._hear) for number in signals}
         try:
             self._restore()
             while not self._ending.is_set():
@@ -71,70 +79,70 @@ class Service:
                 else:
                     self._carry_out(request)
         finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _hear(self, _signal: int, _frame: FrameType | None) -> None:
         self._ending.set()
 
     def _restore(self) -> None:
         """Let requests for whole studies wait again that a service which died had begun."""
-        if self._queue.is_stopped():
-            self.stop()
-        for request in self._queue.list_requests(("begun",)):
+        self.set_stopped(is_stopped=self._queue.studies.is_stopped())
+        for request in self._queue.list_requests():
             if request.params is None:
-                self._queue.put_back(request.id)
+                self._queue.studies.put_back(request.study_name)
 
     def _next(self) -> Request | None:
-        """The request to carry out now: the oldest one that waits, or whose trial does, unless
-        another process was seen to run its study a short while ago."""
+        """Return the oldest request, unless another process was seen to run its study a short while
+        ago."""
         now = time.monotonic()
-        found = self._queue.list_requests()
-        return next((one for one in found if self._busy.get(one.study_name, 0.0) <= now), None)
+        for request in self._queue.list_requests():
+            is_given_up = (request.study_name, request.id) in self._given_up
+            if not is_given_up and self._busy.get(request.study_name, 0.0) <= now:
+                return request
+        return None
 
     def _should_stop(self) -> bool:
         return self._ending.is_set() or self.is_stopped
 
     def _carry_out(self, request: Request) -> None:
-        if request.params is None and not self._queue.begin(request.id):
+        name, is_whole = request.study_name, request.params is None
+        if is_whole and not self._queue.studies.begin(name):
             return  # it was cancelled
-        self.live.begin(request.study_name)
+        self.live.begin(name)
         try:
             outcome = self._run(request, self.live, self._should_stop)
         except KeyboardInterrupt:  # it came before there was anything to save, or twice
             self._ending.set()
-            self._put_back(request)
+            self._queue.studies.put_back(name)
         except StudyBusyError as error:
-            if request.study_name not in self._busy:
+            if name not in self._busy:
                 self.live.noted(f"{error}; until then it is tried again now and then")
-            self._busy[request.study_name] = time.monotonic() + BUSY_SECONDS
-            self._put_back(request)
+            self._busy[name] = time.monotonic() + BUSY_SECONDS
+            self._queue.studies.put_back(name)
         except CifarTuneError as error:
-            self._give_up(request, mask_passwords(str(error)))
+            self._give_up(name, mask_passwords(str(error)))
         else:
-            self._busy.pop(request.study_name, None)
+            self._busy.pop(name, None)
             self._settle(request, outcome)
         finally:
             self.live.end()
 
     def _settle(self, request: Request, outcome: StudyOutcome) -> None:
+        name = request.study_name
         if outcome.interrupted:
-            self._put_back(request)
+            self._queue.studies.put_back(name)
         elif request.params is None:
             failed = f"{outcome.errors} trials ended with errors" if outcome.errors else None
-            self._queue.end(request.id, outcome.why_left or failed)
-        elif any(one.id == request.id for one in self._queue.list_requests()):
+            self._queue.studies.end(name, outcome.why_left or failed)
+        elif request in self._queue.list_requests(name):
             # It would be tried for ever.
-            self._give_up(request, outcome.why_left or "it cannot be begun")
+            self._give_up(name, outcome.why_left or "it cannot be begun")
 
-    def _put_back(self, request: Request) -> None:
-        if request.params is None:  # a trial's own state says where it is
-            self._queue.put_back(request.id)
-
-    def _give_up(self, request: Request, reason: str) -> None:
-        """A study cannot be run; the requests for others are carried out all the same."""
-        self.live.noted(f"{request.study_name}: {reason}")
-        for one in self._queue.list_requests(study_name=request.study_name):
-            if one.id == request.id or one.params is not None:
-                self._queue.begin(one.id)
-                self._queue.refuse(one.id, reason)
+    def _give_up(self, study_name: str, reason: str) -> None:
+        """Refuse what was asked for of a study that cannot be run, and go on with the others."""
+        self.live.noted(f"{study_name}: {reason}")
+        self._queue.studies.end(study_name, reason, is_refused=True)
+        for request in self._queue.list_requests(study_name):
+            if request.params is not None and not self._queue.refuse(request, reason):
+                self._given_up.add((study_name, request.id))

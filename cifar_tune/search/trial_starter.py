@@ -37,8 +37,10 @@ class TrialStarter:
     materials: Materials
     provenance: Mapping[str, Any]
 
-    def begin(self, item: Item, earlier: RunningTrial | None, *, is_parallel: bool) -> RunningTrial:
-        """Create the trial, or take it up where it waits.
+    def begin(
+        self, item: Item, earlier: RunningTrial | None, *, is_parallel: bool
+    ) -> RunningTrial | None:
+        """Create the trial, or take it up where it waits; return None if it waits no more.
 
         Args:
             item: What is to be run.
@@ -47,15 +49,17 @@ class TrialStarter:
         """
         sampler_seed = self._seed(item, "sampler")
         trial = self._open(item, sampler_seed, is_parallel=is_parallel)
+        if trial is None:
+            return None
         attributes = trial.user_attrs
-        # A trial that was queued by other means has no seed.
+        # A trial that was asked for may have no seed.
         seed = attributes.get("seed", self._seed(item, "trial"))
         config = self.open_study.spec.config(trial.params, seed, attributes.get("settings"))
         if "config" not in attributes:
             trials.record_config(trial, config)
         # It is stored once a worker has said what it is.
         provenance = attributes.get("facts") or self._make_provenance(config, sampler_seed)
-        reason = None if item.number is None else "the run had ended"
+        reason = None if item.number is None or item.is_new else "the run had ended"
         running = RunningTrial(
             item=item,
             trial=trial,
@@ -69,7 +73,7 @@ class TrialStarter:
             running.log, running.reason = earlier.log, earlier.reason
         return running
 
-    def _open(self, item: Item, sampler_seed: int, *, is_parallel: bool) -> optuna.Trial:
+    def _open(self, item: Item, sampler_seed: int, *, is_parallel: bool) -> optuna.Trial | None:
         study, spec = self.open_study.study, self.open_study.spec
         sampler = make_sampler(spec.profile.sampler, sampler_seed, self.space, parallel=is_parallel)
         if item.number is not None:
@@ -81,7 +85,7 @@ class TrialStarter:
         return trials.create_sampled(study, self.space, sampler, attributes, params)
 
     def _seed(self, item: Item, purpose: str) -> int:
-        kind = () if item.request is None else ("queued",)
+        kind = ("queued",) if item.is_queued else ()
         return derive_seed(self.open_study.seed, *kind, purpose, item.index)
 
     def _make_provenance(self, config: TrialConfig, sampler_seed: int) -> dict[str, Any]:

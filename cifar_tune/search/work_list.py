@@ -5,15 +5,13 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.plan import Work, example_config
+from cifar_tune.search.requests import NewRequest
 from cifar_tune.storage.trials import Known
-
-if TYPE_CHECKING:
-    from cifar_tune.storage.queue import Request
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,12 @@ class Item:
         name: of a named trial with its replicate; None if sampled.
         params: the searched values; the sampler draws those that are missing, or all if None.
         attributes: what is stored with a new one.
-        index: of a sampled trial among those that were sampled, from 0, of a queued one its
-            request's id: its seeds follow from it.
+        index: of a sampled trial among those that were sampled, from 0, of a queued one among
+            those that were queued, from 1: its seeds follow from it.
         config: what it will cost at the most, with the epochs that are left.
         alone: to be run with nothing beside it.
-        request: the id of the request that asked for it; None if nobody did.
+        is_queued: whether someone asked for it.
+        is_new: whether no run has begun one that waits.
     """
 
     number: int | None
@@ -39,19 +38,14 @@ class Item:
     index: int
     config: TrialConfig
     alone: bool = False
-    request: int | None = None
+    is_queued: bool = False
+    is_new: bool = False
 
     @property
     def is_owed(self) -> bool:
         """Whether this very trial was asked for: then it is never pruned, and does not count as
         one of those that the search is to sample."""
-        return self.name is not None or self.request is not None
-
-    @property
-    def is_new_request(self) -> bool:
-        """Whether no trial was made of the request yet."""
-        is_retry = "retry_of" in self.attributes
-        return self.request is not None and self.number is None and not is_retry
+        return self.name is not None or self.is_queued
 
 
 @dataclass
@@ -98,21 +92,20 @@ class WorkList:
         to_sample = max(spec.profile.trials - done, 0) if more_trials is None else more_trials
         waiting, retries = [], []
         for one in known:
-            index = bisect.bisect_left(numbers, one.number)
-            request = one.queued["id"] if one.queued is not None else None
-            if request is not None:
-                index = request
+            is_queued = one.queued is not None
+            index = one.index if is_queued else bisect.bisect_left(numbers, one.number)
             if one.state == "waiting" and one.name in wanted:
                 named, seed = wanted[one.name]
                 left = _left(spec.named_config(named, seed), one.epochs)
                 waiting.append(Item(one.number, one.name, named.params, {}, index, left))
             elif one.name is None and one.state == "waiting":
                 left = _left(example, one.epochs)
-                waiting.append(Item(one.number, None, None, {}, index, left, request=request))
+                waiting.append(Item(one.number, None, None, {}, index, left, is_queued=is_queued))
             elif one.name is None and one.state == "retry":
                 again: dict[str, Any] = {"retry_of": one.number, "seed": one.seed}
-                again |= {"queued": one.queued} if one.queued is not None else {}
-                retries.append(Item(None, None, one.params, again, index, example, request=request))
+                again |= {"queued": one.queued} if is_queued else {}
+                item = Item(None, None, one.params, again, index, example, is_queued=is_queued)
+                retries.append(item)
         new = []
         for name, (named, seed) in wanted.items():
             if name not in settled | begun:
@@ -122,8 +115,8 @@ class WorkList:
                 config = spec.named_config(named, seed)
                 new.append(Item(None, name, named.params, attributes, 0, config))
         if only_queued:
-            waiting = [item for item in waiting if item.request is not None]
-            retries = [item for item in retries if item.request is not None]
+            waiting = [item for item in waiting if item.is_queued]
+            retries = [item for item in retries if item.is_queued]
             new, to_sample = [], 0
         return cls(spec, waiting, [], new, retries, to_sample, numbers, len(wanted))
 
@@ -143,22 +136,17 @@ class WorkList:
         index = len(self.sampled_numbers)
         return [Item(None, None, None, {}, index, example_config(self.spec))]
 
-    def ask(self, requests: Iterable[Request]) -> None:
+    def ask(self, requests: Iterable[NewRequest]) -> None:
         """Take note of all trials that people asked for and that were not begun yet."""
         self.queued = [self._asked(request) for request in requests]
 
-    def _asked(self, request: Request) -> Item:
-        assert request.params is not None, "a request for a whole study is no trial"
-        attributes: dict[str, Any] = {
-            "queued": {"id": request.id, "by": request.by, "at": request.asked}
-        }
-        attributes |= {"seed": request.seed} if request.seed is not None else {}
+    def _asked(self, request: NewRequest) -> Item:
         costliest = {
             key: getattr(example_config(self.spec), key) for key in self.spec.space.ranges()
         }
         config = self.spec.config({**costliest, **request.params}, seed=0)
-        identity = request.id
-        return Item(None, None, request.params, attributes, identity, config, request=identity)
+        number, index = request.number, request.index
+        return Item(number, None, None, {}, index, config, is_queued=True, is_new=True)
 
     def sampled(self, number: int) -> None:
         """A new sampled trial was made under that number."""
@@ -167,14 +155,14 @@ class WorkList:
     def put_back(self, item: Item, number: int, epochs_left: int, *, alone: bool) -> None:
         """A trial that was begun is to go on before all others."""
         left = replace(item.config, epochs=epochs_left)
-        self.waiting.insert(0, replace(item, number=number, config=left, alone=alone))
+        self.waiting.insert(0, replace(item, number=number, config=left, alone=alone, is_new=False))
         self.to_sample += not item.is_owed
 
     def left(self) -> Work:
         """What was not begun or not ended."""
         named = [item.config for item in (*self.waiting, *self.named) if item.name is not None]
         asked = (*self.waiting, *self.queued, *self.retries)
-        queued = [item.config for item in asked if item.request is not None]
+        queued = [item.config for item in asked if item.is_queued]
         begun = [item.config for item in self.waiting if not item.is_owed]
         sampled = max(self.to_sample, 0)
         done = sum(example_config(self.spec).epochs - config.epochs for config in begun[:sampled])

@@ -11,6 +11,7 @@ import optuna
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision, without_defaults
 from cifar_tune.errors import StudyMismatchError
+from cifar_tune.storage.origin import is_foreign, list_all_trials
 from cifar_tune.storage.records import FORMAT
 
 DEFAULT_SEED = 0
@@ -47,7 +48,7 @@ def check_definition(
     keys = _define(spec, effective_seed, Digests({}, {})).keys()
     if study is None or _is_half_written(study, keys):
         return effective_seed
-    if "protocol" not in stored:
+    if not is_defined(study):
         raise StudyMismatchError(f"study {study.study_name} was made by another program")
     wanted = _define(spec, effective_seed, digests or Digests(stored["data_digests"], {}))
     differences = [
@@ -69,10 +70,22 @@ def check_definition(
     return effective_seed
 
 
+def is_defined(study: optuna.Study) -> bool:
+    """Return whether a run has stored what defines its study."""
+    return "protocol" in study.user_attrs
+
+
 def stored_precision(study: optuna.Study) -> Precision:
     """Return the precision of a study's trials; those of older versions knew one only."""
     precision: Precision = study.user_attrs.get("precision", "fp32")
     return precision
+
+
+def write_identity(study: optuna.Study, spec: StudySpec) -> None:
+    """Store which study this is; the first run of it stores the rest of its definition."""
+    definition = _define(spec, DEFAULT_SEED, Digests({}, {}))
+    for key in ("format", "title", "study_file", "overrides", "profile"):
+        study.set_user_attr(key, definition[key])
 
 
 def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: Digests) -> None:
@@ -85,16 +98,21 @@ def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: D
         if study.user_attrs.get(key) != value:
             study.set_user_attr(key, value)
     # A claim is worth something only if it was written down before the first result was seen.
-    if not study.get_trials(deepcopy=False):
+    if not _has_begun(study):
         study.set_user_attr("claims", {claim.name: claim.model_dump() for claim in spec.claims})
     if study.metric_names is None:
         study.set_metric_names(["val_accuracy"])
 
 
 def _is_half_written(study: optuna.Study, keys: Set[str]) -> bool:
-    """Return whether a run was ended before it had stored all that defines its study."""
+    """Return whether no run has stored all that defines its study."""
     stored = study.user_attrs.keys()
-    return stored <= keys and stored != keys and not study.get_trials(deepcopy=False)
+    is_ours = bool(stored) or not any(map(is_foreign, list_all_trials(study)))
+    return stored <= keys and stored != keys and is_ours and not _has_begun(study)
+
+
+def _has_begun(study: optuna.Study) -> bool:
+    return any("config" in trial.user_attrs for trial in study.get_trials(deepcopy=False))
 
 
 def _define(spec: StudySpec, seed: int, digests: Digests) -> dict[str, Any]:

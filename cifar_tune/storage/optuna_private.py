@@ -7,7 +7,9 @@ optuna-dashboard 0.21.0; ``pyproject.toml`` has the bounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Container, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -19,25 +21,31 @@ from optuna.storages._rdb.models import (
     StudySystemAttributeModel,
     StudyUserAttributeModel,
     TrialModel,
+    TrialUserAttributeModel,
 )
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, delete, insert, select, update
 
 __all__ = [
     "ARTIFACT_KEY_PREFIX",
     "DASHBOARD_REQUEST_LOGGER",
     "FIXED_PARAMS",
+    "SelectedStudy",
     "StudyModel",
     "StudyStandIn",
     "StudySystemAttributeModel",
     "StudyUserAttributeModel",
     "TrialModel",
     "add_trial",
+    "get_engine",
     "get_latest_trial",
     "get_storage",
     "get_stored_trial",
     "get_study_id",
     "get_trial_id",
     "get_trial_id_of_number",
+    "leave_waiting",
+    "list_newest_ended",
     "open_trial",
     "sample_by_gaussian_process",
     "select_serialized_attributes",
@@ -67,6 +75,35 @@ def get_storage(study: optuna.Study) -> BaseStorage:
 def get_study_id(study: optuna.Study) -> int:
     """Return the id of a study in the database."""
     return study._study_id
+
+
+def get_engine(study: optuna.Study) -> Engine:
+    """Return the connection to the database of a study."""
+    storage: Any = study._storage
+    engine: Engine = getattr(storage, "_backend", storage).engine
+    return engine
+
+
+class SelectedStudy(optuna.Study):
+    """A study of which samplers, pruners and all others see only some trials."""
+
+    def __init__(self, study: optuna.Study, is_selected: Callable[[FrozenTrial], bool]) -> None:
+        """Make a view of a study that shows the selected trials."""
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._is_selected = is_selected
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy, states, use_cache)
+        return [trial for trial in trials if self._is_selected(trial)]
+
+    def get_all_trials(self) -> list[FrozenTrial]:
+        """Return all trials of the study."""
+        return super()._get_trials(deepcopy=False)
 
 
 class StudyStandIn:
@@ -124,6 +161,47 @@ def open_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
 def set_trial_state(study: optuna.Study, trial_id: int, state: TrialState) -> None:
     """Set the state of a trial, also to one that ``Study.tell`` does not set."""
     study._storage.set_trial_state_values(trial_id, state)
+
+
+def leave_waiting(
+    engine: Engine, trial_id: int, state: TrialState, attributes: Mapping[str, Any]
+) -> bool:
+    """Begin or end a trial that waits, and store user attributes with it, all in one transaction.
+
+    Optuna reads a state before it writes one, so that two processes can take the same trial.
+
+    Returns:
+        Whether the trial still waited; otherwise nothing is changed.
+    """
+    trials, stored = TrialModel.__table__, TrialUserAttributeModel.__table__
+    moment = "datetime_start" if state == TrialState.RUNNING else "datetime_complete"
+    waiting = (trials.c.trial_id == trial_id) & (trials.c.state == TrialState.WAITING)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with engine.begin() as connection:
+        change = update(trials).where(waiting).values({"state": state, moment: now})
+        if not connection.execute(change).rowcount:
+            return False
+        for key, value in attributes.items():
+            is_old = (stored.c.trial_id == trial_id) & (stored.c.key == key)
+            connection.execute(delete(stored).where(is_old))
+            row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+            connection.execute(insert(stored).values(row))
+    return True
+
+
+def list_newest_ended(engine: Engine, key: str, limit: int) -> list[tuple[int, int]]:
+    """Return study and trial ids of the newest trials that ended and have a user attribute."""
+    trial, attribute = TrialModel, TrialUserAttributeModel
+    ended = [state for state in TrialState if state.is_finished()]
+    newest = (
+        select(trial.study_id, trial.trial_id)
+        .join(attribute, attribute.trial_id == trial.trial_id)
+        .where((attribute.key == key) & trial.state.in_(ended))
+        .order_by(trial.trial_id.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [(study_id, trial_id) for study_id, trial_id in connection.execute(newest)]
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -1,219 +1,196 @@
-"""What people asked for, from a browser or another terminal: a table beside Optuna's own.
+"""What people asked for, from a browser, another terminal or a notebook.
 
-Anyone may add a request or cancel one that waits. Only who holds the lease of a study makes trials
-of its requests, so that one runner stays the only writer of a study.
+A trial that was asked for is a trial of Optuna's that waits, as ``Study.enqueue_trial`` adds one:
+whoever holds the lease of its study checks it and trains it. Anyone may ask, and cancel what was
+not begun.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+import reprlib
+import sys
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    insert,
-    inspect,
-    select,
-    update,
-)
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cifar_tune.storage.server import make_table
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.errors import InputError
+from cifar_tune.storage.definition import check_definition
+from cifar_tune.storage.optuna_private import FIXED_PARAMS, list_newest_ended
+from cifar_tune.storage.origin import is_begun, is_request, read_asker, read_requested_params
+from cifar_tune.storage.records import CANCELLED, REFUSED
+from cifar_tune.storage.studies import StudyCounts, count_trials, find_study, prepare_study
+from cifar_tune.storage.study_requests import Request, State, StudyRequests, now
+from cifar_tune.storage.trials import ELSEWHERE, set_aside
+from cifar_tune.wording import printable
 
-State = Literal["waiting", "begun", "ended", "cancelled", "refused"]
-OPEN: tuple[State, ...] = ("waiting", "begun")
-
-_REQUESTS = Table(
-    "cifar_tune_queue",
-    MetaData(),
-    Column("id", Integer, primary_key=True),
-    Column("study_name", String(512), nullable=False),
-    Column("request", Text, nullable=False),  # JSON
-    Column("asked", String(32), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("trial", Integer),
-    Column("reason", Text),
-    sqlite_autoincrement=True,  # seeds follow from the id, so none is given twice
-)
-_SERVICE = Table(
-    "cifar_tune_service",
-    MetaData(),
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("is_stopped", Boolean, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A trial that someone asked for, or a whole study.
-
-    Attributes:
-        study_name: of the stored study, e.g. ``dropout:quick``.
-        study: name or path of its study file.
-        params: values of searched hyperparameters, the sampler draws the others; None asks for all
-            that is left of the study.
-        seed: of the trial; None derives one.
-        by: where it came from, in words.
-        asked: when, in UTC as ISO 8601.
-        state: ``begun`` once there is a trial of it.
-        trial: its number.
-        reason: why it was refused, or how it ended.
-    """
-
-    id: int
-    study_name: str
-    study: str
-    profile: str
-    overrides: Mapping[str, Any]
-    params: Mapping[str, float] | None
-    seed: int | None
-    by: str
-    asked: str
-    state: State
-    trial: int | None
-    reason: str | None
+MOST_WAITING = 1000
+"""How many trials of a study may wait."""
 
 
 class TrialQueue:
-    """The requests in a database."""
+    """The requests in a database.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._known: set[str] = set()  # tables that are there
+    Attributes:
+        studies: The requests for whole studies.
+    """
 
-    def add(
-        self,
-        study_name: str,
-        study: str,
-        profile: str,
-        overrides: Mapping[str, Any],
-        params: Mapping[str, float] | None,
-        seed: int | None,
-        by: str,
+    def __init__(self, storage: RDBStorage) -> None:
+        self._storage = storage
+        self.studies = StudyRequests(storage.engine)
+
+    def ask_for_trial(
+        self, spec: StudySpec, study: str, params: Mapping[str, float], seed: int | None, by: str
     ) -> Request:
-        """Ask for a trial, or with ``params`` None for all that is left of a study."""
-        make_table(self._engine, _REQUESTS)
-        request = {
-            "study": study,
-            "profile": profile,
-            "overrides": dict(overrides),
-            "params": None if params is None else dict(params),
-            "seed": seed,
-            "by": by,
-        }
-        row = {
-            "study_name": study_name,
-            "request": json.dumps(request),
-            "asked": datetime.now(UTC).isoformat(timespec="seconds"),
-            "state": "waiting",
-        }
-        with self._engine.begin() as connection:
-            added = connection.execute(insert(_REQUESTS).values(row)).inserted_primary_key
-            assert added is not None
-            return _get(connection, added[0])
-
-    def list_requests(
-        self, states: Iterable[State] = OPEN, study_name: str | None = None
-    ) -> list[Request]:
-        """Requests in these states, in the order in which they were made."""
-        wanted = select(_REQUESTS).where(_REQUESTS.c.state.in_(list(states)))
-        if study_name is not None:
-            wanted = wanted.where(_REQUESTS.c.study_name == study_name)
-        if not self._has(_REQUESTS):
-            return []
-        with self._engine.connect() as connection:
-            rows = connection.execute(wanted.order_by(_REQUESTS.c.id)).mappings()
-            return [_read(row) for row in rows]
-
-    def list_trials(self, study_name: str) -> list[Request]:
-        """Requests for trials of a study that wait."""
-        waiting = self.list_requests(("waiting",), study_name)
-        return [one for one in waiting if one.params is not None]
-
-    def begin(self, identity: int) -> bool:
-        """Take a request that waits; False if it was cancelled meanwhile."""
-        return self._move(identity, "waiting", {"state": "begun"})
-
-    def cancel(self, identity: int) -> bool:
-        """Cancel a request that waits; False if it does not wait any more."""
-        return self._move(identity, "waiting", {"state": "cancelled"})
-
-    def name_trial(self, identity: int, number: int) -> None:
-        """A trial was made of a request that was begun."""
-        self._move(identity, "begun", {"trial": number})
-
-    def end(self, identity: int, reason: str | None = None) -> None:
-        """What a request that was begun asked for is done."""
-        self._move(identity, "begun", {"state": "ended", "reason": reason})
-
-    def refuse(self, identity: int, reason: str) -> None:
-        """A request that was begun cannot be carried out."""
-        self._move(identity, "begun", {"state": "refused", "reason": reason})
-
-    def put_back(self, identity: int) -> None:
-        """Let a request that was begun wait again."""
-        self._move(identity, "begun", {"state": "waiting", "trial": None})
-
-    def restore(self, study_name: str, trials: Mapping[int, tuple[int, bool]]) -> None:
-        """Make the requests for trials agree with the trials, after a run that may have died
-        between the two; called by the holder of the study's lease.
+        """Enqueue a trial of a study, which is created where it is not stored yet.
 
         Args:
-            trials: by the id of its request, a trial's number and whether it is over.
+            spec: The study.
+            study: Name or path of its study file.
+            params: Checked values of searched hyperparameters.
+            seed: Seed of the trial; None derives one.
+            by: Where the request comes from, in words.
+
+        Raises:
+            InputError: The study searches nothing, or too many of its trials wait.
+            StudyMismatchError: It is stored with other settings.
         """
-        for request in self.list_requests(OPEN, study_name):
-            if request.params is None:
-                continue
-            if request.id in trials:
-                number, is_over = trials[request.id]
-                state = "ended" if is_over else "begun"
-                self._move(request.id, request.state, {"state": state, "trial": number})
-            elif request.state == "begun":
-                self.put_back(request.id)
+        if not spec.space.ranges():
+            raise InputError(f"{spec.file_name} searches nothing; run what is left of it instead")
+        prepare_study(self._storage, spec)
+        (counts,) = self._count_trials(spec.study_name)
+        if counts.states.get("waiting", 0) >= MOST_WAITING:
+            raise InputError(
+                f"{spec.study_name}: {MOST_WAITING:,} trials wait already; run the study, or "
+                "cancel some of them"
+            )
+        asker = {"by": by, "at": now(), "study": study}
+        return _read_trial(counts, _enqueue(self._storage, counts.study_id, params, seed, asker))
 
-    def is_stopped(self) -> bool:
-        """Whether someone stopped the service."""
-        if not self._has(_SERVICE):
-            return False
-        with self._engine.connect() as connection:
-            return bool(connection.execute(select(_SERVICE.c.is_stopped)).scalar())
+    def ask_for_study(self, spec: StudySpec, study: str, by: str) -> Request:
+        """Ask for all that is left of a study; arguments as for ``ask_for_trial``."""
+        check_definition(find_study(self._storage, spec.study_name), spec, None, digests=None)
+        return self.studies.add(spec.study_name, study, spec.profile_name, dict(spec.overrides), by)
 
-    def set_stopped(self, *, is_stopped: bool) -> None:
-        """Stop the service, also for later processes, or let it continue."""
-        make_table(self._engine, _SERVICE)
-        with self._engine.begin() as connection:
-            known = connection.execute(update(_SERVICE).values(is_stopped=is_stopped)).rowcount
-            if not known:
-                connection.execute(insert(_SERVICE).values(id=1, is_stopped=is_stopped))
+    def list_requests(self, study_name: str | None = None) -> list[Request]:
+        """Return the requests that wait or were begun, in the order in which they were made.
 
-    def _move(self, identity: int, state: str, changes: Mapping[str, Any]) -> bool:
-        mine = (_REQUESTS.c.id == identity) & (_REQUESTS.c.state == state)
-        with self._engine.begin() as connection:
-            moved = connection.execute(update(_REQUESTS).where(mine).values(**changes))
-            return bool(moved.rowcount)
+        Args:
+            study_name: The study; None lists those of all.
+        """
+        requests = list(self.studies.list_rows(("waiting", "begun"), study_name).values())
+        for counts in self._count_trials(study_name):
+            if counts.states.keys() & {"waiting", "running"}:
+                trials = self._storage.get_all_trials(
+                    counts.study_id,
+                    deepcopy=False,
+                    states=(TrialState.WAITING, TrialState.RUNNING),
+                )
+                requests += [_read_trial(counts, trial) for trial in trials if is_request(trial)]
+        return sorted(requests, key=lambda request: request.asked or "")
 
-    def _has(self, table: Table) -> bool:
-        if table.name not in self._known and inspect(self._engine).has_table(table.name):
-            self._known.add(table.name)
-        return table.name in self._known
+    def list_ended(self, limit: int) -> list[Request]:
+        """Return the requests that are over, the newest first."""
+        studies = {counts.study_id: counts for counts in self._count_trials(None)}
+        rows = self.studies.list_rows(("ended", "cancelled", "refused")).values()
+        requests = [request for request in rows if request.trial is None]  # else it is below
+        for study_id, trial_id in list_newest_ended(self._storage.engine, "queued", limit):
+            trial = self._storage.get_trial(trial_id)
+            if study_id in studies and is_request(trial):
+                requests.append(_read_trial(studies[study_id], trial))
+        return sorted(requests, key=lambda request: request.asked or "", reverse=True)[:limit]
+
+    def cancel(self, study_name: str, identity: str) -> bool:
+        """Cancel a request that waits; return False where it does not wait any more."""
+        return self._set_aside(study_name, identity, CANCELLED, "cancelled before it was begun")
+
+    def refuse(self, request: Request, reason: str) -> bool:
+        """Refuse a request that waits; return False where it does not wait any more."""
+        return self._set_aside(request.study_name, str(request.id), REFUSED, reason)
+
+    def _set_aside(self, study_name: str, identity: str, kind: str, reason: str) -> bool:
+        for row, request in self.studies.list_rows(("waiting",), study_name).items():
+            if str(request.id) == identity:
+                return self.studies.change_row(row, "waiting", {"state": kind, "reason": reason})
+        for counts in self._count_trials(study_name):
+            waiting = self._storage.get_all_trials(
+                counts.study_id, deepcopy=False, states=(TrialState.WAITING,)
+            )
+            for trial in waiting:
+                if str(trial.number) == identity and not is_begun(trial):
+                    return set_aside(self._storage.engine, trial, kind, reason)
+        return False
+
+    def enqueue_old_requests(self, study: optuna.Study) -> None:
+        """Enqueue the trials that were asked for when they were rows of a table.
+
+        The holder of the study's lease calls it; it goes on where one that died has left off.
+        """
+        rows = self.studies.list_rows(("waiting", "begun"), study.study_name).items()
+        old = {row: request for row, request in rows if request.params is not None}
+        if not old:
+            return
+        trials = filter(is_request, study.get_trials(deepcopy=False))
+        numbers = {read_asker(trial).get("id"): trial.number for trial in trials}
+        study_id = self._storage.get_study_id_from_name(study.study_name)
+        for row, request in old.items():
+            if row not in numbers:
+                asker = {"id": row, "by": request.by, "at": request.asked, "study": request.study}
+                trial = _enqueue(self._storage, study_id, request.params or {}, request.seed, asker)
+                numbers[row] = trial.number
+            ended = {"state": "ended", "trial": numbers[row]}
+            self.studies.change_row(row, request.state, ended)
+
+    def _count_trials(self, study_name: str | None) -> list[StudyCounts]:
+        studies = count_trials(self._storage)
+        return [counts for counts in studies if study_name in (None, counts.study_name)]
 
 
-def _get(connection: Connection, identity: int) -> Request:
-    found = connection.execute(select(_REQUESTS).where(_REQUESTS.c.id == identity))
-    return _read(found.mappings().one())
+def _enqueue(
+    storage: RDBStorage,
+    study_id: int,
+    params: Mapping[str, Any],
+    seed: int | None,
+    asker: Mapping[str, Any],
+) -> FrozenTrial:
+    """Add a trial as ``Study.enqueue_trial`` does, which does not return it."""
+    seeds = {} if seed is None else {"seed": seed}
+    template = create_trial(
+        state=TrialState.WAITING,
+        user_attrs={"queued": {**asker, **seeds}, **seeds},
+        system_attrs={FIXED_PARAMS: dict(params)},
+    )
+    return storage.get_trial(storage.create_new_trial(study_id, template))
 
 
-def _read(row: RowMapping) -> Request:
-    rest = {key: row[key] for key in ("id", "study_name", "asked", "state", "trial", "reason")}
-    return Request(**rest, **json.loads(row["request"]))
+def _read_trial(counts: StudyCounts, trial: FrozenTrial) -> Request:
+    """Return what was asked for with a trial; another program may have stored what it likes."""
+    asker, failure = read_asker(trial), trial.user_attrs.get("failure") or {}
+    state: State = "begun" if is_begun(trial) else "waiting"
+    if trial.state.is_finished():
+        kind = failure.get("kind")
+        state = kind if kind in (CANCELLED, REFUSED) else "ended"
+    params = read_requested_params(trial)
+    return Request(
+        id=trial.number,
+        study_name=counts.study_name,
+        study=str(asker.get("study", counts.study_name.partition(":")[0])),
+        profile=counts.profile,
+        overrides=counts.overrides,
+        params={printable(key): _make_plain(value) for key, value in params.items()},
+        seed=asker.get("seed"),
+        by=printable(asker.get("by", ELSEWHERE)),
+        asked=printable(asker["at"]) if "at" in asker else None,
+        state=state,
+        trial=trial.number,
+        reason=failure.get("message") if state == REFUSED else None,
+    )
+
+
+def _make_plain(value: object) -> float | str:
+    if isinstance(value, int | float) and abs(value) < sys.float_info.max:
+        return value
+    return reprlib.repr(value)

@@ -11,6 +11,13 @@ FORMAT = 1
 """Version of what is stored with studies and trials; a later one may be read wrongly."""
 DROPPED = "dropped"
 """Kind of failure of a trial that someone did not want to be gone on with."""
+CANCELLED = "cancelled"
+"""Kind of failure of a trial that someone asked for, and did not want before it was begun."""
+REFUSED = "refused"
+"""Kind of failure of a trial that someone asked for and that does not fit its study."""
+SET_ASIDE = (DROPPED, CANCELLED, REFUSED)
+FOREIGN = "foreign"
+"""State of a trial that another program made; it counts nowhere."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +29,16 @@ class TrialSummary:
         name: Name of a named trial with its replicate, e.g. ``dropout/p=0.3/seed=2``; None if it
             is sampled.
         seed: The seed that it was trained with; None until it was begun.
-        state: ``waiting``, ``running``, ``complete``, ``pruned`` or ``fail``.
+        state: ``waiting``, ``running``, ``complete``, ``pruned`` or ``fail``; ``foreign`` of one
+            that another program made.
         params: The values of the searched hyperparameters.
         settings: What a named trial sets for itself besides; empty if it is sampled.
         epochs: How many epochs were trained.
         val_accuracy: Accuracy after the last of them, as a fraction; None before the first.
         seconds: Wall-clock seconds from start to end; None until it ended.
-        failure: Why it failed: ``kind`` (``not_finite``, ``interrupted``, ``died``, ``error`` or
-            ``dropped``), ``message`` and, where known, ``epoch`` and ``step``; None otherwise.
+        failure: Why it failed: ``kind`` (``not_finite``, ``interrupted``, ``died``, ``error``,
+            ``dropped``, ``cancelled`` or ``refused``), ``message`` and, where known, ``epoch`` and
+            ``step``; None otherwise.
         queued: Whether a person asked for it.
     """
 
@@ -47,9 +56,10 @@ class TrialSummary:
 
     @property
     def outcome(self) -> str:
-        """The state, but ``dropped`` of a trial that was: Optuna knows only ``fail`` for it."""
-        is_dropped = self.state == "fail" and (self.failure or {}).get("kind") == DROPPED
-        return DROPPED if is_dropped else self.state
+        """The state, but ``dropped``, ``cancelled`` or ``refused`` of a trial that was: Optuna
+        knows only ``fail`` for it."""
+        kind = (self.failure or {}).get("kind")
+        return kind if self.state == "fail" and kind in SET_ASIDE else self.state
 
     @property
     def has_failed(self) -> bool:
@@ -58,7 +68,9 @@ class TrialSummary:
 
     @property
     def origin(self) -> str:
-        """Where it comes from: ``named``, ``queued`` or ``sampled``."""
+        """Where it comes from: ``named``, ``queued``, ``sampled`` or ``foreign``."""
+        if self.state == FOREIGN:
+            return FOREIGN
         return "named" if self.name is not None else "queued" if self.queued else "sampled"
 
     @property

@@ -14,11 +14,18 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, func, select
 
+from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision
 from cifar_tune.errors import StorageError
-from cifar_tune.storage.definition import stored_precision
+from cifar_tune.storage.definition import (
+    check_definition,
+    is_defined,
+    stored_precision,
+    write_identity,
+)
 from cifar_tune.storage.location import StorageLocation, check_readable, check_writable
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
+from cifar_tune.storage.origin import list_all_trials, select_own_trials
 from cifar_tune.storage.records import StoredStudy, check_format
 from cifar_tune.storage.server import (
     is_missing_table,
@@ -91,22 +98,38 @@ def find_study(storage: RDBStorage | None, study_name: str) -> optuna.Study | No
     """
     if storage is None or study_name not in optuna.get_all_study_names(storage=storage):
         return None
-    study = optuna.load_study(study_name=study_name, storage=storage)
+    study = select_own_trials(optuna.load_study(study_name=study_name, storage=storage))
     check_format(study_name, study.user_attrs.get("format"))
     return study
 
 
 def create_study(storage: RDBStorage, study_name: str) -> optuna.Study:
     """Return the study of that name; make it where there is none."""
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name=study_name, storage=storage, direction="maximize", load_if_exists=True
     )
+    return select_own_trials(study)
+
+
+def prepare_study(storage: RDBStorage, spec: StudySpec) -> optuna.Study:
+    """Return the study of a specification, in which trials are to be enqueued.
+
+    It is created where it is not stored yet; the first run of it completes its definition.
+
+    Raises:
+        StudyMismatchError: It is stored with other settings.
+    """
+    check_definition(find_study(storage, spec.study_name), spec, None, digests=None)
+    study = create_study(storage, spec.study_name)
+    if "profile" not in study.user_attrs:
+        write_identity(study, spec)
+    return study
 
 
 def read_precision(location: StorageLocation, study_name: str) -> Precision | None:
-    """Return the precision of a stored study, or None where there is none of that name."""
+    """Return the precision of a stored study, or None where there is none, or no run of it yet."""
     study = find_study(open_to_read(location), study_name)
-    return None if study is None else stored_precision(study)
+    return None if study is None or not is_defined(study) else stored_precision(study)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -116,13 +139,13 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 
 def read_study(study: optuna.Study) -> StoredStudy:
-    """Return all trials of a study, and the best one."""
+    """Return all trials of a study, and the best one; none of a study that was never run."""
     best = best_trial(study)
     return StoredStudy(
         study.study_name,
         study.user_attrs.get("profile", ""),
         study.user_attrs.get("overrides", {}),
-        tuple(map(summarize, study.get_trials(deepcopy=False))),
+        tuple(map(summarize, list_all_trials(study))) if is_defined(study) else (),
         summarize(best) if best is not None else None,
     )
 

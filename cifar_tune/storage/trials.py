@@ -5,27 +5,40 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import Engine
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.storage.optuna_private import (
     FIXED_PARAMS,
     add_trial,
+    get_engine,
     get_storage,
     get_stored_trial,
     get_trial_id,
     get_trial_id_of_number,
+    leave_waiting,
     open_trial,
     set_trial_state,
     suggest,
 )
-from cifar_tune.storage.records import DROPPED, TrialSummary
+from cifar_tune.storage.origin import (
+    is_begun,
+    is_foreign,
+    is_request,
+    number_requests,
+    read_asker,
+)
+from cifar_tune.storage.records import DROPPED, FOREIGN, SET_ASIDE, TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
+ELSEWHERE = "Optuna API"
+"""Who asked for a trial that this program did not enqueue."""
 RETRIED = ("interrupted", "died", "error")
 """Kinds of failure after which a trial is run again. A loss that is not finite is a result."""
 
@@ -68,10 +81,17 @@ def resume(
     number: int,
     space: Mapping[str, BaseDistribution],
     sampler: optuna.samplers.BaseSampler,
-) -> optuna.Trial:
-    """Take up a trial that waits, under its number; what it was not given yet is drawn."""
+) -> optuna.Trial | None:
+    """Take up a trial that waits, under its number; what it was not given yet is drawn.
+
+    Returns:
+        None where it does not wait any more.
+    """
     trial_id = get_trial_id_of_number(study, number)
-    set_trial_state(study, trial_id, TrialState.RUNNING)
+    waiting = get_storage(study).get_trial(trial_id)
+    begun = {} if is_begun(waiting) else {"queued": {**_asker(waiting), "trial": number}}
+    if not leave_waiting(get_engine(study), trial_id, TrialState.RUNNING, begun):
+        return None
     study.sampler = sampler
     return _suggest(open_trial(study, trial_id), space)
 
@@ -162,23 +182,38 @@ def record_failure(
 
 
 def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
-    """End a trial that waits as failed, since it is not wanted any more.
-
-    ``Study.tell`` ends none that waits.
-    """
+    """End a trial as failed, since it is not wanted any more."""
+    if trial.state == TrialState.RUNNING:
+        put_back(study, trial)
     after = len(trial.intermediate_values)
     message = f"dropped after {after} {'epoch' if after == 1 else 'epochs'}"
-    trial_id = get_trial_id(trial)
-    get_storage(study).set_trial_user_attr(
-        trial_id, "failure", {"kind": DROPPED, "message": message}
-    )
-    set_trial_state(study, trial_id, TrialState.FAIL)
+    set_aside(get_engine(study), trial, DROPPED, message)
     return get_stored_trial(study, trial)
+
+
+def set_aside(engine: Engine, trial: FrozenTrial, kind: str, message: str) -> bool:
+    """End a trial that waits as failed, for a reason that is no fault of a run.
+
+    ``Study.tell`` ends none that waits.
+
+    Returns:
+        Whether it still waited.
+    """
+    attributes: dict[str, Any] = {"failure": {"kind": kind, "message": message}}
+    if not is_begun(trial):
+        attributes["queued"] = _asker(trial)
+    return leave_waiting(engine, get_trial_id(trial), TrialState.FAIL, attributes)
+
+
+def _asker(trial: FrozenTrial) -> dict[str, Any]:
+    """Return who asked for a trial, as it is stored once a run has seen it."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"by": ELSEWHERE, "at": now, **read_asker(trial)}
 
 
 def names_of(trial: FrozenTrial) -> tuple[str, ...]:
     """Return what a person may call a trial: its number, and its name if it has one."""
-    name = trial.user_attrs.get("name")
+    name = None if is_foreign(trial) else trial.user_attrs.get("name")
     return (str(trial.number),) if name is None else (str(trial.number), str(name))
 
 
@@ -200,6 +235,7 @@ def list_known(study: optuna.Study) -> list[Known]:
     """Return the trials of a study as a work list takes them."""
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    indices = number_requests(trials)
     return [
         Known(
             number=trial.number,
@@ -209,19 +245,12 @@ def list_known(study: optuna.Study) -> list[Known]:
             params=trial.params,
             epochs=len(trial.intermediate_values),
             is_again="retry_of" in trial.user_attrs,
-            queued=trial.user_attrs.get("queued"),
+            queued=read_asker(trial) or None,
+            index=indices.get(trial.number, 0),
         )
         for trial in trials
+        if is_begun(trial)
     ]
-
-
-def list_queued(study: optuna.Study) -> dict[int, tuple[int, bool]]:
-    """Return, by id of a request, the number of its trial and whether that is over."""
-    return {
-        trial.user_attrs["queued"]["id"]: (trial.number, trial.state.is_finished())
-        for trial in study.get_trials(deepcopy=False)
-        if "queued" in trial.user_attrs
-    }
 
 
 def _work_state(trial: FrozenTrial, retried: set[int | None]) -> str:
@@ -231,13 +260,26 @@ def _work_state(trial: FrozenTrial, retried: set[int | None]) -> str:
         # Without parameters it is as if it had never been; another one is sampled.
         is_done = trial.number in retried or not trial.params
         return "retried" if is_done else "retry"
-    if (trial.user_attrs.get("failure") or {}).get("kind") == DROPPED:
+    if (trial.user_attrs.get("failure") or {}).get("kind") in SET_ASIDE:
         return "dropped"
     return "settled"
 
 
 def summarize(trial: FrozenTrial) -> TrialSummary:
     """Return a stored trial as tables and JSON show it."""
+    if is_foreign(trial):
+        return TrialSummary(
+            number=trial.number,
+            name=None,
+            seed=None,
+            state=FOREIGN,
+            params={},
+            settings={},
+            epochs=0,
+            val_accuracy=None,
+            seconds=None,
+            failure=None,
+        )
     attributes, values = trial.user_attrs, trial.intermediate_values
     seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
     return TrialSummary(
@@ -251,7 +293,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         val_accuracy=values[max(values)] if values else None,
         seconds=round(seconds, 3) if trial.state.is_finished() else None,
         failure=attributes.get("failure"),
-        queued="queued" in attributes,
+        queued="queued" in attributes or is_request(trial),
     )
 
 
@@ -263,12 +305,14 @@ class Known:
         number: Number of the trial.
         name: Name of a named trial with its replicate; None if sampled.
         state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again), ``retried``
-            (that was done) or ``dropped`` (it stands in for nothing).
+            (that was done) or ``dropped`` (it stands in for nothing, also where it was cancelled
+            or refused).
         seed: Its seed, where it has one.
         params: Its searched values, where it has them.
         epochs: How many epochs it was trained for.
         is_again: Whether it is another one's second run.
-        queued: The stored attribute, with the request's id, of a trial that someone asked for.
+        queued: Who asked for it, as it is stored; None where nobody did.
+        index: Which it is of those that were asked for.
     """
 
     number: int
@@ -279,3 +323,4 @@ class Known:
     epochs: int
     is_again: bool
     queued: Mapping[str, Any] | None = None
+    index: int = 0

@@ -9,10 +9,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import optuna
 import pytest
 import requests
 from command_line import Cli
@@ -21,6 +23,7 @@ from processes import Runner, kill_all, write_study
 from scripted import Notes
 from served import SECONDS, Served
 
+from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.queue.app import make_queue_app
 from cifar_tune.errors import StudyBusyError, StudyGoneError
 from cifar_tune.search.live import LiveRun, LiveState
@@ -29,7 +32,8 @@ from cifar_tune.search.runner import StudyOutcome
 from cifar_tune.search.service import Service
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import locate_storage
-from cifar_tune.storage.queue import Request, TrialQueue
+from cifar_tune.storage.queue import TrialQueue
+from cifar_tune.storage.study_requests import Request
 
 # --- the order of things, with runs that do nothing ---------------------------------------------
 
@@ -40,11 +44,23 @@ def outcome(*, interrupted: bool = False, why_left: str | None = None) -> StudyO
 
 @pytest.fixture
 def queue(tmp_path: Path) -> TrialQueue:
-    return TrialQueue(stored.open_to_write(locate_storage(str(tmp_path / "s.db"))).engine)
+    return TrialQueue(stored.open_to_write(locate_storage(str(tmp_path / "s.db"))))
 
 
 def add(queue: TrialQueue, name: str, params: dict[str, float] | None = None) -> Request:
-    return queue.add(f"{name}:quick", name, "quick", {}, params, None, "a test")
+    spec = replace(resolve(load_study_file("dropout"), "quick"), study_name=f"{name}:quick")
+    if params is None:
+        return queue.ask_for_study(spec, name, "a test")
+    return queue.ask_for_trial(spec, name, params, None, "a test")
+
+
+def name(request: Request) -> tuple[str, int | str]:
+    return request.study_name, request.id
+
+
+def list_ended(queue: TrialQueue, state: str) -> dict[tuple[str, int | str], str | None]:
+    """The reasons of the requests that ended so."""
+    return {name(one): one.reason for one in queue.list_ended(8) if one.state == state}
 
 
 def run_service(
@@ -55,7 +71,7 @@ def run_service(
 
     def run_one(request: Request, _: LiveRun, should_stop: Callable[[], bool]) -> StudyOutcome:
         made = run(request, should_stop)
-        if all(one.id == request.id for one in queue.list_requests()):  # it is the last one
+        if all(name(one) == name(request) for one in queue.list_requests()):  # it is the last one
             signal.raise_signal(signal.SIGTERM)
         return made
 
@@ -63,21 +79,23 @@ def run_service(
     return notes.noted_texts
 
 
-def test_requests_are_carried_out_in_their_order(queue: TrialQueue) -> None:
+def test_requests_are_carried_out_in_their_order(queue: TrialQueue, tmp_path: Path) -> None:
     first, second, third = add(queue, "b"), add(queue, "a", {}), add(queue, "a")
     seen = []
 
     def run(request: Request, _: object) -> StudyOutcome:
-        seen.append(request.id)
+        seen.append(name(request))
         if request.params is not None:  # a run of its study takes it up
-            queue.begin(request.id)
-            queue.end(request.id)
+            study = optuna.load_study(
+                study_name=request.study_name, storage=f"sqlite:///{tmp_path}/s.db"
+            )
+            study.tell(study.ask(), 0.5)
         return outcome(why_left="the time is up" if request == first else None)
 
     run_service(queue, run)
-    assert seen == [first.id, second.id, third.id]
-    ended = {one.id: one.reason for one in queue.list_requests(("ended",))}
-    assert ended == {first.id: "the time is up", second.id: None, third.id: None}
+    assert seen == [name(first), name(second), name(third)]
+    ended = {name(first): "the time is up", name(second): None, name(third): None}
+    assert list_ended(queue, "ended") == ended
 
 
 def test_a_study_that_cannot_be_run_leaves_the_rest(queue: TrialQueue) -> None:
@@ -89,17 +107,16 @@ def test_a_study_that_cannot_be_run_leaves_the_rest(queue: TrialQueue) -> None:
         return outcome()
 
     notes = run_service(queue, run)
-    refused = {one.id: one.reason for one in queue.list_requests(("refused",))}
-    assert refused == dict.fromkeys((gone.id, queued.id), "study a:quick was deleted")
-    assert [one.id for one in queue.list_requests(("ended",))] == [fine.id]
+    refused = dict.fromkeys((name(gone), name(queued)), "study a:quick was deleted")
+    assert list_ended(queue, "refused") == refused
+    assert list_ended(queue, "ended") == {name(fine): None}
     assert any("was deleted" in note for note in notes)
 
 
 def test_a_request_that_cannot_be_begun_is_not_tried_for_ever(queue: TrialQueue) -> None:
-    add(queue, "a", {"dropout_rate": 0.1})
+    request = add(queue, "a", {"dropout_rate": 0.1})
     run_service(queue, lambda *_: outcome(why_left="the budget is spent"))
-    (refused,) = queue.list_requests(("refused",))
-    assert refused.reason == "the budget is spent"
+    assert list_ended(queue, "refused") == {name(request): "the budget is spent"}
 
 
 def test_a_study_that_another_process_runs_is_tried_again(
@@ -110,7 +127,7 @@ def test_a_study_that_another_process_runs_is_tried_again(
     tries = iter(range(3))
 
     def run(request: Request, *_: object) -> StudyOutcome:
-        if request.id == busy.id and next(tries) < 2:
+        if request == replace(busy, state=request.state) and next(tries) < 2:
             raise StudyBusyError("study a:quick is being run by process 7")
         return outcome()
 
@@ -118,15 +135,15 @@ def test_a_study_that_another_process_runs_is_tried_again(
 
     def run_one(*given: Any) -> StudyOutcome:
         made = run(*given)
-        done.append(given[0].id)
+        done.append(name(given[0]))
         if len(done) == 2:
             signal.raise_signal(signal.SIGTERM)
         return made
 
     Service(queue, run_one, LiveRun(notes)).run()  # type: ignore[arg-type]
-    assert done == [other.id, busy.id]  # nobody waits for it
+    assert done == [name(other), name(busy)]  # nobody waits for it
     assert sum("process 7" in note for note in notes.noted_texts) == 1
-    assert [one.id for one in queue.list_requests(("ended",))] == [busy.id, other.id]
+    assert list_ended(queue, "ended").keys() == {name(busy), name(other)}
 
 
 def test_a_signal_within_a_run_ends_the_service_and_loses_nothing(queue: TrialQueue) -> None:
@@ -139,7 +156,7 @@ def test_a_signal_within_a_run_ends_the_service_and_loses_nothing(queue: TrialQu
         return outcome(interrupted=True)
 
     run_service(queue, run)
-    assert [one.id for one in queue.list_requests(("waiting",))] == [request.id]
+    assert queue.list_requests() == [request]
 
 
 def test_the_live_state_is_what_an_observer_was_shown() -> None:

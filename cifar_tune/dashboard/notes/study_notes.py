@@ -18,6 +18,7 @@ from cifar_tune.reports.markdown import code, code_block, pipe_table, plain
 from cifar_tune.reports.sections.claims import describe_contrast, describe_reason
 from cifar_tune.reports.study_page import protocol_warning
 from cifar_tune.search.plan import Plan, Work
+from cifar_tune.storage.records import REFUSED
 from cifar_tune.wording import format_count, format_duration
 
 MOST_ROWS = 40
@@ -107,6 +108,7 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
     others = (
         (queued, "queued by hand and complete"),
         (_in(record.trials, "fail"), "failed"),
+        (_in(record.trials, REFUSED), "refused"),
         (_in(record.trials, "running"), "running"),
         (_in(record.trials, "waiting"), "waiting to be begun or continued"),
     )

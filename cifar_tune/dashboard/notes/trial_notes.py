@@ -21,7 +21,7 @@ from cifar_tune.evaluation.wording import (
 )
 from cifar_tune.reports.markdown import code_block, pipe_table, plain
 from cifar_tune.storage.location import StorageLocation
-from cifar_tune.storage.records import TrialSummary
+from cifar_tune.storage.records import CANCELLED, DROPPED, REFUSED, TrialSummary
 from cifar_tune.storage.trials import RETRIED
 from cifar_tune.wording import format_count
 
@@ -166,7 +166,12 @@ def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
 
 
 def _failure(trial: TrialSummary) -> str:
-    if not trial.has_failed:
+    if trial.outcome == CANCELLED:
+        return "**Cancelled** before it was begun."
+    if trial.outcome == REFUSED:
+        message = str((trial.failure or {}).get("message", ""))
+        return f"**Refused**, since it does not fit this study: {plain(message)}."
+    if trial.outcome == DROPPED:
         epochs = format_count(trial.epochs, "epoch")
         return f"**Dropped** after {epochs}: it was not to be gone on with."
     failure = trial.failure or {}

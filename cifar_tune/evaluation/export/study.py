@@ -34,6 +34,7 @@ from cifar_tune.storage import studies as stored
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import add_trial, get_study_id
+from cifar_tune.storage.origin import is_foreign, list_all_trials
 
 FORMAT = 2
 """Of the file; the first one had no answers."""
@@ -158,7 +159,7 @@ def _recorded(content: Mapping[str, Any]) -> dict[tuple[str, int, str], float]:
 
 
 def _describe_study(study: optuna.Study) -> dict[str, Any]:
-    trials = study.get_trials(deepcopy=False)
+    trials = list(map(_without_content, list_all_trials(study)))
     unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
     if unfinished:
         numbers = ", ".join(map(str, unfinished))
@@ -171,6 +172,15 @@ def _describe_study(study: optuna.Study) -> dict[str, Any]:
         "attributes": dict(sorted(study.user_attrs.items())),
         "trials": [_describe_trial(trial) for trial in trials],
     }
+
+
+def _without_content(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial that another program made as one that only has a number."""
+    if not is_foreign(trial):
+        return trial
+    empty = create_trial(state=TrialState.FAIL)
+    empty.number, empty.datetime_start, empty.datetime_complete = trial.number, None, None
+    return empty
 
 
 def _describe_trial(trial: FrozenTrial) -> dict[str, Any]:
@@ -235,7 +245,7 @@ def _add_study(storage: RDBStorage, wanted: Mapping[str, Any]) -> int:
                 study.set_user_attr(key, value)
         if study.metric_names is None:
             study.set_metric_names(["val_accuracy"])
-        missing = wanted["trials"][len(study.get_trials(deepcopy=False)) :]
+        missing = wanted["trials"][len(list_all_trials(study)) :]
         for one in missing:
             add_trial(study, _make_trial(one))
     return len(missing)

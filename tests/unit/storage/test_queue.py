@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import optuna
 import pytest
@@ -14,9 +13,11 @@ from scripted import EPOCHS, PROVENANCE, Notes, Run, ScriptedPool, epoch, train
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import StudyGoneError
+from cifar_tune.search import requests
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import locate_storage
-from cifar_tune.storage.queue import Request, TrialQueue
+from cifar_tune.storage.queue import TrialQueue
+from cifar_tune.storage.study_requests import Request
 from cifar_tune.training.records import TrialResult
 from cifar_tune.workers.protocol import EpochEnded, Event, Finished, Started, Task
 
@@ -25,15 +26,13 @@ ASKED = {"dropout_rate": 0.25, "learning_rate": 0.002, "augmentation_strength": 
 
 @pytest.fixture
 def queue(run: Run) -> TrialQueue:  # noqa: ARG001  (it goes to a folder of its own)
-    return TrialQueue(stored.open_to_write(locate_storage("s.db")).engine)
+    return TrialQueue(stored.open_to_write(locate_storage("s.db")))
 
 
 @pytest.fixture
 def ask(queue: TrialQueue, spec: StudySpec) -> Callable[..., Request]:
     def add(seed: int | None = None, **params: float) -> Request:
-        return queue.add(
-            spec.study_name, "dropout", "quick", spec.overrides, params, seed, "a test"
-        )
+        return queue.ask_for_trial(spec, "dropout", params, seed, "a test")
 
     return add
 
@@ -55,12 +54,15 @@ def test_a_queued_trial_runs_before_all_others_with_the_values_that_were_asked_f
     first, second, *_, last = load(spec).trials
     assert first.params == ASKED
     assert first.user_attrs["config"]["seed"] == 11
-    assert first.user_attrs["queued"] == {"id": whole.id, "by": "a test", "at": whole.asked}
+    assert first.user_attrs["queued"] == {
+        "by": "a test", "at": whole.asked, "study": "dropout", "seed": 11, "trial": whole.id,
+    }  # fmt: skip
     assert second.params["dropout_rate"] == 0.5
     assert second.params.keys() == ASKED.keys()
     assert "queued" not in last.user_attrs
-    ended = queue.list_requests(("ended",))
-    assert [(one.id, one.trial) for one in ended] == [(whole.id, 0), (part.id, 1)]
+    ended = queue.list_ended(8)
+    assert [(one.id, one.trial) for one in ended] == [(part.id, 1), (whole.id, 0)]
+    assert {one.state for one in ended} == {"ended"}
 
 
 def test_the_search_draws_what_it_would_have_drawn_without_queued_trials(
@@ -116,25 +118,28 @@ def test_a_queued_trial_is_never_pruned(
 
 
 def test_a_cancelled_request_is_not_run(
-    run: Run, ask: Callable[..., Request], queue: TrialQueue
+    run: Run, ask: Callable[..., Request], queue: TrialQueue, spec: StudySpec
 ) -> None:
     cancelled = ask(**ASKED)
-    assert queue.cancel(cancelled.id)
-    assert not queue.cancel(cancelled.id)
-    assert run(ScriptedPool(1, go)).trials_run == 4
+    assert queue.cancel(spec.study_name, str(cancelled.id))
+    assert not queue.cancel(spec.study_name, str(cancelled.id))
+    outcome = run(ScriptedPool(1, go))
+    assert outcome.trials_run == 4
+    assert (outcome.trials[0].outcome, outcome.trials[0].has_failed) == ("cancelled", False)
+    assert run(ScriptedPool(1, go)).trials_run == 0  # nor is it tried again
     # One that is cancelled at the last moment is passed over too.
     late = ask(**ASKED)
-    looked = queue.list_trials
-    queue_class = "cifar_tune.storage.queue.TrialQueue"
     with pytest.MonkeyPatch.context() as patch:
+        check = requests.check_requests
 
-        def look_and_cancel(_: TrialQueue, study_name: str) -> list[Request]:
-            found = looked(study_name)
-            queue.cancel(late.id)
-            return found
+        def check_and_cancel(*arguments: Any) -> Any:
+            checked = check(*arguments)
+            queue.cancel(spec.study_name, str(late.id))
+            return checked
 
-        patch.setattr(f"{queue_class}.list_trials", look_and_cancel)
+        patch.setattr("cifar_tune.search.open_study.check_requests", check_and_cancel)
         assert run(ScriptedPool(1, go)).trials_run == 0
+    assert queue.list_ended(1)[0].state == "cancelled"
 
 
 def test_only_what_was_asked_for(run: Run, ask: Callable[..., Request]) -> None:
@@ -147,21 +152,21 @@ def test_only_what_was_asked_for(run: Run, ask: Callable[..., Request]) -> None:
 def test_a_run_that_dies_around_a_request_neither_loses_nor_doubles_it(
     run: Run, ask: Callable[..., Request], queue: TrialQueue, spec: StudySpec
 ) -> None:
-    lost, made = ask(**ASKED), ask(dropout_rate=0.1)
-    run(ScriptedPool(1, go))
-    with closing(sqlite3.connect("s.db")) as database:
-        # As if the first run had died after it took the request and before there was a trial, and
-        # after it made the second trial and before it had written so.
-        trials = "SELECT trial_id FROM trials WHERE number = 0"
-        for table in ("trial_params", "trial_user_attributes", "trial_system_attributes",
-                      "trial_values", "trial_intermediate_values"):  # fmt: skip
-            database.execute(f"DELETE FROM {table} WHERE trial_id = ({trials})")
-        database.execute("UPDATE trials SET state = 'FAIL' WHERE number = 0")
-        database.execute("UPDATE cifar_tune_queue SET state = 'begun', trial = NULL")
-        database.commit()
-    assert run(ScriptedPool(1, go)).trials_run == 1
+    first, second = ask(**ASKED), ask(dropout_rate=0.1)
+
+    def script(*_: object) -> Iterator[Event]:
+        raise SystemExit  # as it begins the first one
+        yield
+
+    with pytest.raises(SystemExit):
+        run(ScriptedPool(1, script))
+    assert [(one.id, one.state) for one in queue.list_requests()] == [
+        (first.id, "begun"), (second.id, "waiting"),
+    ]  # fmt: skip
+    assert not queue.cancel(spec.study_name, str(first.id))
+    assert run(ScriptedPool(1, go)).trials_run == 6
     queued = [trial for trial in load(spec).trials if "queued" in trial.user_attrs]
-    assert [trial.user_attrs["queued"]["id"] for trial in queued] == [made.id, lost.id]
+    assert [trial.number for trial in queued] == [first.id, second.id]
     assert not queue.list_requests()
     assert run(ScriptedPool(1, go)).trials_run == 0
 
@@ -241,7 +246,7 @@ def test_values_are_checked_and_a_request_is_shown_and_cancelled(cli: Cli) -> No
     added = cli(*named, "--param", "dropout_rate=0.2", "--json").record
     assert (added["state"], added["params"]) == ("waiting", {"dropout_rate": 0.2})
     shown = cli(*named, "--json").record["requests"]
-    assert [one["id"] for one in shown] == [added["id"]]
+    assert shown == [added]
     assert cli(*named, "--cancel", "99").code == 2
     assert cli(*named, "--cancel", str(added["id"])).code == 0
     assert "Nothing is queued" in cli(*named).out

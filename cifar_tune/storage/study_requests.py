@@ -1,0 +1,208 @@
+"""What people asked for that Optuna has no place for: whole studies, and that the service stops.
+
+Two small tables beside Optuna's own. The first once had requests for trials too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from cifar_tune.config.wording import format_params
+from cifar_tune.storage.server import make_table
+
+State = Literal["waiting", "begun", "ended", "cancelled", "refused"]
+WHOLE_STUDY = "study"
+"""The id of a request for all that is left of a study."""
+
+_REQUESTS = Table(
+    "cifar_tune_queue",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("study_name", String(512), nullable=False),
+    Column("request", Text, nullable=False),  # JSON
+    Column("asked", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("trial", Integer),
+    Column("reason", Text),
+    sqlite_autoincrement=True,
+)
+_SERVICE = Table(
+    "cifar_tune_service",
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("is_stopped", Boolean, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial that someone asked for, or all that is left of a study.
+
+    Attributes:
+        id: What ``TrialQueue.cancel`` takes: the number of the trial, or ``WHOLE_STUDY``.
+        study_name: Name of the Optuna study, e.g. ``dropout:quick``.
+        study: Name or path of its study file.
+        params: Values of searched hyperparameters, the sampler draws the others; None asks for all
+            that is left of the study.
+        seed: Seed of the trial; None derives one.
+        by: Where it came from, in words.
+        asked: When, in UTC as ISO 8601; None of a trial that another program enqueued.
+        state: ``begun`` as soon as a run has it.
+        trial: Number of its trial.
+        reason: Why it was refused, or how it ended.
+    """
+
+    id: int | str
+    study_name: str
+    study: str
+    profile: str
+    overrides: Mapping[str, Any]
+    params: Mapping[str, Any] | None
+    seed: int | None
+    by: str
+    asked: str | None
+    state: State
+    trial: int | None
+    reason: str | None
+
+    def describe(self) -> str:
+        """Return in words what was asked for."""
+        if self.params is None:
+            return "all that is left of the study"
+        values = format_params(self.params) or "all values drawn by the sampler"
+        return values if self.seed is None else f"{values}, seed {self.seed}"
+
+
+class _Content(BaseModel):
+    """What the table has of a request as JSON."""
+
+    study: str
+    profile: str
+    overrides: dict[str, Any]
+    params: dict[str, Any] | None
+    seed: int | None
+    by: str
+
+
+class StudyRequests:
+    """The two tables of a database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: set[str] = set()  # tables that are there
+
+    def add(
+        self, study_name: str, study: str, profile: str, overrides: dict[str, Any], by: str
+    ) -> Request:
+        """Ask for all that is left of a study; once is enough while that waits."""
+        waiting = self._find(study_name, "waiting")
+        if not waiting:
+            make_table(self._engine, _REQUESTS)
+            content = _Content(
+                study=study, profile=profile, overrides=overrides, params=None, seed=None, by=by
+            )
+            row = {"study_name": study_name, "request": content.model_dump_json()}
+            row |= {"asked": now(), "state": "waiting"}
+            with self._engine.begin() as connection:
+                connection.execute(insert(_REQUESTS).values(row))
+            waiting = self._find(study_name, "waiting")
+        return next(iter(waiting.values()))
+
+    def list_rows(
+        self, states: Iterable[State], study_name: str | None = None
+    ) -> dict[int, Request]:
+        """Return requests by the ids of their rows, the oldest first.
+
+        What no version of this program wrote is left out.
+
+        Args:
+            states: The states that are wanted.
+            study_name: The study; None lists those of all.
+        """
+        if not self._has(_REQUESTS):
+            return {}
+        wanted = select(_REQUESTS).where(_REQUESTS.c.state.in_(list(states)))
+        if study_name is not None:
+            wanted = wanted.where(_REQUESTS.c.study_name == study_name)
+        with self._engine.connect() as connection:
+            rows = connection.execute(wanted.order_by(_REQUESTS.c.id)).mappings().all()
+        requests = {}
+        for row in rows:
+            columns = {key: row[key] for key in ("study_name", "asked", "state", "trial", "reason")}
+            with suppress(ValidationError):
+                content = _Content.model_validate_json(row["request"])
+                identity = WHOLE_STUDY if content.params is None else row["id"]
+                requests[row["id"]] = Request(id=identity, **columns, **dict(content))
+        return requests
+
+    def change_row(self, row: int, state: State, changes: Mapping[str, Any]) -> bool:
+        """Change a row that is in a state; return False where it is in another one by now."""
+        mine = (_REQUESTS.c.id == row) & (_REQUESTS.c.state == state)
+        with self._engine.begin() as connection:
+            changed = connection.execute(update(_REQUESTS).where(mine).values(**changes))
+            return bool(changed.rowcount)
+
+    def begin(self, study_name: str) -> bool:
+        """Take the request for a study; return False where it was cancelled meanwhile."""
+        return self._change(study_name, "waiting", {"state": "begun"})
+
+    def put_back(self, study_name: str) -> None:
+        """Let the request for a study that was begun wait again."""
+        self._change(study_name, "begun", {"state": "waiting"})
+
+    def end(self, study_name: str, reason: str | None, *, is_refused: bool = False) -> None:
+        """Say that the request for a study that was begun is over, and how it ended."""
+        state = "refused" if is_refused else "ended"
+        self._change(study_name, "begun", {"state": state, "reason": reason})
+
+    def _change(self, study_name: str, state: State, changes: Mapping[str, Any]) -> bool:
+        changed = [self.change_row(row, state, changes) for row in self._find(study_name, state)]
+        return any(changed)
+
+    def _find(self, study_name: str, state: State) -> dict[int, Request]:
+        rows = self.list_rows((state,), study_name).items()
+        return {row: request for row, request in rows if request.id == WHOLE_STUDY}
+
+    def is_stopped(self) -> bool:
+        """Return whether someone stopped the service."""
+        if not self._has(_SERVICE):
+            return False
+        with self._engine.connect() as connection:
+            return bool(connection.execute(select(_SERVICE.c.is_stopped)).scalar())
+
+    def set_stopped(self, *, is_stopped: bool) -> None:
+        """Stop the service, also for later processes, or let it continue."""
+        make_table(self._engine, _SERVICE)
+        with self._engine.begin() as connection:
+            if not connection.execute(update(_SERVICE).values(is_stopped=is_stopped)).rowcount:
+                connection.execute(insert(_SERVICE).values(id=1, is_stopped=is_stopped))
+
+    def _has(self, table: Table) -> bool:
+        if table.name not in self._known and inspect(self._engine).has_table(table.name):
+            self._known.add(table.name)
+        return table.name in self._known
+
+
+def now() -> str:
+    """Return the time as requests have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
