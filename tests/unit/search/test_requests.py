@@ -184,9 +184,8 @@ def test_the_search_learns_nothing_from_other_programs(
     spec: StudySpec, bundled: SearchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    searching = replace(
-        spec, sampler=TPE(name="tpe", startup_trials=1, multivariate=True), named=()
-    )
+    tpe = TPE(name="tpe", startup_trials=1, multivariate=True)
+    searching = replace(spec.with_profile(sampler=tpe), named=())
     space = {
         "dropout_rate": FloatDistribution(0, 0.6),
         "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
