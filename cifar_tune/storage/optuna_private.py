@@ -16,43 +16,15 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
-from optuna.storages._rdb.models import (
-    StudyModel,
-    StudySystemAttributeModel,
-    StudyUserAttributeModel,
-    TrialModel,
-    TrialUserAttributeModel,
-)
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, delete, insert, select, update
 
-__all__ = [
-    "ARTIFACT_KEY_PREFIX",
-    "DASHBOARD_REQUEST_LOGGER",
-    "FIXED_PARAMS",
-    "SelectedStudy",
-    "StudyModel",
-    "StudyStandIn",
-    "StudySystemAttributeModel",
-    "StudyUserAttributeModel",
-    "TrialModel",
-    "add_trial",
-    "get_engine",
-    "get_latest_trial",
-    "get_storage",
-    "get_stored_trial",
-    "get_study_id",
-    "get_trial_id",
-    "get_trial_id_of_number",
-    "leave_waiting",
-    "list_newest_ended",
-    "open_trial",
-    "sample_by_gaussian_process",
-    "select_serialized_attributes",
-    "set_trial_state",
-    "skip_finished_trials",
-    "suggest",
-]
+StudyModel = models.StudyModel
+StudyUserAttributeModel = models.StudyUserAttributeModel
+StudySystemAttributeModel = models.StudySystemAttributeModel
+TrialModel = models.TrialModel
+TrialUserAttributeModel = models.TrialUserAttributeModel
 
 ARTIFACT_KEY_PREFIX = "artifacts:"
 """Begins the key of a system attribute that has the record of an artifact, before its id."""
