@@ -12,9 +12,14 @@ import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
-from scripted import EPOCHS, PROVENANCE, Notes, Run, ScriptedPool, epoch, train
+from scripted import EPOCHS, PROVENANCE, Notes, Run, ScriptedPool, epoch, scripted_workers, train
 
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import StorageError, TrialFailedError
+from cifar_tune.search.observer import Observer
+from cifar_tune.search.runner import Runner
+from cifar_tune.storage.location import locate_storage
 from cifar_tune.training.records import TrialResult
 from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,
@@ -224,3 +229,31 @@ def test_provenance_is_that_of_the_worker(run: Run) -> None:
         facts: dict[str, Any] = trial.user_attrs["facts"]
         assert (facts["device"], facts["host"], facts["device_share"]) == ("made up", "here", 1.0)
         assert len(facts["config_sha256"]) == 64
+
+
+def test_a_run_that_is_to_stop_lets_its_trials_wait(
+    run: Run, spec: StudySpec, bundled: SearchData, tmp_path: Path
+) -> None:
+    pool = ScriptedPool(2, lambda task, _: train(task))
+    answers = iter([False] * 8)
+    outcome = Runner(
+        spec,
+        locate_storage("s.db"),
+        scripted_workers(pool, bundled, tmp_path),
+        Observer(),
+        should_stop=lambda: next(answers, True),
+    ).run()
+    assert outcome.interrupted
+    assert pool.was_stopped
+    assert {trial.state for trial in outcome.trials} <= {"complete", "waiting"}
+    assert any(trial.state == "waiting" for trial in outcome.trials)
+    left = outcome.left.trials
+    after = run(ScriptedPool(2, lambda task, _: train(task)))
+    assert (after.trials_run, after.left.trials) == (left, 0)
+    assert [trial.state for trial in after.trials] == ["complete"] * 4
+
+
+def test_a_run_whose_time_is_up_says_so(run: Run) -> None:
+    outcome = run(ScriptedPool(1, lambda task, _: train(task)), seconds=0.0)
+    assert (outcome.trials_run, outcome.left.trials) == (0, 4)
+    assert outcome.why_left == "the time that --timeout gave is up"
