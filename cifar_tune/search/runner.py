@@ -321,4 +321,4 @@ def _make_work_list(
     spec: StudySpec, seed: int, study: optuna.Study | None, options: RunOptions
 ) -> WorkList:
     known = trials.list_known(study) if study is not None else []
-    return WorkList.make(spec, seed, known, options.more_trials, only_queued=options.only_queued)
+    return WorkList(spec, seed, known, options.more_trials, only_queued=options.only_queued)

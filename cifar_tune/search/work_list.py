@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cifar_tune.config.study_file import StudySpec
@@ -14,160 +14,181 @@ from cifar_tune.search.requests import NewRequest
 from cifar_tune.storage.trials import Known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """A trial to be run next.
 
     Attributes:
-        number: of one that waits; None of one that is to be made.
-        name: of a named trial with its replicate; None if sampled.
-        params: the searched values; the sampler draws those that are missing, or all if None.
-        attributes: what is stored with a new one.
-        index: of a sampled trial among those that were sampled, from 0, of a queued one among
-            those that were queued, from 1: its seeds follow from it.
-        config: what it will cost at the most, with the epochs that are left.
-        alone: to be run with nothing beside it.
-        is_queued: whether someone asked for it.
-        is_new: whether no run has begun one that waits.
+        config: What the trial costs at the most, with the epochs that are left.
+        number: The number of a trial that waits; None of one that is to be made.
+        name: The name of a named trial with its replicate; None if sampled.
+        params: The searched values; the sampler draws those that are missing, or all if None.
+        attributes: What is stored with a new trial.
+        index: Its seeds follow from it: of a sampled trial, which it is of those that were
+            sampled, from 0; of a queued one, which of those that were queued, from 1.
+        alone: Whether it is to be run with nothing beside it.
+        is_queued: Whether someone asked for it.
+        is_new: Whether it waits, and no run has begun it.
     """
 
-    number: int | None
-    name: str | None
-    params: Mapping[str, float] | None
-    attributes: Mapping[str, Any]
-    index: int
     config: TrialConfig
+    number: int | None = None
+    name: str | None = None
+    params: Mapping[str, float] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    index: int = 0
     alone: bool = False
     is_queued: bool = False
     is_new: bool = False
 
     @property
     def is_owed(self) -> bool:
-        """Whether this very trial was asked for: then it is never pruned, and does not count as
-        one of those that the search is to sample."""
+        """Whether this very trial was asked for.
+
+        It is never pruned then, and is none of those that the search is to sample.
+        """
         return self.name is not None or self.is_queued
 
 
-@dataclass
 class WorkList:
-    """What is left: trials that wait, then what people asked for, then named ones, then sampled
-    ones.
+    """What is left of a study: what is wanted, without what is there.
 
+    Trials that wait come first, then what people asked for, then named trials, then sampled ones.
     Trials that fail are not run again by the same run; the next one does that.
+
+    Args:
+        spec: What is wanted.
+        study_seed: The seed that those of replicates derive from.
+        known: The trials that are there.
+        more_trials: Trials to sample besides those that are done; None fills up to the number in
+            the study file.
+        only_queued: Whether to leave all that nobody asked for to another run.
     """
 
-    spec: StudySpec
-    waiting: list[Item]
-    queued: list[Item]
-    named: list[Item]
-    retries: list[Item]
-    to_sample: int
-    sampled_numbers: list[int]
-    named_total: int
-
-    @classmethod
-    def make(
-        cls,
+    def __init__(
+        self,
         spec: StudySpec,
         study_seed: int,
-        known: list[Known],
+        known: Sequence[Known],
         more_trials: int | None,
         *,
         only_queued: bool = False,
-    ) -> WorkList:
-        """Compare what is wanted with what is there.
-
-        Args:
-            more_trials: trials to sample besides those that are done; None fills up to the number
-                in the study file.
-            only_queued: leave all that nobody asked for to another run.
-        """
-        example = example_config(spec)
-        wanted = spec.replicates(study_seed)
-        searched = [one for one in known if one.name is None and one.queued is None]
-        numbers = [one.number for one in searched if not one.is_again]
-        settled = {one.name for one in known if one.state == "settled"}
-        begun = {one.name for one in known if one.state == "waiting"}
-        done = sum(one.state == "settled" for one in searched)
-        to_sample = max(spec.profile.trials - done, 0) if more_trials is None else more_trials
-        waiting, retries = [], []
-        for one in known:
-            is_queued = one.queued is not None
-            index = one.index if is_queued else bisect.bisect_left(numbers, one.number)
-            if one.state == "waiting" and one.name in wanted:
-                named, seed = wanted[one.name]
-                left = _left(spec.named_config(named, seed), one.epochs)
-                waiting.append(Item(one.number, one.name, named.params, {}, index, left))
-            elif one.name is None and one.state == "waiting":
-                left = _left(example, one.epochs)
-                waiting.append(Item(one.number, None, None, {}, index, left, is_queued=is_queued))
-            elif one.name is None and one.state == "retry":
-                again: dict[str, Any] = {"retry_of": one.number, "seed": one.seed}
-                again |= {"queued": one.queued} if is_queued else {}
-                item = Item(None, None, one.params, again, index, example, is_queued=is_queued)
-                retries.append(item)
-        new = []
-        for name, (named, seed) in wanted.items():
-            if name not in settled | begun:
-                settings = named.settings.given()
-                attributes = {"name": name, "seed": seed}
-                attributes |= {"settings": settings} if settings else {}
-                config = spec.named_config(named, seed)
-                new.append(Item(None, name, named.params, attributes, 0, config))
+    ) -> None:
+        searched = [trial for trial in known if trial.name is None and trial.queued is None]
+        ended = sum(trial.state == "settled" for trial in searched)
+        self._spec = spec
+        self._example = example_config(spec)
+        self._replicates = spec.replicates(study_seed)
+        self._sampled_numbers = [trial.number for trial in searched if not trial.is_again]
+        self._to_sample = (
+            max(spec.profile.trials - ended, 0) if more_trials is None else more_trials
+        )
+        there = {trial.name for trial in known if trial.state in ("settled", "waiting")}
+        self._named = [self._named_item(name) for name in self._replicates if name not in there]
+        self._queued: list[Item] = []
         if only_queued:
-            waiting = [item for item in waiting if item.is_queued]
-            retries = [item for item in retries if item.is_queued]
-            new, to_sample = [], 0
-        return cls(spec, waiting, [], new, retries, to_sample, numbers, len(wanted))
+            known = [trial for trial in known if trial.queued is not None]
+            self._named = []
+        waiting = [self._waiting_item(trial) for trial in known if trial.state == "waiting"]
+        self._waiting = [item for item in waiting if item is not None]
+        self._retries = [
+            self._retry_item(trial)
+            for trial in known
+            if trial.state == "retry" and trial.name is None
+        ]
+
+    def _waiting_item(self, trial: Known) -> Item | None:
+        """Return a trial that goes on; None if it is a replicate that is not wanted."""
+        config, params = self._example, None
+        if trial.name is not None:
+            if trial.name not in self._replicates:
+                return None
+            named, seed = self._replicates[trial.name]
+            config, params = self._spec.named_config(named, seed), named.params
+        return Item(
+            config=replace(config, epochs=max(config.epochs - trial.epochs, 1)),
+            number=trial.number,
+            name=trial.name,
+            params=params,
+            index=self._index(trial),
+            is_queued=trial.queued is not None,
+        )
+
+    def _retry_item(self, trial: Known) -> Item:
+        """Return a trial that is run again, under another number, since it failed."""
+        attributes: dict[str, Any] = {"retry_of": trial.number, "seed": trial.seed}
+        if trial.queued is not None:
+            attributes["queued"] = trial.queued
+        return Item(
+            config=self._example,
+            params=trial.params,
+            attributes=attributes,
+            index=self._index(trial),
+            is_queued=trial.queued is not None,
+        )
+
+    def _named_item(self, name: str) -> Item:
+        named, seed = self._replicates[name]
+        attributes: dict[str, Any] = {"name": name, "seed": seed}
+        if settings := named.settings.given():
+            attributes["settings"] = settings
+        config = self._spec.named_config(named, seed)
+        return Item(config=config, name=name, params=named.params, attributes=attributes)
+
+    def _queued_item(self, request: NewRequest) -> Item:
+        costliest = {key: getattr(self._example, key) for key in self._spec.space.ranges()}
+        return Item(
+            config=self._spec.config({**costliest, **request.params}, seed=0),
+            number=request.number,
+            index=request.index,
+            is_queued=True,
+            is_new=True,
+        )
+
+    def _index(self, trial: Known) -> int:
+        if trial.queued is not None:
+            return trial.index
+        return bisect.bisect_left(self._sampled_numbers, trial.number)
 
     def next(self, fits: Callable[[Item], bool]) -> Item | None:
         """Take the next trial that fits into what the run may still use; None if there is none."""
-        if any(item.alone and not fits(item) for item in self.waiting):
+        if any(item.alone and not fits(item) for item in self._waiting):
             return None  # it would never be alone if others were begun before it
-        for items in (self.waiting, self.queued, self.named, self.retries, self._new()):
+        sampled = [Item(config=self._example, index=len(self._sampled_numbers))]
+        for items in (self._waiting, self._queued, self._named, self._retries, sampled):
             for item in items:
-                if (item.is_owed or self.to_sample > 0) and fits(item):
+                if (item.is_owed or self._to_sample > 0) and fits(item):
                     items.remove(item)
-                    self.to_sample -= not item.is_owed
+                    self._to_sample -= not item.is_owed
                     return item
         return None
 
-    def _new(self) -> list[Item]:
-        index = len(self.sampled_numbers)
-        return [Item(None, None, None, {}, index, example_config(self.spec))]
-
     def ask(self, requests: Iterable[NewRequest]) -> None:
         """Take note of all trials that people asked for and that were not begun yet."""
-        self.queued = [self._asked(request) for request in requests]
-
-    def _asked(self, request: NewRequest) -> Item:
-        costliest = {
-            key: getattr(example_config(self.spec), key) for key in self.spec.space.ranges()
-        }
-        config = self.spec.config({**costliest, **request.params}, seed=0)
-        number, index = request.number, request.index
-        return Item(number, None, None, {}, index, config, is_queued=True, is_new=True)
+        self._queued = [self._queued_item(request) for request in requests]
 
     def sampled(self, number: int) -> None:
-        """A new sampled trial was made under that number."""
-        self.sampled_numbers.append(number)
+        """Take note of a new sampled trial's number."""
+        self._sampled_numbers.append(number)
 
     def put_back(self, item: Item, number: int, epochs_left: int, *, alone: bool) -> None:
-        """A trial that was begun is to go on before all others."""
-        left = replace(item.config, epochs=epochs_left)
-        self.waiting.insert(0, replace(item, number=number, config=left, alone=alone, is_new=False))
-        self.to_sample += not item.is_owed
+        """Let a trial that was begun go on before all others."""
+        config = replace(item.config, epochs=epochs_left)
+        item = replace(item, number=number, config=config, alone=alone, is_new=False)
+        self._waiting.insert(0, item)
+        self._to_sample += not item.is_owed
 
     def left(self) -> Work:
-        """What was not begun or not ended."""
-        named = [item.config for item in (*self.waiting, *self.named) if item.name is not None]
-        asked = (*self.waiting, *self.queued, *self.retries)
-        queued = [item.config for item in asked if item.is_queued]
-        begun = [item.config for item in self.waiting if not item.is_owed]
-        sampled = max(self.to_sample, 0)
-        done = sum(example_config(self.spec).epochs - config.epochs for config in begun[:sampled])
-        return Work(tuple(named), self.named_total, sampled, done, tuple(queued))
-
-
-def _left(config: TrialConfig, epochs: int) -> TrialConfig:
-    return replace(config, epochs=max(config.epochs - epochs, 1))
+        """Return what was not begun or not ended."""
+        items = (*self._waiting, *self._queued, *self._named, *self._retries)
+        begun = [item.config for item in self._waiting if not item.is_owed]
+        sampled = max(self._to_sample, 0)
+        return Work(
+            named=tuple(item.config for item in items if item.name is not None),
+            named_total=len(self._replicates),
+            sampled=sampled,
+            sampled_epochs_done=sum(
+                self._example.epochs - config.epochs for config in begun[:sampled]
+            ),
+            queued=tuple(item.config for item in items if item.is_queued),
+        )

@@ -41,7 +41,7 @@ def take_all(work_list: WorkList) -> list[Item]:
 
 
 def test_a_new_study_has_its_named_trials_then_its_sampled_ones(spec: StudySpec) -> None:
-    items = take_all(WorkList.make(spec, 0, [], None))
+    items = take_all(WorkList(spec, 0, [], None))
     assert [item.name for item in items] == [*NAMES, *[None] * 8]
     assert [item.index for item in items[4:]] == list(range(8))
     assert all(item.params is not None for item in items[:4])
@@ -56,7 +56,7 @@ def test_what_waits_goes_first_and_counts_among_the_sampled(spec: StudySpec) -> 
         known(3, None, "waiting", epochs=1),
         known(4, None, "settled"),
     ]
-    work_list = WorkList.make(spec, 0, trials, None)
+    work_list = WorkList(spec, 0, trials, None)
     assert (work_list.left().sampled, work_list.left().sampled_epochs_done) == (6, 1)
     items = take_all(work_list)
     assert [(item.number, item.name) for item in items[:2]] == [(1, NAMES[1]), (3, None)]
@@ -69,7 +69,7 @@ def test_what_waits_goes_first_and_counts_among_the_sampled(spec: StudySpec) -> 
 def test_trials_of_other_replicates_are_left_to_wait(spec: StudySpec) -> None:
     waiting = known(0, "dropout/p=0.1/seed=2", "waiting")
     trials = [waiting, known(1, None, "waiting")]
-    work_list = WorkList.make(spec.with_profile(trials=0), 0, trials, None)
+    work_list = WorkList(spec.with_profile(trials=0), 0, trials, None)
     assert [item.name for item in take_all(work_list)] == NAMES
 
 
@@ -80,7 +80,7 @@ def test_failed_trials_are_run_again_with_what_they_had(spec: StudySpec) -> None
         known(2, None, "retried"),
         known(3, None, "settled", is_again=True),
     ]
-    items = take_all(WorkList.make(spec, 0, trials, 2))
+    items = take_all(WorkList(spec, 0, trials, 2))
     assert [item.name for item in items[:4]] == NAMES
     assert items[4].attributes == {"retry_of": 1, "seed": 7}
     assert items[4].params == {"dropout_rate": 0.5}
@@ -89,7 +89,7 @@ def test_failed_trials_are_run_again_with_what_they_had(spec: StudySpec) -> None
 
 
 def test_a_trial_that_is_put_back_is_next_and_is_not_counted_twice(spec: StudySpec) -> None:
-    work_list = WorkList.make(replace(spec, named=()), 0, [], 2)
+    work_list = WorkList(replace(spec, named=()), 0, [], 2)
     first = work_list.next(anything)
     assert first is not None
     work_list.sampled(0)
@@ -104,7 +104,7 @@ def test_a_trial_that_is_put_back_is_next_and_is_not_counted_twice(spec: StudySp
 
 def test_a_trial_that_does_not_fit_lets_a_shorter_one_pass(spec: StudySpec) -> None:
     begun = known(0, NAMES[2], "waiting", epochs=2)
-    work_list = WorkList.make(spec, 0, [begun], None)
+    work_list = WorkList(spec, 0, [begun], None)
     item = work_list.next(lambda item: item.config.epochs == 1)
     assert item is not None
     assert item.name == NAMES[2]
@@ -147,7 +147,7 @@ def test_what_is_left_and_what_is_begun_and_what_ended_are_all_there_is(
     more_trials: int | None,
     course: list[tuple[str, int]],
 ) -> None:
-    work_list = WorkList.make(SPEC, 0, known_trials(before), more_trials)
+    work_list = WorkList(SPEC, 0, known_trials(before), more_trials)
     total, running, ended = work_list.left().trials, list[tuple[int, Item]](), list[Item]()
     for number, (what, choice) in enumerate(course, start=100):
         if what == "begin":
@@ -179,8 +179,8 @@ def test_the_order_in_which_trials_fit_does_not_matter(
             (item.number, item.name, item.index, item.attributes.get("retry_of")) for item in items
         }
 
-    expected = take_all(WorkList.make(SPEC, 0, known_trials(before), None))
-    work_list, left = WorkList.make(SPEC, 0, known_trials(before), None), list(refusals)
+    expected = take_all(WorkList(SPEC, 0, known_trials(before), None))
+    work_list, left = WorkList(SPEC, 0, known_trials(before), None), list(refusals)
     taken = []
     for _ in refusals:
         item = work_list.next(lambda _: not left or not left.pop())
