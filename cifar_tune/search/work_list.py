@@ -88,7 +88,7 @@ class WorkList:
         self._queued: list[Item] = []
         if only_queued:
             known = [trial for trial in known if trial.queued is not None]
-            self._named = []
+            self._named, self._to_sample = [], 0
         waiting = [self._waiting_item(trial) for trial in known if trial.state == "waiting"]
         self._waiting = [item for item in waiting if item is not None]
         self._retries = [

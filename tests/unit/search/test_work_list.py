@@ -112,6 +112,21 @@ def test_a_trial_that_does_not_fit_lets_a_shorter_one_pass(spec: StudySpec) -> N
     assert work_list.left().trials == 3 + 8
 
 
+def test_all_that_nobody_asked_for_is_left_to_another_run(spec: StudySpec) -> None:
+    trials = [
+        known(0, NAMES[0], "waiting"),
+        known(1, None, "waiting", queued={"by": "someone"}, index=1),
+        known(2, None, "waiting"),
+        known(3, None, "retry", queued={"by": "someone"}, index=2),
+        known(4, None, "retry"),
+    ]
+    for more_trials in (None, 2):
+        work_list = WorkList(spec, 0, trials, more_trials, only_queued=True)
+        assert work_list.left().trials == 2
+        items = take_all(work_list)
+        assert [(item.number, item.index) for item in items] == [(1, 1), (None, 2)]
+
+
 # --- what holds for every course of a run ---------------------------------------------------------
 
 SPEC = resolve(load_study_file("dropout"), "quick")
