@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.observer import Observer
@@ -21,9 +21,9 @@ class LiveTrial:
     """A trial that is being trained.
 
     Attributes:
-        epochs: finished, of ``config.epochs``.
-        done: training steps and validation batches of the next one.
-        val_accuracy: after the last of them, as a fraction; None before the first.
+        epochs: Finished epochs, of ``config.epochs``.
+        done: Training steps and validation batches of the next one.
+        val_accuracy: Accuracy after the last of them, as a fraction; None before the first.
     """
 
     trial: TrialSummary
@@ -34,7 +34,7 @@ class LiveTrial:
 
     @property
     def share(self) -> float:
-        """Of the training that is done, from 0 to 1."""
+        """The part of the training that is done, from 0 to 1."""
         batches = self.config.steps - (-self.config.validation_images // self.config.batch_size)
         return min((self.epochs + self.done / batches) / self.config.epochs, 1.0)
 
@@ -44,94 +44,87 @@ class LiveState:
     """What a service does.
 
     Attributes:
-        study_name: of the study that runs; None if none does.
-        plan: None until it is made.
-        trials: being trained.
-        ended: trials that this run of the study ended.
-        seconds: since it began.
-        notes: the newest last.
+        study_name: The study that runs; None if none does.
+        plan: What it is going to do; None until that is known.
+        trials: The trials that are being trained, by number.
+        ended: How many trials this run of the study ended.
+        began: When it began, by the monotonic clock.
+        notes: The last notes, the newest last.
     """
 
     study_name: str | None = None
     plan: Plan | None = None
-    trials: tuple[LiveTrial, ...] = ()
+    trials: Mapping[int, LiveTrial] = field(default_factory=dict)
     ended: int = 0
-    seconds: float = 0.0
+    began: float = 0.0
     notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long the study runs by now."""
+        return time.monotonic() - self.began
 
 
 class LiveRun(Observer):
-    """An observer that hands on to another one, and remembers."""
+    """An observer that hands on to another one, and remembers.
+
+    One thread runs studies; others may ask for the state, which is replaced as a whole.
+    """
 
     def __init__(self, shown: Observer) -> None:
         self._shown = shown
-        self._lock = threading.Lock()
-        self._study_name: str | None = None
-        self._plan: Plan | None = None
-        self._trials: dict[int, LiveTrial] = {}
-        self._ended = 0
-        self._began = 0.0
-        self._notes: deque[str] = deque(maxlen=MOST_NOTES)
+        self._state = LiveState()
 
     def state(self) -> LiveState:
-        """What is done now."""
-        with self._lock:
-            seconds = time.monotonic() - self._began if self._study_name is not None else 0.0
-            trials = tuple(self._trials[number] for number in sorted(self._trials))
-            notes = tuple(self._notes)
-            return LiveState(self._study_name, self._plan, trials, self._ended, seconds, notes)
+        """Return what is done now."""
+        return self._state
 
     def begin(self, study_name: str) -> None:
-        """A run of a study begins."""
-        with self._lock:
-            self._study_name, self._plan, self._ended = study_name, None, 0
-            self._began = time.monotonic()
-            self._trials.clear()
+        """Note that a run of a study begins."""
+        notes = self._state.notes
+        self._state = LiveState(study_name, began=time.monotonic(), notes=notes)
 
     def end(self) -> None:
-        """It ended."""
-        with self._lock:
-            self._study_name, self._plan = None, None
-            self._trials.clear()
+        """Note that the run ended."""
+        self._state = LiveState(notes=self._state.notes)
+
+    def _change_trial(self, number: int, **changes: Any) -> None:
+        trials = self._state.trials
+        changed = replace(trials[number], **changes)
+        self._state = replace(self._state, trials={**trials, number: changed})
 
     def planned(self, plan: Plan) -> None:
-        """As of an observer."""
-        with self._lock:
-            self._plan = plan
+        """Remember the plan."""
+        self._state = replace(self._state, plan=plan)
         self._shown.planned(plan)
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
-        """As of an observer."""
-        with self._lock:
-            begun = LiveTrial(trial, config, trial.epochs, 0, trial.val_accuracy)
-            self._trials[trial.number] = begun
+        """Remember the trial as one that is being trained."""
+        started = LiveTrial(trial, config, trial.epochs, 0, trial.val_accuracy)
+        trials = {**self._state.trials, trial.number: started}
+        self._state = replace(self._state, trials=trials)
         self._shown.trial_started(trial, config)
 
     def stepped(self, number: int, done: int) -> None:
-        """As of an observer."""
-        with self._lock:
-            self._trials[number] = replace(self._trials[number], done=done)
+        """Remember how much of the epoch is done."""
+        self._change_trial(number, done=done)
         self._shown.stepped(number, done)
 
     def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
-        """As of an observer."""
-        with self._lock:
-            accuracy = metrics.val_accuracy
-            trained = replace(
-                self._trials[number], epochs=metrics.epoch, done=0, val_accuracy=accuracy
-            )
-            self._trials[number] = trained
+        """Remember the epoch and its accuracy."""
+        self._change_trial(number, epochs=metrics.epoch, done=0, val_accuracy=metrics.val_accuracy)
         self._shown.epoch_ended(number, metrics)
 
     def trial_ended(self, trial: TrialSummary) -> None:
-        """As of an observer."""
-        with self._lock:
-            self._trials.pop(trial.number, None)
-            self._ended += trial.state != "waiting"
+        """Forget the trial, and count it if it is over."""
+        state = self._state
+        left = {number: live for number, live in state.trials.items() if number != trial.number}
+        ended = state.ended + (trial.state != "waiting")
+        self._state = replace(state, trials=left, ended=ended)
         self._shown.trial_ended(trial)
 
     def noted(self, text: str) -> None:
-        """As of an observer."""
-        with self._lock:
-            self._notes.append(text)
+        """Remember the note."""
+        notes = (*self._state.notes, text)[-MOST_NOTES:]
+        self._state = replace(self._state, notes=notes)
         self._shown.noted(text)

@@ -93,8 +93,7 @@ class Service:
                 self._queue.studies.put_back(request.study_name)
 
     def _next(self) -> Request | None:
-        """Return the oldest request, unless another process was seen to run its study a short while
-        ago."""
+        """Return the oldest request whose study no other process was seen to run a while ago."""
         now = time.monotonic()
         for request in self._queue.list_requests():
             is_given_up = (request.study_name, request.id) in self._given_up
