@@ -45,22 +45,22 @@ class Draws:
     shift: Tensor | None = None
 
     def take(self, rows: slice | Tensor) -> Draws:
-        """The draws of some of the images; a tensor int64 names them one by one."""
-        return Draws(**{name: one[rows] for name, one in self.tensors().items()})
+        """Return the draws of some of the images; a tensor int64 names them one by one."""
+        return Draws(**{name: value[rows] for name, value in self.tensors().items()})
 
     def to(self, device: torch.device) -> Draws:
-        """The same draws on a device."""
-        return Draws(**{name: one.to(device) for name, one in self.tensors().items()})
+        """Return the same draws on a device."""
+        return Draws(**{name: value.to(device) for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Those that there are, by name."""
-        return {name: one for name, one in vars(self).items() if one is not None}
+        """Return the tensors that there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def copy_(self, other: Draws) -> None:
         """Take up other draws of as many images, in the tensors that are there."""
-        given = other.tensors()
+        values = other.tensors()
         for name, mine in self.tensors().items():
-            mine.copy_(given[name])
+            mine.copy_(values[name])
 
 
 def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws | None:
@@ -70,8 +70,9 @@ def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws |
     up to one half, where it is strongest, unless it is given; the rotation up to ±120° at 4.
 
     Args:
-        count: number of images N.
-        generator: a CPU generator, so that every device gets the same draws.
+        count: Number of images N.
+        config: The configuration of the trial.
+        generator: A CPU generator, so that every device gets the same draws.
     """
     if not config.augments:
         return None
@@ -87,7 +88,7 @@ def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws |
 
 
 def rotation_matrices(degrees: Tensor, size: int) -> Tensor:
-    """Inverse rotations about the centre, counter-clockwise as ``Image.rotate`` has them.
+    """Return inverse rotations about the centre, counter-clockwise as ``Image.rotate`` has them.
 
     Args:
         degrees: float64 [N].
@@ -173,8 +174,11 @@ def _resize_last(pixels: Tensor, size: int) -> Tensor:
 
 @cache
 def _resize_taps(source: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which two pixels an enlarged pixel mixes: the left one's index int64 [size], and the weights
-    of both int32 [2, size] in 22-bit fixed point."""
+    """Return which two pixels an enlarged pixel mixes.
+
+    That is the left one's index int64 [size], and the weights of both int32 [2, size] in 22-bit
+    fixed point.
+    """
     left, weights = [], []
     for position in range(size):
         centre = (position + 0.5) * source / size

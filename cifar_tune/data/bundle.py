@@ -54,6 +54,7 @@ def read_bundled(split: str, folder: Path = FOLDER) -> LabelledImages:
 
     Args:
         split: ``"train"`` (5,000 images), ``"validation"`` (1,000) or ``"test"`` (1,000).
+        folder: The folder of the bundle.
 
     Raises:
         DataError: a file is missing, cannot be decoded, or is not what its digest names.
@@ -66,18 +67,18 @@ def read_bundled(split: str, folder: Path = FOLDER) -> LabelledImages:
         labels = np.array([int(digit) for digit in entry["labels"]], dtype=np.uint8)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{path}: the bundled images cannot be read: {error}") from error
-    found = LabelledImages(images, labels)
-    if found.digests() != entry["sha256"]:
+    part = LabelledImages(images, labels)
+    if part.digests() != entry["sha256"]:
         raise DataError(
             f"{path}: the bundled images are damaged: their SHA-256 is not the one in "
             f"{folder / 'manifest.json'}; install the package again"
         )
-    return found
+    return part
 
 
 @cache
 def read_manifest(folder: Path = FOLDER) -> dict[str, Any]:
-    """The bundle's manifest: digests, labels, source and terms.
+    """Read the bundle's manifest: digests, labels, source and terms.
 
     Raises:
         DataError: the manifest is missing or is not JSON.
@@ -108,8 +109,7 @@ def cut_mosaic(mosaic: UInt8Array) -> UInt8Array:
 def write_bundle(full: dict[str, LabelledImages], folder: Path, effort: int = 100) -> None:
     """Write the three mosaics, lossless, and the manifest.
 
-    Args:
-        effort: time spent on making the files smaller, 0 to 100.
+    ``effort`` is the time spent on making the files smaller, 0 to 100.
     """
     splits = {}
     for split in RULE:

@@ -65,14 +65,14 @@ class LabelledImages:
         return len(self.labels)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the bytes of ``images`` and of ``labels``, as hexadecimal."""
+        """Return the SHA-256 of the bytes of ``images`` and of ``labels``, as hexadecimal."""
         return {"images": sha256(self.images), "labels": sha256(self.labels)}
 
     def take(self, rows: npt.NDArray[np.int64]) -> LabelledImages:
-        """The images at ``rows`` (int64 [M]), in that order."""
+        """Return the images at ``rows`` (int64 [M]), in that order."""
         return LabelledImages(self.images[rows], self.labels[rows])
 
 
 def sha256(array: UInt8Array) -> str:
-    """SHA-256 of an array's bytes in C order, as hexadecimal."""
+    """Return the SHA-256 of an array's bytes in C order, as hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

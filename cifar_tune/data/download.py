@@ -21,10 +21,11 @@ def download(
 ) -> Iterator[Path]:
     """Download a file to a temporary folder inside ``folder``, gone when the block ends.
 
-    Args:
-        size: of the file in bytes, checked against the free disk space first.
-        error_type: what to raise where it cannot be had.
-        otherwise: the way without network, for the message.
+    ``size`` is that of the file in bytes, checked against the free disk space first; ``otherwise``
+    is the way without network, for the message.
+
+    Raises:
+        CifarTuneError: The file cannot be had; of the type ``error_type``.
     """
     import pooch
     import requests

@@ -41,22 +41,22 @@ class Fingerprints:
     labels: UInt8Array
 
     def positions(self, keys: Keys) -> Keys:
-        """Where each of ``keys`` (int64 [M]) is in the original's order; -1 where it is not."""
+        """Return the places of ``keys`` (int64 [M]) in the original's order; -1 for none."""
         order = np.argsort(self.keys)
         place = np.searchsorted(self.keys, keys, sorter=order).clip(max=len(order) - 1)
-        found = order[place]
-        return np.where(self.keys[found] == keys, found, -1)
+        rows = order[place]
+        return np.where(self.keys[rows] == keys, rows, -1)
 
 
 def image_keys(images: UInt8Array) -> Keys:
-    """The keys of images uint8 [N, 3, H, H]: int64 [N]."""
+    """Return the keys int64 [N] of images uint8 [N, 3, H, H]."""
     digests = (hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images)
     numbers = (int.from_bytes(digest[:_KEY_BYTES], "big") for digest in digests)
     return np.fromiter(numbers, np.int64, count=len(images))
 
 
 def make_table(full: Mapping[str, LabelledImages]) -> bytes:
-    """The table's bytes for the full set, ``{"train": …, "test": …}``."""
+    """Return the table's bytes for the full set, ``{"train": …, "test": …}``."""
     rows = bytearray()
     for split in ("train", "test"):
         for key, label in zip(image_keys(full[split].images), full[split].labels, strict=True):

@@ -74,11 +74,10 @@ def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:
     The header is checked against the file's size, and the labels against the classes. The images
     are not hashed; ``imports.verify_image_set`` does that.
 
-    Args:
-        splits: those wanted; one that the set does not have is left out.
+    Of ``splits``, one that the set does not have is left out.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: There is no such file.
         DataError: it is damaged, cut short or no image set of this version.
     """
     try:
@@ -122,7 +121,7 @@ def _arrays(image_set: ImageSet) -> dict[str, UInt8Array]:
 
 
 def _make_header(image_set: ImageSet, arrays: Mapping[str, UInt8Array]) -> bytes:
-    """The length and the JSON header, padded so that the arrays start at a multiple of 8."""
+    """Return the length and the JSON header, padded so that arrays start at a multiple of 8."""
     entries: dict[str, Any] = {
         "__metadata__": {
             "format": FORMAT,
@@ -143,7 +142,7 @@ def _make_header(image_set: ImageSet, arrays: Mapping[str, UInt8Array]) -> bytes
 
 
 def _read_header(path: Path, file: IO[bytes]) -> tuple[ImageSet, dict[str, _Tensor]]:
-    """The image set without its splits, and where the arrays are, checked in full."""
+    """Return the image set without its splits, and where the arrays are, checked in full."""
     file_size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(_MAX_HEADER, file_size - 8):

@@ -58,13 +58,10 @@ def place(part: Subset, config: TrialConfig, device: torch.device) -> DeviceSpli
 def training_batches(
     split: DeviceSplit, config: TrialConfig, epoch: int, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one training epoch, in an order and with an augmentation of its own.
+    """Yield the batches of one training epoch, in an order and with an augmentation of its own.
 
-    Args:
-        skip: how many batches to leave out at the beginning.
-
-    Yields:
-        As ``make_batch`` returns; the last batch has the rest.
+    The first ``skip`` batches are left out. Each is as ``make_batch`` returns it; the last one has
+    the rest.
     """
     yield from _batches(split, config, *draw_epoch(split, config, epoch), skip)
 
@@ -92,8 +89,10 @@ def make_batch(
     """Gather and transform a batch; nothing in it waits for the device.
 
     Args:
-        chosen: int64 [B], rows of ``split.images``.
-        draws: of these images.
+        split: The split.
+        config: The configuration of the trial.
+        chosen: Rows of ``split.images``, int64 [B].
+        draws: Of these images; None does not augment.
 
     Returns:
         Normalised images float32 [B, 3, S, S], or features where the split has them, and labels
@@ -111,7 +110,7 @@ def make_batch(
 def validation_batches(
     split: DeviceSplit, config: TrialConfig, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The validation images in order; augmented only where the protocol says so."""
+    """Yield the validation images in order; augmented only where the protocol says so."""
     draws = None
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
@@ -132,5 +131,5 @@ def _batches(
 def normalised(
     split: DeviceSplit, rows: Tensor, input_size: int, draws: Draws | None = None
 ) -> Tensor:
-    """Some images of a split, float32 [B, 3, S, S]; augmented where there are draws."""
+    """Return some images of a split, float32 [B, 3, S, S]; augmented where there are draws."""
     return transform(split.images[rows], draws, input_size, split.mean, split.std)

@@ -31,7 +31,7 @@ class Subset:
         return len(self.rows)
 
     def copy(self) -> LabelledImages:
-        """The images of the rows, in their order."""
+        """Return the images of the rows, in their order."""
         return self.pool.take(self.rows)
 
 
@@ -104,7 +104,7 @@ class SearchData:
             yield f"input_size = {config.input_size}: expected at least {size}, their own size"
 
     def split(self, config: TrialConfig) -> Split:
-        """The training and the validation images of one trial.
+        """Return the training and the validation images of one trial.
 
         Where the images have fixed splits, a trial that asks for fewer gets equally many of each
         class. Otherwise the training set is split at random with a seed that derives from the
@@ -134,7 +134,7 @@ class SearchData:
 
 
 def _union(one: Subset, other: Subset) -> Subset:
-    """The images of two subsets, one behind the other."""
+    """Return the images of two subsets, one behind the other."""
     if one.pool is other.pool:
         return Subset(one.pool, np.concatenate([one.rows, other.rows]))
     first, second = one.copy(), other.copy()
@@ -148,11 +148,10 @@ def _union(one: Subset, other: Subset) -> Subset:
 def load_search_data(name: str, root: Path) -> SearchData:
     """Load training and validation images.
 
-    Args:
-        root: the folder of imported images and weights.
+    ``root`` is the folder of imported images and weights.
 
     Raises:
-        DataError: they are missing or damaged.
+        DataError: They are missing or damaged.
     """
     if name == "bundled":
         parts = {split: read_bundled(split) for split in ("train", "validation")}
@@ -162,10 +161,14 @@ def load_search_data(name: str, root: Path) -> SearchData:
             for kind, digest in part.digests().items()
         }
         return SearchData(name, CLASSES, parts["train"], parts["validation"], digests)
-    found = open_imported(name, root, ("train", "validation"))
-    seen = {key: value for key, value in found.digests.items() if not key.startswith("test")}
+    image_set = open_imported(name, root, ("train", "validation"))
+    seen = {key: value for key, value in image_set.digests.items() if not key.startswith("test")}
     return SearchData(
-        name, found.classes, found.splits["train"], found.splits.get("validation"), seen
+        name,
+        image_set.classes,
+        image_set.splits["train"],
+        image_set.splits.get("validation"),
+        seen,
     )
 
 
@@ -195,5 +198,5 @@ def open_imported(name: str, root: Path, splits: tuple[str, ...]) -> ImageSet:
 
 
 def has_full_set(root: Path) -> bool:
-    """Whether the full CIFAR-10 was imported."""
+    """Return whether the full CIFAR-10 was imported."""
     return paths.image_set_file(root, FULL_SET).is_file()

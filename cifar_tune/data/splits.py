@@ -28,8 +28,10 @@ def stratified_split(labels: Labels, first: int, second: int, seed: int) -> tupl
     In each set, a class has its share of the rows to within one row.
 
     Args:
-        labels: of the rows to draw from, uint8 [N].
-        first, second, seed: as for ``plain_split``.
+        labels: Of the rows to draw from, uint8 [N].
+        first: As for ``plain_split``.
+        second: As for ``plain_split``.
+        seed: As for ``plain_split``.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     # Shuffled rows of each class are spread evenly over 0 to 1; any stretch of that has all classes
@@ -43,7 +45,7 @@ def stratified_split(labels: Labels, first: int, second: int, seed: int) -> tupl
 
 
 def balanced_head(labels: Labels, count: int) -> Rows:
-    """The first ``count`` rows when classes take turns, in the original order.
+    """Return the first ``count`` rows when classes take turns, in the original order.
 
     Every class has ``count / classes`` rows, give or take one.
     """

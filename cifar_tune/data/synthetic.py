@@ -12,7 +12,7 @@ from cifar_tune.data.search_data import Subset
 
 
 def random_images(count: int) -> Subset:
-    """So many images of CIFAR-10's size with labels, the same ones each time."""
+    """Return so many images of CIFAR-10's size with labels, the same ones each time."""
     noise = np.random.default_rng(0)
     images = noise.integers(0, 256, (count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
     labels = noise.integers(0, len(CLASSES), count, dtype=np.uint8)
@@ -20,6 +20,6 @@ def random_images(count: int) -> Subset:
 
 
 def config_for_noise(config: TrialConfig) -> TrialConfig:
-    """Settings that take as long, set so that noise cannot drive the loss to infinity."""
+    """Return settings that take as long, and with which noise cannot drive the loss to infinity."""
     alone = (0.5, 0.5, 0.5)
     return replace(config, learning_rate=1e-6, normalize_mean=alone, normalize_std=alone)

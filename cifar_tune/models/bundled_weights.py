@@ -70,7 +70,7 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_bundled_weights(path: Path = BUNDLED) -> dict[str, Tensor]:
-    """The backbone ``tiny-imagenet-32``: torchvision's tensors without the head, float32.
+    """Read the backbone ``tiny-imagenet-32``: torchvision's tensors without the head, float32.
 
     Raises:
         WeightsError: the file is missing or damaged.
@@ -100,15 +100,15 @@ def main(arguments: list[str] | None = None) -> int:
         packed = pack(_read_full_file(options.file))
         if options.write:
             save_file(packed, BUNDLED)
-        made = digest_of_tensors(check_backbone(unpack(packed), str(options.file)))
-        agrees = made == digest_of_tensors(read_bundled_weights())
+        digest = digest_of_tensors(check_backbone(unpack(packed), str(options.file)))
+        agrees = digest == digest_of_tensors(read_bundled_weights())
     except OSError as error:
         print(f"error: {options.file}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 2
     except WeightsError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    print(f"{NAME}: {'is' if agrees else 'IS NOT'} what the full file gives; {made}")  # noqa: T201
+    print(f"{NAME}: {'is' if agrees else 'IS NOT'} what the full file gives; {digest}")  # noqa: T201
     return 0 if agrees else 1
 
 

@@ -44,7 +44,7 @@ class Axis:
 
 
 def look_along(size: int, places: int, kernel: int, stride: int, padding: int) -> Axis | None:
-    """The axis of a map of so many pixels; None if not every place meets the same ones."""
+    """Return the axis of a map of so many pixels; None if not every place meets the same ones."""
     first_taps, met = [], set()
     for place in range(places):
         begin = place * stride - padding
@@ -75,14 +75,14 @@ class WholeMapConv(nn.Module):
         self.weight = nn.Parameter(live.permute(0, 2, 3, 1).contiguous(), trains)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Of [N, in, H, W], [N, out, height, width]."""
+        """Return [N, out, height, width] of images [N, in, H, W]."""
         met = images[:, :, self.down.pixels, self.across.pixels].permute(0, 2, 3, 1).flatten(1)
         shape = (-1, len(self.down.starts), len(self.across.starts), self.weight.shape[0])
         matrix: Tensor = _PlaceTaps.apply(self.weight, self.down, self.across)
         return nn.functional.linear(met, matrix).view(shape).permute(0, 3, 1, 2)
 
     def restore(self, decay: float) -> nn.Conv2d:
-        """The convolution, with the taps as they were trained; those that are not here decayed."""
+        """Return the convolution with its taps as trained, and those that are not here decayed."""
         (convolution,) = self.full
         if self.weight.requires_grad:
             convolution.weight.detach().mul_(decay)
@@ -128,7 +128,7 @@ class _PlaceTaps(torch.autograd.Function):
 
 
 def _parts(weight: Tensor, down: Axis, across: Axis) -> Iterator[tuple[int, int, Tensor]]:
-    """For each pixel that comes out, the taps that meet the map: [out, rows, columns, in]."""
+    """Yield for each pixel that comes out the taps that meet the map, [out, rows, columns, in]."""
     for row, top in enumerate(down.starts):
         for column, left in enumerate(across.starts):
             yield row, column, weight[:, top : top + down.met, left : left + across.met]
@@ -145,20 +145,21 @@ def replace_whole_map_convolutions(model: nn.Module, input_size: int) -> None:
 def restore_convolutions(model: nn.Module, decay: float = 1.0) -> None:
     """Undo ``replace_whole_map_convolutions``, with what was trained meanwhile.
 
-    Args:
-        decay: what weight decay has made of a weight of 1 that never had a gradient.
+    ``decay`` is what weight decay has made of a weight of 1 that never had a gradient.
     """
-    replaced = {name: one for name, one in model.named_modules() if isinstance(one, WholeMapConv)}
-    for name, one in replaced.items():
-        model.set_submodule(name, one.restore(decay))
+    replaced = {
+        name: module for name, module in model.named_modules() if isinstance(module, WholeMapConv)
+    }
+    for name, module in replaced.items():
+        model.set_submodule(name, module.restore(decay))
 
 
 def _find(model: nn.Module, input_size: int) -> dict[str, tuple[Axis, Axis]]:
-    """Names of convolutions that can be replaced, with what their kernels meet."""
-    found: dict[str, tuple[Axis, Axis]] = {}
+    """Return the names of convolutions that can be replaced, with what their kernels meet."""
+    axes_by_name: dict[str, tuple[Axis, Axis]] = {}
 
     def look(name: str) -> Callable[..., None]:
-        def hook(convolution: nn.Conv2d, given: tuple[Tensor, ...], made: Tensor) -> None:
+        def hook(convolution: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             is_plain = convolution.groups == 1 and convolution.bias is None
             is_plain &= convolution.dilation == (1, 1) and convolution.padding_mode == "zeros"
             if not is_plain or isinstance(convolution.padding, str):
@@ -166,8 +167,8 @@ def _find(model: nn.Module, input_size: int) -> dict[str, tuple[Axis, Axis]]:
             axes = [
                 look_along(*sizes)
                 for sizes in zip(
-                    given[0].shape[2:],
-                    made.shape[2:],
+                    inputs[0].shape[2:],
+                    output.shape[2:],
                     convolution.kernel_size,
                     convolution.stride,
                     convolution.padding,
@@ -176,13 +177,13 @@ def _find(model: nn.Module, input_size: int) -> dict[str, tuple[Axis, Axis]]:
             ]
             down, across = axes
             if down is not None and across is not None:
-                found[name] = (down, across)
+                axes_by_name[name] = (down, across)
 
         return hook
 
     shadow: Any = copy.deepcopy(model).to("meta").eval()  # computes shapes alone
-    for name, one in shadow.named_modules():
-        if isinstance(one, nn.Conv2d):
-            one.register_forward_hook(look(name))
+    for name, module in shadow.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(look(name))
     shadow(torch.empty(1, 3, input_size, input_size, device="meta"))
-    return found
+    return axes_by_name

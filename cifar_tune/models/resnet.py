@@ -46,12 +46,12 @@ class SeededDropout(nn.Dropout):
         self.generator = torch.Generator(device).manual_seed(seed)
 
     def draw(self, like: Tensor) -> Tensor:
-        """Zeros with the probability p and else 1 / (1 - p), in the form of a tensor."""
+        """Return zeros with the probability p and else 1 / (1 - p), in the form of a tensor."""
         kept = 1 - self.p
         return torch.empty_like(like).bernoulli_(kept, generator=self.generator).div_(kept)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Of [B, features], the same; in training with zeros for some, and the others enlarged."""
+        """Return [B, features], in training with zeros for some and the others enlarged."""
         if not self.training:
             return features
         if self.noise is not None:
@@ -60,9 +60,9 @@ class SeededDropout(nn.Dropout):
 
 
 def find_dropouts(model: nn.Module) -> dict[str, SeededDropout]:
-    """The dropout layers of a model by name; a linear head has none."""
-    found = model.named_modules()
-    return {name: layer for name, layer in found if isinstance(layer, SeededDropout)}
+    """Return the dropout layers of a model by name; a linear head has none."""
+    modules = model.named_modules()
+    return {name: layer for name, layer in modules if isinstance(layer, SeededDropout)}
 
 
 def seed_dropouts(model: nn.Module, config: TrialConfig, epoch: int) -> None:
@@ -94,7 +94,8 @@ def build_model(
     """Build the network of a trial on the CPU, its weights drawn from torch's global generator.
 
     Args:
-        classes: how many the images have.
+        config: The configuration of the trial.
+        classes: How many the images have.
         pretrained: torchvision's tensors of everything but the head, to start from.
     """
     model = resnet18(weights=None)
@@ -125,13 +126,13 @@ def build_model(
 
 
 def frozen_stages(model: nn.Module, freeze_depth: int) -> list[nn.Module]:
-    """The parts that a freeze depth of 0 to 5 freezes, from the input on."""
+    """Return the parts that a freeze depth of 0 to 5 freezes, from the input on."""
     names = [name for stage in FREEZE_STAGES[:freeze_depth] for name in stage]
     return [model.get_submodule(name) for name in names]
 
 
 def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
-    """Within it a network on the device is computed in a precision, whatever its weights have."""
+    """Return a context in which a network is computed in a precision, whatever its weights have."""
     # Weights change from step to step, so casts of them are not worth keeping.
     return torch.autocast(
         device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False

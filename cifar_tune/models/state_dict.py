@@ -116,7 +116,7 @@ def _faults(content: Mapping[Any, Any], backbone: Mapping[str, Tensor]) -> list[
         "wrongly shaped": shapes,
         "not numbers as expected": values,
     }
-    return [f"{len(found)} {kind}: {_listed(found)}" for kind, found in kinds.items() if found]
+    return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
 
 
 def _listed(names: list[str]) -> str:
@@ -125,7 +125,7 @@ def _listed(names: list[str]) -> str:
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors, whatever file they came from, as hexadecimal.
+    """Return the SHA-256 of tensors, whatever file they came from, as hexadecimal.
 
     Over each tensor in the order of names: its name, its shape and its values as little-endian
     float32; batch norm's counters are left out.

@@ -24,9 +24,10 @@ def write_tensors(
 ) -> None:
     """Write tensors and what they are to a safetensors file, which appears whole or not at all.
 
-    Args:
-        about: anything that JSON can say.
-        error_type: what to raise where it cannot be written.
+    ``about`` is anything that JSON can say.
+
+    Raises:
+        CifarTuneError: The file cannot be written; of the type ``error_type``.
     """
     size = sum(value.nbytes for value in tensors.values())
     # One entry only: safetensors gives several no fixed order, and equal content must be equal
@@ -56,18 +57,17 @@ def save_model(model: nn.Module, path: Path) -> str:
 def load_model(model: nn.Module, path: Path, sha256: str) -> None:
     """Load kept weights into a model of the same configuration.
 
-    Args:
-        sha256: of the file, as it was recorded.
+    ``sha256`` is that of the file, as it was recorded.
 
     Raises:
-        WeightsError: the file is gone, is another one, or does not fit the model.
+        WeightsError: The file is gone, is another one, or does not fit the model.
     """
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise WeightsError(f"{path}: kept weights cannot be read: {error.strerror}") from error
-    if found != sha256:
-        raise WeightsError(f"{path}: is not the file that was kept: its SHA-256 is {found}")
+    if digest != sha256:
+        raise WeightsError(f"{path}: is not the file that was kept: its SHA-256 is {digest}")
     try:
         model.load_state_dict(load_file(path), strict=True)
     except (SafetensorError, RuntimeError) as error:

@@ -62,17 +62,16 @@ class WeightsStatus:
 def load_weights(names: Iterable[str], root: Path) -> dict[str, Weights]:
     """Load pretrained weights by name.
 
-    Args:
-        root: the folder of imported images and weights.
+    ``root`` is the folder of imported images and weights.
 
     Raises:
-        WeightsError: some are missing or damaged.
+        WeightsError: Some are missing or damaged.
     """
     return {name: _load(name, root) for name in sorted(set(names))}
 
 
 def missing_weights(names: Iterable[str], root: Path) -> list[str]:
-    """Those of the named weights that are not on this machine."""
+    """Return those of the named weights that are not on this machine."""
     return sorted(
         name
         for name in set(names) - {TINY_IMAGENET_32}
@@ -85,30 +84,31 @@ def import_weights(path: Path, name: str | None, root: Path) -> Weights:
 
     Args:
         path: safetensors, or a ``.pth`` file of ``torch.save``.
-        name: to call it by; None takes ``imagenet`` for torchvision's ImageNet weights, which are
-            recognised by digest, else the file's own.
+        name: The name to call it by; None takes ``imagenet`` for torchvision's ImageNet weights,
+            which are recognised by digest, else the file's own.
+        root: The folder of imported images and weights.
 
     Raises:
         WeightsError: the file or the name will not do, or the copy cannot be written.
     """
     try:
-        found = _sha256_of(path)
+        digest = _sha256_of(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
     if name is None:
-        name = IMAGENET if found == IMAGENET_SHA256 else path.name.split(".")[0].lower()
+        name = IMAGENET if digest == IMAGENET_SHA256 else path.name.split(".")[0].lower()
         name = name.replace("_", "-")
-    if name == IMAGENET and found != IMAGENET_SHA256:
+    if name == IMAGENET and digest != IMAGENET_SHA256:
         raise WeightsError(
             f"{path}: is not torchvision's ImageNet file, whose SHA-256 is {IMAGENET_SHA256}; "
-            f"this one's is {found}: import it under another --name"
+            f"this one's is {digest}: import it under another --name"
         )
     if name in RESERVED and name != IMAGENET:
         raise WeightsError(f"--name {name}: has a meaning of its own; expected another name")
     if not re.fullmatch(NAME_PATTERN, name):
         raise WeightsError(f"--name {name}: expected lower-case letters, digits and hyphens")
     tensors = read_state_dict(path)
-    weights = Weights(name, digest_of_tensors(tensors), f"{path.name}, SHA-256 {found}", tensors)
+    weights = Weights(name, digest_of_tensors(tensors), f"{path.name}, SHA-256 {digest}", tensors)
     about = {"name": name, "sha256": weights.sha256, "source": weights.source}
     write_tensors(tensors, about, paths.weights_file(root, name))
     return weights
@@ -128,8 +128,8 @@ def fetch_weights(root: Path) -> Weights:
 
 
 def weights_status(root: Path) -> list[WeightsStatus]:
-    """All weights that are here or could be, the package's first."""
-    found = [
+    """Describe all weights that are here or could be, the package's first."""
+    statuses = [
         WeightsStatus(
             TINY_IMAGENET_32,
             "in the package: ResNet-18 trained on Tiny ImageNet at 32 px",
@@ -140,11 +140,11 @@ def weights_status(root: Path) -> list[WeightsStatus]:
     imported = sorted(paths.weights_file(root, "any").parent.glob("*.safetensors"))
     for path in imported:
         about = _read_about(path)
-        found.append(WeightsStatus(path.stem, about["source"], about["sha256"], path))
+        statuses.append(WeightsStatus(path.stem, about["source"], about["sha256"], path))
     if paths.weights_file(root, IMAGENET) not in imported:
         source = "torchvision's ResNet18_Weights.IMAGENET1K_V1"
-        found.append(WeightsStatus(IMAGENET, source, None, None))
-    return found
+        statuses.append(WeightsStatus(IMAGENET, source, None, None))
+    return statuses
 
 
 def _load(name: str, root: Path) -> Weights:

@@ -74,8 +74,7 @@ def capture(
 ) -> TrainingState:
     """Take the state of a training; the tensors are those that go on being trained.
 
-    Args:
-        extra: more tensors to keep with it.
+    ``extra`` are more tensors to keep with it.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, parameter in _trained(model):
@@ -125,17 +124,17 @@ def restore(
     return {name: value.to(device) for name, value in parts["extra"].items()}
 
 
-def _expect_equal(what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise ValueError(f"{what}: {found}, expected {expected}")
+def _expect_equal(what: str, value: object, expected: object) -> None:
+    if value != expected:
+        raise ValueError(f"{what}: {value}, expected {expected}")
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, one) for name, one in model.named_parameters() if one.requires_grad)
+    return ((name, value) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def _put(moments: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Into the tensors that are there, which a graph of the step may have been captured with."""
+    """Copy values into the tensors that are there: a graph of the step may use them."""
     for key, value in values.items():
         if key in moments:
             moments[key].copy_(value)
@@ -144,7 +143,7 @@ def _put(moments: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
 
 
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
-    """A moment in the parameter's memory order, which Adam's kernel expects; steps as they are."""
+    """Return a moment in the parameter's memory order, which Adam's kernel expects."""
     if value.dim() == 0:
         # Fused Adam counts its steps on the parameter's device.
         return value.to(parameter.device)
@@ -152,7 +151,7 @@ def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
 
 
 def _generator_states(model: nn.Module) -> dict[str, Tensor]:
-    """Of the generators of dropout masks, by kind of device and layer, e.g. ``cpu.fc.0``."""
+    """Return the states of the dropout generators, by device and layer, e.g. ``cpu.fc.0``."""
     return {
         f"{layer.generator.device.type}.{name}": layer.generator.get_state()
         for name, layer in find_dropouts(model).items()
@@ -208,7 +207,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def load(self) -> Iterator[TrainingState | UnusableCheckpointError]:
-        """The states, the newest first; where one cannot be used, why."""
+        """Yield the states, the newest first; where one cannot be used, why."""
         for path in self._files():
             try:
                 yield self._read(path)
@@ -216,25 +215,25 @@ class Checkpoints:
                 yield UnusableCheckpointError(f"{path}: {error}")
 
     def _files(self) -> list[Path]:
-        """The newest first."""
-        found = {}
+        """Return the checkpoints, the newest first."""
+        paths = {}
         for path in self._folder.glob("epoch-*.safetensors"):
             match = _NAME.fullmatch(path.name)
             if match is not None:
-                found[int(match[1]), int(match[2])] = path
-        return [found[place] for place in sorted(found, reverse=True)]
+                paths[int(match[1]), int(match[2])] = path
+        return [paths[place] for place in sorted(paths, reverse=True)]
 
     def _read(self, path: Path) -> TrainingState:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["about"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            given = about.pop("sha256")
+            digest = about.pop("sha256")
             _expect_equal("format", about["format"], FORMAT)
-            _expect_equal("SHA-256 of the content", given, _digest(about, tensors))
+            _expect_equal("SHA-256 of the content", digest, _digest(about, tensors))
             _expect_equal("digest of the trial", self._trial, about["trial"])
             place = about["position"]
-            history = tuple(EpochMetrics(**one) for one in place.pop("history"))
+            history = tuple(EpochMetrics(**metrics) for metrics in place.pop("history"))
             return TrainingState(Position(**place, history=history), tensors, about["schedule"])
         except OSError as error:
             raise UnusableCheckpointError(f"cannot be read: {error}") from error
@@ -243,7 +242,7 @@ class Checkpoints:
 
 
 def _digest(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all that a checkpoint says, as hexadecimal."""
+    """Return the SHA-256 of all that a checkpoint says, as hexadecimal."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name]

@@ -43,16 +43,17 @@ too, and a capture begins with waiting for the device, which would spoil one tha
 
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all captures: torch has 32 to give, and then gives the first ones again."""
+    """Return the one stream of all captures: torch has 32 to give, and then gives them again."""
     return torch.cuda.Stream(device)
 
 
 class CudaGraph:
-    """A CUDA graph with a pool of memory of its own, for the stream that is current when it is
-    replayed.
+    """A CUDA graph with a pool of memory of its own.
+
+    It is replayed on the stream that is current then.
 
     Args:
-        device: with its index.
+        device: With its index.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -112,7 +113,7 @@ class FunctionGraph:
         with _NoValuesInPython(), kernels:
             compute()
         self._compute, self._statics = compute, statics
-        self._places = {name: one.data_ptr() for name, one in statics().items()}
+        self._places = {name: value.data_ptr() for name, value in statics().items()}
 
     def replay(self) -> None:
         """See ``Graph``.
@@ -122,7 +123,7 @@ class FunctionGraph:
         """
         if self._compute is None:
             raise RuntimeError("replayed before it was captured")
-        places = {name: one.data_ptr() for name, one in self._statics().items()}
+        places = {name: value.data_ptr() for name, value in self._statics().items()}
         moved = {name for name, _ in self._places.items() ^ places.items()}
         if moved:
             raise RuntimeError(f"not where it was when it was captured: {', '.join(sorted(moved))}")
@@ -148,7 +149,7 @@ class _NoValuesInKernels(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         picks = name in ("index", "index_put_", "_index_put_impl_") and any(
-            one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1]
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
         )
         if picks or name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2"):
             raise RuntimeError(f"{name}: hands a value to the host")

@@ -10,7 +10,7 @@ from cifar_tune.errors import DeviceError
 
 
 def choose_device(wanted: str | None = None) -> torch.device:
-    """The device asked for, or the best there is: CUDA, then Apple MPS, then the CPU.
+    """Return the device asked for, or the best there is: CUDA, then Apple MPS, then the CPU.
 
     Args:
         wanted: ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; None or ``auto`` chooses.
@@ -32,14 +32,14 @@ def choose_device(wanted: str | None = None) -> torch.device:
 
 
 def cuda_devices(device: torch.device) -> list[str]:
-    """The CUDA devices that a run may use: the one asked for by its number, else all."""
+    """Return the CUDA devices that a run may use: the one asked for by its number, else all."""
     if device.index is not None:
         return [str(device)]
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
 def describe_device(device: torch.device) -> str:
-    """A device for a reader, e.g. ``CPU (AMD EPYC, 2 threads)``."""
+    """Return a device in words, e.g. ``CPU (AMD EPYC, 2 threads)``."""
     if device.type == "cuda":
         return f"CUDA ({torch.cuda.get_device_name(device)})"
     if device.type == "mps":

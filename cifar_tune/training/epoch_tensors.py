@@ -36,7 +36,7 @@ class EpochTensors:
 
     @classmethod
     def make(cls, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> EpochTensors:
-        """Those of the first epoch."""
+        """Return the tensors of the first epoch."""
         device = split.labels.device
         exact = torch.float64 if device.type == "cpu" else torch.float32
         return cls(
@@ -54,7 +54,7 @@ class EpochTensors:
             self.draws.copy_(draws)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All, by name."""
+        """Return all tensors by name."""
         draws = {} if self.draws is None else self.draws.tensors()
         single = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return {**single, **self.totals, **draws}
@@ -75,7 +75,7 @@ class Masks:
 
     @classmethod
     def make(cls, layer: SeededDropout, images: int, device: torch.device) -> Masks:
-        """Those that keep everything."""
+        """Return masks that keep everything."""
         kept = torch.ones(images, layer.features, dtype=torch.bool, device=device)
         return cls(layer, kept, torch.ones((), device=device))
 
@@ -93,7 +93,7 @@ class Masks:
         self.layer.noise = self.kept[rows] * self.scale
 
     def state(self) -> Tensor:
-        """Where the layer's generator is."""
+        """Return the state of the layer's generator."""
         assert self.layer.generator is not None, "it was not seeded"
         return self.layer.generator.get_state()
 

@@ -58,8 +58,7 @@ class FrozenPrefix(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Of normalised images float32 [B, 3, S, S], features [B, C, H, W] in the trial's
-        precision."""
+        """Return the features float [B, C, H, W] of normalised images float32 [B, 3, S, S]."""
         with computing_in(self._config.precision, images.device):
             for part in self.parts.values():
                 images = part(images)
@@ -68,11 +67,12 @@ class FrozenPrefix(nn.Module):
     def replace_images(
         self, split: DeviceSplit, folder: Path | None, *, augmented: bool
     ) -> DeviceSplit:
-        """The same split for the network that is left.
+        """Return the same split for the network that is left.
 
         Args:
-            folder: where features are kept; None keeps them in memory alone.
-            augmented: whether its images are, so that each epoch has others.
+            split: The split.
+            folder: Where features are kept; None keeps them in memory alone.
+            augmented: Whether its images are augmented, so that each epoch has others.
         """
         through = replace(split, prefix=self)
         if augmented or self._count_bytes(split) > MOST_BYTES:
@@ -83,11 +83,11 @@ class FrozenPrefix(nn.Module):
         return replace(split, images=features, labels=split.labels[split.rows], rows=rows)
 
     def _count_bytes(self, split: DeviceSplit) -> int:
-        one: Tensor = self(normalised(split, split.rows[:1], self._config.input_size))
-        return one.nbytes * len(split)
+        first: Tensor = self(normalised(split, split.rows[:1], self._config.input_size))
+        return first.nbytes * len(split)
 
     def _open_features(self, split: DeviceSplit, folder: Path | None) -> Tensor:
-        """Features [N, H, W, C] of a split's images in the order of its rows."""
+        """Return the features [N, H, W, C] of a split's images in the order of its rows."""
         if folder is None or split.rows.device.type != "cpu":
             return self._compute(split)
         path = folder / f"{self._digest(split)}.safetensors"
@@ -99,25 +99,25 @@ class FrozenPrefix(nn.Module):
         return features
 
     def _compute(self, split: DeviceSplit) -> Tensor:
-        """Batches have the trial's size, the last one too, so that they are rounded as in training.
+        """Compute features in batches of the trial's size, so that they are rounded as in training.
 
         They are written into one tensor that is there from the start, for the reason that
-        ``trainer.BatchTotals`` gives.
+        ``BatchTotals`` gives.
         """
         size = self._config.batch_size
         features: Tensor | None = None
         for start in range(0, len(split), size):
             wanted = torch.arange(start, start + size, device=split.rows.device) % len(split)
             images = normalised(split, split.rows[wanted], self._config.input_size)
-            made = self(images).permute(0, 2, 3, 1)
+            batch = self(images).permute(0, 2, 3, 1)
             if features is None:
-                features = made.new_empty(len(split), *made.shape[1:])
-            features[start : start + size] = made[: len(split) - start]
+                features = batch.new_empty(len(split), *batch.shape[1:])
+            features[start : start + size] = batch[: len(split) - start]
         assert features is not None, "a split has at least one image"
         return features
 
     def _digest(self, split: DeviceSplit) -> str:
-        """SHA-256 of all that features follow from, rounding included."""
+        """Return the SHA-256 of all that features follow from, rounding included."""
         config, content = self._config, hashlib.sha256()
         for name, value in self.state_dict().items():
             content.update(name.encode())
@@ -130,7 +130,7 @@ class FrozenPrefix(nn.Module):
 
 
 def takes_features(config: TrialConfig) -> bool:
-    """Whether the frozen part of a trial's network is a fixed function of its input."""
+    """Return whether the frozen part of a trial's network is a fixed function of its input."""
     return config.freeze_depth > 0 and config.frozen_batch_norm == "running"
 
 
@@ -138,7 +138,7 @@ def takes_features(config: TrialConfig) -> bool:
 
 
 def _read(path: Path) -> Tensor | None:
-    """Features as they were kept, mapped into memory; None where they were not, or are damaged."""
+    """Return kept features, mapped into memory; None where there are none, or they are damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             features: Tensor = file.get_tensor("features")
@@ -160,12 +160,12 @@ def _keep(features: Tensor, path: Path) -> None:
 
 
 def _newest_first(folder: Path) -> Iterator[tuple[int, Path]]:
-    found = []
+    files = []
     for path in folder.glob("*.safetensors"):
         with suppress(OSError):  # another worker removed it
             about = path.stat()
-            found.append((about.st_mtime, about.st_size, path))
-    return ((size, path) for _, size, path in sorted(found, reverse=True))
+            files.append((about.st_mtime, about.st_size, path))
+    return ((size, path) for _, size, path in sorted(files, reverse=True))
 
 
 def _hash(features: Tensor) -> str:

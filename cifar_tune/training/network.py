@@ -48,8 +48,7 @@ class TrainingNetwork:
     def place_training(self, part: Subset, features: Path | None) -> DeviceSplit:
         """Bring the training images to the device.
 
-        Args:
-            features: a folder for what the frozen part makes of them; None has none.
+        ``features`` is a folder for what the frozen part makes of them; None has none.
         """
         return self._place(part, features, augmented=self._augments)
 

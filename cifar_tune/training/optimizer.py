@@ -13,11 +13,10 @@ from cifar_tune.config.trial import TrialConfig
 
 
 def make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool = False) -> Optimizer:
-    """The optimiser over the parameters that are not frozen, with PyTorch's defaults but for what
-    the configuration says.
+    """Return the optimiser of the parameters that are not frozen.
 
-    Args:
-        is_plain: in the way that PyTorch chooses, instead of one kernel for all tensors.
+    It has PyTorch's defaults but for what the configuration says. ``is_plain`` computes it in the
+    way that PyTorch chooses, instead of with one kernel for all tensors.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     fused = None if is_plain else trained[0].device.type in ("cpu", "cuda")
@@ -31,7 +30,7 @@ def make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool = Fa
 
 
 def make_schedule(optimizer: Optimizer, config: TrialConfig) -> LRScheduler:
-    """Cosine annealing stepped each epoch, as the assignment had it, after a linear warm-up."""
+    """Return cosine annealing by epochs, as the assignment had it, after a linear warm-up."""
     warmup = config.warmup_epochs
     if not warmup:
         return CosineAnnealingLR(optimizer, T_max=config.cosine_t_max)
@@ -52,14 +51,14 @@ def step_schedule(schedule: LRScheduler) -> None:
 
 
 def moments_of(optimizer: Optimizer) -> tuple[str, ...]:
-    """Names of what it keeps of each parameter."""
+    """Return the names of what an optimiser keeps of each parameter."""
     if not isinstance(optimizer, SGD):
         return ("exp_avg", "exp_avg_sq", "step")
     return ("momentum_buffer",) if optimizer.defaults["momentum"] else ()
 
 
 def zero_moments(parameter: Tensor, optimizer: Optimizer) -> dict[str, Tensor]:
-    """What the optimiser keeps of a parameter, before its first step."""
+    """Return what the optimiser keeps of a parameter before its first step."""
     steps = torch.zeros((), dtype=torch.float32, device=parameter.device)
     return {
         name: steps if name == "step" else torch.zeros_like(parameter)
@@ -68,7 +67,7 @@ def zero_moments(parameter: Tensor, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def decay_without_gradient(config: TrialConfig, epochs: int) -> float:
-    """What so many epochs make of a weight of 1 that never gets a gradient."""
+    """Return what so many epochs make of a weight of 1 that never gets a gradient."""
     if not config.weight_decay:
         return 1.0
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)

@@ -63,8 +63,9 @@ def check_precision(config: TrialConfig, device: torch.device, threads: int) -> 
     small beside the noise that stochastic gradient descent lives with.
 
     Args:
-        config: of a trial of the study.
-        threads: of PyTorch on the processor, that a trial has.
+        config: The configuration of a trial of the study.
+        device: The device that trains.
+        threads: PyTorch threads on the processor that a trial has.
     """
     if not _has_bf16(device):
         return PrecisionCheck("fp32", "this device has no bf16")
@@ -75,12 +76,12 @@ def check_precision(config: TrialConfig, device: torch.device, threads: int) -> 
         speedup, shift = _compare(config, device)
     finally:
         torch.set_num_threads(before)
-    found = (
+    why = (
         f"bf16 is {speedup:.2f} times as fast here and moves the gradient {shift:.2f} times as "
         "far as another batch of images does"
     )
     is_better = speedup >= LEAST_SPEEDUP and shift <= MOST_SHIFT
-    return PrecisionCheck("bf16" if is_better else "fp32", found)
+    return PrecisionCheck("bf16" if is_better else "fp32", why)
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -90,14 +91,16 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def _compare(config: TrialConfig, device: torch.device) -> tuple[float, float]:
-    """How much faster a step is in bf16, and how far the first one's gradient moves, as a multiple
-    of how far it moves from batch to batch."""
+    """Return how much faster a step is in bf16, and how far it moves the first one's gradient.
+
+    That is a multiple of how far the gradient moves from batch to batch.
+    """
     images = max(8, CHECKED_IMAGES * IMAGE_SIZE**2 // config.input_size**2)
     small = replace(config, batch_size=images, train_images=2 * images, train_on="train", seed=0)
     part = Subset(read_bundled("train"), np.arange(2 * images))
     batch, other = training_batches(place(part, small, device), small, 1)
     step = _make_step(small, device)
-    gradient, rounded = (step(*batch, one) for one in get_args(Precision))
+    gradient, rounded = (step(*batch, precision) for precision in get_args(Precision))
     from_batch = (step(*other, "fp32") - gradient).norm()
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     for precision in get_args(Precision) * STEPS:
@@ -111,8 +114,11 @@ def _compare(config: TrialConfig, device: torch.device) -> tuple[float, float]:
 def _make_step(
     config: TrialConfig, device: torch.device
 ) -> Callable[[Tensor, Tensor, Precision], Tensor]:
-    """A function of images, labels and precision that trains a step and returns its gradient,
-    float32 [number of weights]; always with the same weights and dropout masks."""
+    """Return a function of images, labels and precision that trains a step.
+
+    It returns the gradient, float32 [number of weights]; weights and dropout masks are always the
+    same.
+    """
     model = initialise_model(config, len(CLASSES)).to(device)
     replace_whole_map_convolutions(model, config.input_size)
     set_training(model, config)
@@ -122,7 +128,9 @@ def _make_step(
     def step(images: Tensor, labels: Tensor, precision: Precision) -> Tensor:
         seed_dropouts(model, config, 1)
         train_step(model, optimizer, images, labels, replace(still, precision=precision))
-        gradients = [one.grad for one in model.parameters() if one.grad is not None]
-        return torch.cat([one.flatten() for one in gradients]).cpu()  # waits for the device
+        gradients = [value.grad for value in model.parameters() if value.grad is not None]
+        return torch.cat(
+            [gradient.flatten() for gradient in gradients]
+        ).cpu()  # waits for the device
 
     return step

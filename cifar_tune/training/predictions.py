@@ -71,8 +71,8 @@ class Predictions(Answers):
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Float64 [N, number of classes], the softmax of the logits."""
         shifted = np.exp(self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True))
-        found: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-        return found
+        shares: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+        return shares
 
 
 def make_predictions(
@@ -82,7 +82,7 @@ def make_predictions(
     pool_labels: npt.NDArray[np.integer],
     logits: npt.NDArray[np.float32],
 ) -> Predictions:
-    """Predictions on the images ``pool_images[rows]``, with the most wrong of them."""
+    """Return predictions on the images ``pool_images[rows]``, with the most wrong of them."""
     labels = pool_labels[rows].astype(np.int64)
     shifted = logits - logits.max(axis=1, keepdims=True)
     loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]

@@ -1,4 +1,4 @@
-"""The facts beside a trial's configuration that reproduce it."""
+"""What beside a trial's configuration is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cifar_tune import __version__, paths
 
 
 def software() -> dict[str, str]:
-    """Versions of what computes a trial, without importing it."""
+    """Return the versions of what computes a trial, without importing it."""
     packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "optuna")}
     return {"cifar-tune": __version__, "python": platform.python_version(), **packages}
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that the package runs from, ``-dirty`` if it was changed.
+    """Return the commit of the checkout that the package runs from, ``-dirty`` if it was changed.
 
     None where it was installed from a wheel or git is not there.
     """
@@ -24,7 +24,7 @@ def git_commit() -> str | None:
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             command,
             cwd=paths.checkout_folder(),
             capture_output=True,
@@ -34,4 +34,4 @@ def git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return described.stdout.strip()

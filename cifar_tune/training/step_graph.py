@@ -66,8 +66,8 @@ class StepGraph:
         self._captured = make_optimizer(self.model, config)
         for group in self._captured.param_groups:
             group["lr"] = self._epoch.learning_rate
-            for one in group["params"]:
-                self._captured.state[one] = zero_moments(one, self._captured)
+            for parameter in group["params"]:
+                self._captured.state[parameter] = zero_moments(parameter, self._captured)
         self.optimizer = self._captured
         set_training(self.model, config)
         for _ in range(WARM_UP_STEPS):
@@ -85,9 +85,9 @@ class StepGraph:
         for moments in self._captured.state.values():
             for value in moments.values():
                 value.zero_()
-        own, given = find_dropouts(self.model), find_dropouts(model)
+        own, trial_layers = find_dropouts(self.model), find_dropouts(model)
         for name, layer in own.items():
-            layer.p = given[name].p
+            layer.p = trial_layers[name].p
         self.optimizer = make_optimizer(self.model, config)
         self.optimizer.state = self._captured.state
         self._config = config
@@ -138,7 +138,7 @@ class StepGraph:
             masks.draw(totals.batches, config.steps, config.batch_size)
 
     def _step(self) -> None:
-        """What is captured: the batch that the counter points at."""
+        """Train on the batch that the counter points at; this is what is captured."""
         epoch = self._epoch
         rows = epoch.counter * self._config.batch_size + epoch.offsets
         loss, right = self._train(rows, self._captured)
@@ -148,7 +148,7 @@ class StepGraph:
         epoch.counter.add_(1)
 
     def _step_with_rest(self, totals: BatchTotals) -> None:
-        """The last batch of an epoch, if it is smaller."""
+        """Train on the last batch of an epoch, if it is smaller."""
         rows = slice(self._full * self._config.batch_size, None)
         totals.add(*self._train(rows, self.optimizer))
 
@@ -161,7 +161,7 @@ class StepGraph:
         return train_step(self.model, optimizer, *batch, self._config)
 
     def _statics(self) -> dict[str, Tensor]:
-        """All that the captured step reads and that stays from step to step."""
+        """Return all that the captured step reads and that stays from step to step."""
         statics = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
             moments = self._captured.state.get(parameter, {})
@@ -287,7 +287,8 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
     )
     modules = tuple((name, type(module).__name__) for name, module in model.named_modules())
     parameters = tuple(
-        (name, one.shape, one.dtype, one.requires_grad) for name, one in model.named_parameters()
+        (name, value.shape, value.dtype, value.requires_grad)
+        for name, value in model.named_parameters()
     )
     return config.augments, step, modules, parameters
 
@@ -296,7 +297,7 @@ _of_thread = threading.local()
 
 
 def graphs_of_thread(device: torch.device) -> StepGraphs | None:
-    """The graphs that trials of this thread share on a CUDA device; None on another kind."""
+    """Return the graphs that trials of this thread share on a CUDA device; None on another kind."""
     if device.type != "cuda":
         return None
     index = torch.cuda.current_device() if device.index is None else device.index

@@ -63,7 +63,7 @@ def read_tar(path: Path, sizes: Sizes) -> dict[str, bytes]:
         DataError: the archive is damaged or cut short, or a member is not one that a copy of
             CIFAR-10 has: an unsafe name, a link or device, too large, too many, or twice there.
     """
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     try:
         limit = min(growth_limit(path), MAX_BYTES)
         with _decompressed(path) as raw:
@@ -71,16 +71,16 @@ def read_tar(path: Path, sizes: Sizes) -> dict[str, bytes]:
             with tarfile.open(
                 fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=_CHUNK
             ) as archive:
-                _read_members(path, archive, sizes, limit, found)
+                _read_members(path, archive, sizes, limit, files)
             while stream.read(_CHUNK):  # to the end, where gzip and xz have their checksums
                 pass
     except _DAMAGE as error:
         raise DataError(f"{path}: is damaged, cut short or not a tar archive: {error}") from error
-    return found
+    return files
 
 
 def growth_limit(path: Path) -> int:
-    """The most bytes that an archive of this size may hold."""
+    """Return the most bytes that an archive of this size may hold."""
     return max(MAX_GROWTH * path.stat().st_size, _SMALL)
 
 
@@ -110,7 +110,7 @@ def check_size(where: str, size: int, bounds: tuple[int, int]) -> None:
 
 
 def _read_members(
-    path: Path, archive: tarfile.TarFile, sizes: Sizes, limit: int, found: dict[str, bytes]
+    path: Path, archive: tarfile.TarFile, sizes: Sizes, limit: int, files: dict[str, bytes]
 ) -> None:
     held = 0
     for count, member in enumerate(archive, 1):
@@ -125,11 +125,11 @@ def _read_members(
         name = PurePosixPath(member.name).name
         if member.isdir() or name not in sizes:
             continue
-        if name in found:
+        if name in files:
             raise DataError(f"{path}: refused: {name} is in it twice")
         check_size(f"{path}: {printable(member.name)}", member.size, sizes[name])
         content = archive.extractfile(member)
-        found[name] = content.read() if content is not None else b""
+        files[name] = content.read() if content is not None else b""
 
 
 def _check_member(path: Path, member: tarfile.TarInfo) -> None:

@@ -47,12 +47,12 @@ class BatchFormat:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def batches(self, split: str) -> list[str]:
-        """The file names of a split's batches, in sequence."""
+        """Return the file names of a split's batches, in sequence."""
         stems = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
         return [stem + self.suffix for stem in stems]
 
     def sizes(self, count: int) -> Sizes:
-        """The expected files with the sizes they may have, for ``count`` images in a batch."""
+        """Return the expected files and their sizes, for ``count`` images in a batch."""
         low, high = self.bytes_per_image
         names = [*self.batches("train"), *self.batches("test")]
         label_files = dict.fromkeys(self.labels.values(), (0, 60 * count))
@@ -63,11 +63,12 @@ def read_batches(form: BatchFormat, load: Load, count: int) -> dict[str, Labelle
     """Read all batches of one format.
 
     Args:
-        load: gives the files.
-        count: images in a batch.
+        form: The format.
+        load: Gives the files.
+        count: Images in a batch.
 
     Raises:
-        DataError: a file is damaged or is not such a batch. The content is not proven.
+        DataError: A file is damaged or is not such a batch. The content is not proven.
     """
     whole = {}
     for split in ("train", "test"):
@@ -88,13 +89,13 @@ def read_batches(form: BatchFormat, load: Load, count: int) -> dict[str, Labelle
 
 
 def _decode_binary(_: str, content: bytes, count: int) -> tuple[UInt8Array, UInt8Array]:
-    """Records of one label byte and the image's 3,072 bytes; the file's size was checked."""
+    """Decode records of a label byte and the image's 3,072 bytes; the file's size was checked."""
     records = np.frombuffer(content, np.uint8).reshape(count, 1 + IMAGE_BYTES)
     return records[:, 1:], records[:, 0]
 
 
 def _decode_python(where: str, content: bytes, count: int) -> tuple[UInt8Array, UInt8Array]:
-    """A pickled dict with ``data`` and ``labels``."""
+    """Decode a pickled dict with ``data`` and ``labels``."""
     batch = read_official_batch(content, where)
     entries = batch if isinstance(batch, dict) else {}
     data: Any = entries.get("data")
@@ -106,7 +107,7 @@ def _decode_python(where: str, content: bytes, count: int) -> tuple[UInt8Array, 
 
 
 def _decode_png(where: str, content: bytes, count: int) -> tuple[UInt8Array, None]:
-    """One image a row: 1,024 RGB pixels, row by row."""
+    """Decode a picture with an image in each row: 1,024 RGB pixels, row by row."""
     expected = (IMAGE_SIZE * IMAGE_SIZE, count)
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
@@ -133,8 +134,8 @@ def _read_json(where: str, content: bytes) -> object:
 def _label_list(where: str, labels: object, count: int) -> UInt8Array:
     highest = len(CLASSES) - 1
     if not isinstance(labels, list) or len(labels) != count:
-        found = f"{len(labels):,} labels" if isinstance(labels, list) else "no list of labels"
-        raise DataError(f"{where}: has {found}, expected {count:,}")
+        held = f"{len(labels):,} labels" if isinstance(labels, list) else "no list of labels"
+        raise DataError(f"{where}: has {held}, expected {count:,}")
     if not all(type(label) is int and 0 <= label <= highest for label in labels):
         raise DataError(f"{where}: has labels that are not whole numbers from 0 to {highest}")
     return np.array(labels, dtype=np.uint8)

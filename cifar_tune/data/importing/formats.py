@@ -80,7 +80,7 @@ def read_full_set(path: Path) -> tuple[dict[str, LabelledImages], str]:
 
 
 def split_counts() -> dict[str, int]:
-    """Images in each split of CIFAR-10."""
+    """Return the number of images in each split of CIFAR-10."""
     return {"train": 5 * BATCH_IMAGES, "test": BATCH_IMAGES}
 
 
@@ -88,16 +88,16 @@ def _read_archive(path: Path) -> _Copy:
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; {EXPECTED_COPIES}")
     sizes = {name: bounds for form in FORMATS for name, bounds in form.sizes(BATCH_IMAGES).items()}
-    found = read_tar(path, sizes)
+    files = read_tar(path, sizes)
 
     def load(name: str) -> tuple[str, bytes]:
         where = f"{path}: {name}"
-        if name not in found:
+        if name not in files:
             raise DataError(f"{where} is not in it: the archive is incomplete or damaged")
-        return where, found.pop(name)  # popped, so that it is not held any longer than needed
+        return where, files.pop(name)  # popped, so that it is not held any longer than needed
 
     for form in FORMATS:
-        if not found.keys().isdisjoint(form.sizes(BATCH_IMAGES)):
+        if not files.keys().isdisjoint(form.sizes(BATCH_IMAGES)):
             return _from_batches(form, load, "archive")
     raise DataError(f"{path}: holds nothing that is known; {EXPECTED_COPIES}")
 
@@ -143,14 +143,14 @@ def _read_npz_file(path: Path) -> _Copy:
         if split not in splits:
             raise DataError(f"{path}: has no {split} images; expected {count:,}")
         if splits[split].images.shape != expected:
-            found = list(splits[split].images.shape)
-            raise DataError(f"{path}: its {split} images are {found}, expected {list(expected)}")
+            shape = list(splits[split].images.shape)
+            raise DataError(f"{path}: its {split} images are {shape}, expected {list(expected)}")
     parts = {split: splits[split] for split in split_counts()}
     return _Copy(parts, "npz file", lambda split, row: f"{split} image {row + 1:,}")
 
 
 def _read_image_folder(path: Path) -> _Copy:
-    """Images by class, put in the original's order by their fingerprints."""
+    """Read images by class, and put them in the original's order by their fingerprints."""
     folders = find_splits(path)
     table = read_table(split_counts())
     oddities = Oddities()
@@ -178,13 +178,13 @@ def _read_image_folder(path: Path) -> _Copy:
 
 def _refuse_oddities(path: Path, oddities: Oddities) -> None:
     refuse_unreadable(path, oddities)
-    for tally, one, many in (
+    for oddity, one, many in (
         (oddities.other_size, "is not 32 x 32 pixels", "are not 32 x 32 pixels"),
         (oddities.grey, "is grey", "are grey"),
     ):
-        if tally.count:
-            said = tally.says(f"image {one}", f"images {many}")
-            raise DataError(f"{path}: not CIFAR-10: {said}; expected 32 x 32 RGB")
+        if oddity.count:
+            fault = oddity.says(f"image {one}", f"images {many}")
+            raise DataError(f"{path}: not CIFAR-10: {fault}; expected 32 x 32 RGB")
 
 
 def _in_order(
@@ -194,7 +194,7 @@ def _in_order(
     files: ImageFiles,
     table: dict[str, Fingerprints],
 ) -> LabelledImages:
-    """The images in the original's order; each must be known, there once, and in its class."""
+    """Return the images in the original's order; each must be there once, and in its class."""
 
     def shown(row: int) -> str:
         return printable(files.names[row].as_posix())
@@ -244,7 +244,7 @@ def _prove(path: Path, copy: _Copy) -> None:
 
 def _difference(copy: _Copy, split: Split, kind: str, known: Fingerprints) -> str:
     part = copy.splits[split]
-    said = f"its {split} {kind} differ"
+    fault = f"its {split} {kind} differ"
     if kind == "labels":
         wrong = np.flatnonzero(part.labels != known.labels)
         reason = "are not CIFAR-10's"
@@ -256,6 +256,6 @@ def _difference(copy: _Copy, split: Split, kind: str, known: Fingerprints) -> st
             wrong = np.flatnonzero(positions != np.arange(len(part)))
             reason = "are in another place than in CIFAR-10"
     if not len(wrong):
-        return said
+        return fault
     first = copy.locate(split, int(wrong[0]))
-    return f"{said}: {len(wrong):,} of {len(part):,} {reason}, first {first}"
+    return f"{fault}: {len(wrong):,} of {len(part):,} {reason}, first {first}"

@@ -35,7 +35,7 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
 @dataclass
-class Tally:
+class Oddity:
     """How many images something is true of, and which is the first."""
 
     count: int = 0
@@ -47,7 +47,7 @@ class Tally:
         self.count += 1
 
     def says(self, one: str, many: str) -> str:
-        """``one`` or ``many`` with the number before it, and the first after it."""
+        """Return ``one`` or ``many`` with the number before it, and the first after it."""
         return f"{self.count:,} {one if self.count == 1 else many}, first {self.first}"
 
 
@@ -55,11 +55,11 @@ class Tally:
 class Oddities:
     """What is not as expected in a folder of images, over all its splits."""
 
-    unreadable: Tally = field(default_factory=Tally)
-    grey: Tally = field(default_factory=Tally)
-    other_colours: Tally = field(default_factory=Tally)
-    other_size: Tally = field(default_factory=Tally)
-    ignored: Tally = field(default_factory=Tally)
+    unreadable: Oddity = field(default_factory=Oddity)
+    grey: Oddity = field(default_factory=Oddity)
+    other_colours: Oddity = field(default_factory=Oddity)
+    other_size: Oddity = field(default_factory=Oddity)
+    ignored: Oddity = field(default_factory=Oddity)
 
 
 @dataclass(frozen=True)
@@ -78,29 +78,28 @@ class ImageFiles:
 
 
 def find_splits(folder: Path) -> dict[str, Path]:
-    """The split folders that are there.
+    """Return the split folders that are there.
 
     Raises:
         DataError: one split has two folders, such as ``val`` and ``valid``.
     """
-    found = {}
+    folders = {}
     for split, names in SPLIT_FOLDERS.items():
         there = [folder / name for name in names if (folder / name).is_dir()]
         if len(there) > 1:
             raise DataError(f"{folder}: has {there[0].name} and {there[1].name}; expected one")
         if there:
-            found[split] = there[0]
-    return found
+            folders[split] = there[0]
+    return folders
 
 
 def list_images(folder: Path, oddities: Oddities) -> ImageFiles:
     """List the images of one split; hidden files are passed over, other files counted.
 
-    Args:
-        folder: of the split; its folders are the classes.
+    The folders in it are the classes; what is odd is added to ``oddities``.
 
     Raises:
-        DataError: it cannot be listed, or has no image, or too many classes.
+        DataError: It cannot be listed, or has no image, or too many classes.
     """
     names: list[Path] = []
     labels: list[int] = []
@@ -130,9 +129,7 @@ def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddi
     Grey, palette and transparent images are made RGB. Of an image of another size the short side is
     resized to ``size`` (Pillow's bilinear with antialiasing), then the centre is cut out. Both are
     counted in ``oddities``, as are images that cannot be decoded, whose rows stay undefined.
-
-    Args:
-        folder: that ``names`` start from.
+    ``names`` start from ``folder``.
     """
     images = np.empty((len(names), 3, size, size), dtype=np.uint8)
     with _strict_pillow():
@@ -197,7 +194,7 @@ def refuse_unreadable(folder: Path, oddities: Oddities) -> None:
 
 
 def _decode(path: Path, name: str, size: int, oddities: Oddities) -> UInt8Array:
-    """Pixels uint8 [size, size, 3] of one file."""
+    """Decode one file into pixels uint8 [size, size, 3]."""
     if not path.is_file():
         raise OSError(f"{name} is not a file")
     with Image.open(path, formats=_FORMATS) as opened:
@@ -224,7 +221,7 @@ def _fit(picture: Image.Image, size: int) -> Image.Image:
 
 @contextmanager
 def _strict_pillow() -> Iterator[None]:
-    """Pictures above Pillow's limit are errors; its other warnings say nothing to the user."""
+    """Make errors of pictures above Pillow's limit; its other warnings say nothing to the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -232,9 +229,9 @@ def _strict_pillow() -> Iterator[None]:
 
 
 def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:
-    """What was done, a sentence each; grey and other colours are one thing to the user."""
+    """Return what was done, a sentence each; grey and other colours are one thing to the user."""
     notes = []
-    for tally, one, many in (
+    for oddity, one, many in (
         (oddities.grey, "grey image was made RGB", "grey images were made RGB"),
         (
             oddities.other_colours,
@@ -248,8 +245,8 @@ def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:
         ),
         (oddities.ignored, "other file was ignored", "other files were ignored"),
     ):
-        if tally.count:
-            notes.append(tally.says(one, many))
+        if oddity.count:
+            notes.append(oddity.says(one, many))
     return tuple(notes)
 
 

@@ -152,12 +152,12 @@ def list_image_sets(root: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: a file among them is damaged.
     """
-    found = []
+    described = []
     for path in sorted(paths.image_set_file(root, FULL_SET).parent.glob("*.safetensors")):
         if not _NAME.fullmatch(path.stem):
             continue
         image_set = open_image_set(path, SPLITS)
-        found.append(
+        described.append(
             {
                 "name": image_set.name,
                 "images": {split: len(part) for split, part in image_set.splits.items()},
@@ -167,7 +167,7 @@ def list_image_sets(root: Path) -> list[dict[str, Any]]:
                 "file": str(path),
             }
         )
-    return found
+    return described
 
 
 def check_name(name: str) -> None:

@@ -44,7 +44,7 @@ Array = npt.NDArray[Any]
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a file is named or built as an ``.npz`` file."""
+    """Return whether a file is named or built as an ``.npz`` file."""
     with path.open("rb") as file:
         return path.suffix.lower() == ".npz" or file.read(4) == b"PK\x03\x04"
 
@@ -89,7 +89,7 @@ def read_npz(path: Path) -> tuple[dict[str, LabelledImages], tuple[str, ...] | N
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of expected names, read one by one."""
+    """Read the arrays of expected names, one by one."""
     expected = {key for pairs in KEYS.values() for pair in pairs for key in pair} | {CLASSES_KEY}
     limit = growth_limit(path)
     arrays: dict[str, Array] = {}

@@ -41,11 +41,14 @@ def draw_activation_maps(
     title: str,
     remark: str,
 ) -> bytes:
-    """A row for each image: itself, its Grad-CAM, and the most active maps of each stage, as PNG.
+    """Draw a row for each image as PNG: itself, its Grad-CAM, and the active maps of each stage.
 
     Args:
-        stages: what the views' layers are called.
-        grad_cam: the layer of the views' Grad-CAM; None where no map is large enough for one.
+        views: The images, with what the network makes of them; at least one.
+        stages: What the views' layers are called.
+        grad_cam: The layer of the views' Grad-CAM; None where no map is large enough for one.
+        title: The title.
+        remark: The line below it.
     """
     headings = [("image", "")]
     if grad_cam is not None:
@@ -67,7 +70,7 @@ def draw_activation_maps(
         cells += [_tile(layer) for layer in view.layers]
         for column, cell in enumerate(cells):
             paste(figure, LEFT + column * (CELL + _GAP), top, cell)
-        write(figure, LEFT, top + CELL + 6, _say(view))
+        write(figure, LEFT, top + CELL + 6, _describe(view))
     explanation = (
         f"Of each stage the {MAPS} most active maps, each from its smallest value (dark) to its "
         "largest (light); maps of one pixel are scaled together."
@@ -83,8 +86,8 @@ def _head(name: str, layer: LayerView) -> tuple[str, str]:
     return name, f"{channels} maps of {height} x {width} px"
 
 
-def _say(view: ImageView) -> str:
-    """What an image is, and what it is taken for."""
+def _describe(view: ImageView) -> str:
+    """Return what an image is, and what it is taken for."""
     verdict = "right" if view.predicted == view.label else "wrong"
     return (
         f"{view.source}, class {view.label}; predicted: {view.predicted}, "
@@ -93,24 +96,24 @@ def _say(view: ImageView) -> str:
 
 
 def _tile(layer: LayerView) -> UInt8Array:
-    """The most active maps of a stage as one image uint8 [CELL, CELL, 3]."""
+    """Draw the most active maps of a stage as one image uint8 [CELL, CELL, 3]."""
     levels = scale_maps(layer.maps[list(shown_channels(layer, MAPS))])
     canvas = np.full((CELL, CELL, 3), 255, dtype=np.uint8)
     colours = palette()
-    for place, one in enumerate(levels):
+    for place, level in enumerate(levels):
         top, left = place // _COLUMNS * _TILE, place % _COLUMNS * _TILE
-        canvas[top : top + _TILE - 1, left : left + _TILE - 1] = colours[_resize(one)][:-1, :-1]
+        canvas[top : top + _TILE - 1, left : left + _TILE - 1] = colours[_resize(level)][:-1, :-1]
     return canvas
 
 
 def _resize(levels: UInt8Array) -> UInt8Array:
-    """A map as large as its place: its pixels repeated, or averaged where it is larger."""
+    """Resize a map to its place: its pixels repeated, or averaged where it is larger."""
     filters = Image.Resampling.NEAREST if levels.shape[0] <= _TILE else Image.Resampling.BOX
     return np.asarray(Image.fromarray(levels).resize((_TILE, _TILE), filters))
 
 
 def _fit(pixels: UInt8Array) -> UInt8Array:
-    """An image uint8 [H, W, 3] as large as its place."""
+    """Resize an image uint8 [H, W, 3] to its place."""
     is_whole = CELL % pixels.shape[0] == 0
     filters = Image.Resampling.NEAREST if is_whole else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(pixels).resize((CELL, CELL), filters))

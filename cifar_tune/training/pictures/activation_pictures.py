@@ -35,12 +35,12 @@ _HEAT_MOST = 0.75
 
 
 def paint_image(pixels: UInt8Array) -> bytes:
-    """An image uint8 [H, W, 3], enlarged by repeating its pixels."""
+    """Paint an image uint8 [H, W, 3], enlarged by repeating its pixels."""
     return _png(Image.fromarray(_enlarge(pixels)))
 
 
 def paint_grad_cam(pixels: UInt8Array, heat: FloatArray) -> bytes:
-    """A Grad-CAM over its image, which is grey so that all colour is the Grad-CAM's.
+    """Paint a Grad-CAM over its image, which is grey so that all colour is the Grad-CAM's.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -51,7 +51,7 @@ def paint_grad_cam(pixels: UInt8Array, heat: FloatArray) -> bytes:
 
 
 def mix_grad_cam(pixels: UInt8Array, heat: FloatArray) -> UInt8Array:
-    """The same as an array uint8 [H, W, 3], as large as ``pixels``."""
+    """Return what ``paint_grad_cam`` paints, as an array uint8 [H, W, 3] as large as ``pixels``."""
     grey = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64)
     scaled = heat / heat.max() if heat.max() > 0 else heat
     spread = Image.fromarray(scaled.astype(np.float32)).resize(
@@ -65,7 +65,7 @@ def mix_grad_cam(pixels: UInt8Array, heat: FloatArray) -> UInt8Array:
 
 
 def paint_maps(view: LayerView) -> tuple[bytes, int]:
-    """The feature maps of a layer as one mosaic, in the order of their channels.
+    """Paint the feature maps of a layer as one mosaic, in the order of their channels.
 
     Each map is scaled for itself from its smallest value, dark, to its largest, light. Maps of one
     value each are scaled together.
@@ -80,18 +80,21 @@ def paint_maps(view: LayerView) -> tuple[bytes, int]:
     rows, columns = -(-count // COLUMNS), min(count, COLUMNS)
     shape = (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP)
     canvas = np.full(shape, _LEVELS, dtype=np.uint8)
-    for place, one in enumerate(levels):
+    for place, level in enumerate(levels):
         top = _GAP + place // COLUMNS * (height + _GAP)
         left = _GAP + place % COLUMNS * (width + _GAP)
-        canvas[top : top + height, left : left + width] = one
+        canvas[top : top + height, left : left + width] = level
     picture = Image.fromarray(canvas)
     picture.putpalette(palette().tobytes())
     return _png(picture), shape[1]
 
 
 def scale_maps(maps: FloatArray) -> UInt8Array:
-    """Maps [C, H, W] as places in ``palette``: each from its own smallest value to its largest, or
-    all together where each is of one value."""
+    """Return maps [C, H, W] as places in ``palette``.
+
+    Each is scaled from its own smallest value to its largest, or all together where each is of one
+    value.
+    """
     exact = maps.astype(np.float64)
     over = (1, 2) if exact[0].size > 1 else None
     low = exact.min(axis=over, keepdims=True)
@@ -102,18 +105,18 @@ def scale_maps(maps: FloatArray) -> UInt8Array:
 
 
 def palette() -> UInt8Array:
-    """Colours uint8 [256, 3]: of maps, from low to high, and the grey between them."""
+    """Return the colours uint8 [256, 3] of maps, from low to high, and the grey between them."""
     return np.vstack([_viridis().round(), _GREY]).astype(np.uint8)
 
 
 def shown_channels(view: LayerView, most: int = MOST_MAPS) -> tuple[int, ...]:
-    """The channels whose maps are shown: all, or those with the highest mean after the ReLU."""
+    """Return the channels that are shown: all, or those with the highest mean after the ReLU."""
     order = np.argsort(-view.activity, kind="stable")[:most]
     return tuple(sorted(order.tolist()))
 
 
 def _viridis() -> npt.NDArray[np.float64]:
-    """Colours from low to high, float64 [255, 3] on the scale 0 to 255."""
+    """Return colours from low to high, float64 [255, 3] on the scale 0 to 255."""
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, _LEVELS))
     return np.asarray(colours, dtype=np.float64)[:, :3] * 255
 

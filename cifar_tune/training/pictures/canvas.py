@@ -7,6 +7,7 @@ of the runner's process. The same figures give the same bytes.
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,12 +29,9 @@ _MARGIN = 14
 
 
 def begin_picture(width: int, height: int, title: str, remark: str) -> Figure:
-    """A white page.
+    """Return a white page with a title and a line below it.
 
-    Args:
-        width, height: in pixels.
-        title: in bold; one that is too long is cut.
-        remark: the line below it.
+    Width and height are in pixels; a title that is too long is cut.
     """
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -49,36 +47,26 @@ def write(
     left: float,
     top: float,
     text: str,
-    *,
-    size: float = TEXT_SIZE,
-    weight: str = "normal",
-    color: str = TEXT,
-    align: str = "left",
-    valign: str = "top",
-    rotation: float = 0,
+    **properties: Any,
 ) -> None:
     """Put a text on the page.
 
     Args:
-        left, top: of the point where it is held, in pixels from the page's upper left corner.
-        text: as it is: a dollar sign is one.
-        size: in points.
-        align, valign: where it is held, in matplotlib's words.
-        rotation: in degrees against the clock, around that point.
+        figure: The page.
+        left: Of the point where the text is held, in pixels from the page's left edge.
+        top: Of that point, in pixels from the page's upper edge.
+        text: As it is: a dollar sign is one.
+        **properties: Of a text, as matplotlib names them: ``ha`` and ``va`` say where it is held,
+            ``rotation`` is around that point.
     """
     width, height = page_size(figure)
     figure.text(
         left / width,
         1 - top / height,
         text,
-        size=size,
-        weight=weight,
-        color=color,
-        ha=align,
-        va=valign,
-        rotation=rotation,
         rotation_mode="anchor",
         parse_math=False,
+        **{"size": TEXT_SIZE, "color": TEXT, "va": "top", **properties},
     )
 
 
@@ -89,13 +77,13 @@ def paste(figure: Figure, left: int, top: int, pixels: UInt8Array) -> None:
 
 
 def page_size(figure: Figure) -> tuple[int, int]:
-    """Width and height in pixels."""
+    """Return width and height in pixels."""
     width, height = figure.get_size_inches() * DPI
     return round(width), round(height)
 
 
 def add_axes(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
-    """Axes in a frame whose margins are given in pixels, with lines as the reports have them."""
+    """Add axes whose margins are in pixels, with lines as the reports have them."""
     width, height = page_size(figure)
     axes = figure.add_axes(
         (left / width, bottom / height, (width - left - right) / width,
@@ -111,7 +99,7 @@ def add_axes(figure: Figure, left: float, top: float, right: float, bottom: floa
 
 
 def to_png(figure: Figure) -> bytes:
-    """The page as a PNG file, without a date or matplotlib's version."""
+    """Return the page as a PNG file, without a date or matplotlib's version."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -38,20 +38,22 @@ _DARK_FROM = 0.5
 
 def draw_confusion_matrix(
     labels: npt.NDArray[np.integer],
-    said: npt.NDArray[np.integer],
+    predicted: npt.NDArray[np.integer],
     classes: Sequence[str],
     title: str,
     remark: str,
 ) -> bytes:
-    """Counts of true against predicted classes, coloured by the share of the true class, as PNG.
+    """Draw counts of true and predicted classes, coloured by the share of the true class, as PNG.
 
     Args:
-        labels: [N], the true classes.
-        said: [N], the predicted ones.
-        classes: names in the order of the labels.
+        labels: The true classes, [N].
+        predicted: The predicted classes, [N].
+        classes: Names in the order of the labels.
+        title: The title.
+        remark: The line below it.
     """
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, (labels, said), 1)
+    np.add.at(counts, (labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     width, height = _WIDTH // len(classes), _HEIGHT // len(classes)
     figure = begin_picture(*SIZE, title, remark)
@@ -68,8 +70,8 @@ def draw_confusion_matrix(
                 _TOP + (row + 0.5) * height,
                 str(counts[row, column]),
                 color="white" if shares[row, column] >= _DARK_FROM else TEXT,
-                align="center",
-                valign="center_baseline",
+                ha="center",
+                va="center_baseline",
             )
     _name_classes(figure, classes, width, height)
     _draw_scale(figure)
@@ -80,36 +82,35 @@ def _name_classes(figure: Figure, classes: Sequence[str], width: int, height: in
     """Say what rows and columns are, whose cells are so many pixels large."""
     bottom = _TOP + height * len(classes)
     middle = _LEFT + width * len(classes) / 2
-    write(figure, middle, bottom + 66, "predicted class", align="center")
+    write(figure, middle, bottom + 66, "predicted class", ha="center")
     _write_upright(figure, 6, "true class")
     if len(classes) > _NAMED_MOST:
         return
     for place, name in enumerate(classes):
         text = name if len(name) <= _NAME_MOST else f"{name[: _NAME_MOST - 1]}…"
         middle = _TOP + (place + 0.5) * height
-        write(figure, _LEFT - 8, middle, text, align="right", valign="center_baseline")
+        write(figure, _LEFT - 8, middle, text, ha="right", va="center_baseline")
         middle = _LEFT + (place + 0.5) * width
-        write(figure, middle, bottom + 8, text, align="right", rotation=30)
+        write(figure, middle, bottom + 8, text, ha="right", rotation=30)
 
 
 def _colour(shares: npt.NDArray[np.float64]) -> UInt8Array:
-    """The colours uint8 [H, W, 3] of shares [H, W] from 0 to 1."""
+    """Return the colours uint8 [H, W, 3] of shares [H, W] from 0 to 1."""
     colours = LinearSegmentedColormap.from_list("shares", SEQUENTIAL)
     painted: UInt8Array = colours(shares, bytes=True)[..., :3]
     return painted
 
 
 def _draw_scale(figure: Figure) -> None:
-    """What the colours mean."""
     shares = np.linspace(1, 0, _HEIGHT)[:, None].repeat(_SCALE_WIDTH, axis=1)
     paste(figure, _SCALE_LEFT, _TOP, _colour(shares))
     for percent in (0, 50, 100):
         middle = _TOP + (1 - percent / 100) * (_HEIGHT - 1)
         left = _SCALE_LEFT + _SCALE_WIDTH + 6
-        write(figure, left, middle, str(percent), valign="center_baseline")
+        write(figure, left, middle, str(percent), va="center_baseline")
     _write_upright(figure, SIZE[0] - 28, "share of the true class (%)")
 
 
 def _write_upright(figure: Figure, left: float, text: str) -> None:
-    """A text from below, beside the middle of the cells."""
-    write(figure, left, _TOP + _HEIGHT / 2, text, align="center", rotation=90)
+    """Write a text from below, beside the middle of the cells."""
+    write(figure, left, _TOP + _HEIGHT / 2, text, ha="center", rotation=90)

@@ -201,6 +201,7 @@ def see(network: Network, pixels: UInt8Array) -> Seen:
     """Show the network one image.
 
     Args:
+        network: The network.
         pixels: uint8 [3, H, H], RGB; it is brought to the network as the trial's images were.
     """
     config = network.config
@@ -249,7 +250,7 @@ def _measure(layer: Layer, maps: Tensor, values: Tensor) -> LayerView:
 
 
 def _grad_cam(network: Network, image: Tensor, label: int) -> FloatArray:
-    """Grad-CAM of a class's logit, float32 [h, w], without what speaks against the class."""
+    """Return the Grad-CAM of a class's logit, float32 [h, w], without what speaks against it."""
     layer = network.model.get_submodule(network.grad_cam.layer)
     # Frozen parameters ask for no gradient; where all before the layer are frozen, the image must.
     attribution = LayerGradCam(network.model, layer).attribute(
@@ -260,25 +261,25 @@ def _grad_cam(network: Network, image: Tensor, label: int) -> FloatArray:
 
 
 def describe_freeze(network: Network, layer: Layer) -> LayerFreeze:
-    """What a layer has to do with freezing, by the stages of ``cifar_tune.models.resnet``."""
+    """Return how freezing concerns a layer, by the stages of ``cifar_tune.models.resnet``."""
     part = layer.operation.split(".")[0]
     depth = next(depth for depth, names in enumerate(FREEZE_STAGES, 1) if part in names)
     frozen = frozen_stages(network.model, depth)
-    fixed = sum(one.numel() for stage in frozen for one in stage.parameters())
+    fixed = sum(value.numel() for stage in frozen for value in stage.parameters())
     own = dict(network.model.named_modules()).get(layer.name)
     return LayerFreeze(
         layer=layer.name,
         depth=depth,
         is_frozen=network.config.freeze_depth >= depth,
-        parameters=sum(one.numel() for one in own.parameters()) if own is not None else 0,
+        parameters=sum(value.numel() for value in own.parameters()) if own is not None else 0,
         fixed_parameters=fixed,
         fixed_share=significant(fixed / network.parameters),
         batch_norms=sum(
-            isinstance(one, nn.BatchNorm2d) for stage in frozen for one in stage.modules()
+            isinstance(module, nn.BatchNorm2d) for stage in frozen for module in stage.modules()
         ),
     )
 
 
 def significant(value: Any) -> float:
-    """A number to four significant digits, so that rounding errors do not show."""
+    """Return a number to four significant digits, so that rounding errors do not show."""
     return float(f"{float(value):.4g}")

@@ -24,10 +24,12 @@ _LINES = (("training", COLOURS[0], "o"), ("validation", COLOURS[1], "s"))
 
 
 def draw_learning_curves(epochs: Sequence[EpochMetrics], title: str, remark: str) -> bytes:
-    """Accuracy on the left and loss on the right, of training and validation images, as PNG.
+    """Draw accuracy and loss of training and validation images, side by side, as PNG.
 
     Args:
-        epochs: in order, at least one.
+        epochs: In order, at least one.
+        title: The title.
+        remark: The line below it.
     """
     figure = begin_picture(*SIZE, title, remark)
     accuracy = add_axes(figure, 62, 76, 386, 52)
@@ -35,10 +37,10 @@ def draw_learning_curves(epochs: Sequence[EpochMetrics], title: str, remark: str
     _draw_lines(
         accuracy,
         epochs,
-        [100 * one.train_accuracy for one in epochs],
-        [100 * one.val_accuracy for one in epochs],
+        [100 * epoch.train_accuracy for epoch in epochs],
+        [100 * epoch.val_accuracy for epoch in epochs],
     )
-    losses = [one.train_loss for one in epochs], [one.val_loss for one in epochs]
+    losses = [epoch.train_loss for epoch in epochs], [epoch.val_loss for epoch in epochs]
     _draw_lines(loss, epochs, *losses)
     known = [value for value in chain(*losses) if math.isfinite(value) and value > 0]
     is_wide = bool(known) and max(known) > _LOG_SPAN * min(known)
@@ -63,7 +65,7 @@ def draw_learning_curves(epochs: Sequence[EpochMetrics], title: str, remark: str
 def _draw_lines(
     axes: Axes, epochs: Sequence[EpochMetrics], training: list[float], validation: list[float]
 ) -> None:
-    numbers = [one.epoch for one in epochs]
+    numbers = [epoch.epoch for epoch in epochs]
     for (name, colour, marker), values in zip(_LINES, (training, validation), strict=True):
         axes.plot(
             numbers,
