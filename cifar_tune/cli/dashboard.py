@@ -69,7 +69,7 @@ def dashboard(storage: str | None, server: ServerOptions) -> None:
             f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
         )
     page = make_queue_app(opened, None, is_read_only=access.is_read_only)
-    app = make_app(opened, paths.artifacts_folder(location.beside), {"/queue": page})
+    app = make_app(opened, paths.artifacts_folder(location.beside), page)
     listening = open_server(guard(app, access), server.host, server.port)
     gc.set_threshold(*_GC_THRESHOLDS)
     with _stopped_by_signals(listening):
@@ -103,7 +103,7 @@ def _stopped_by_signals(server: Server) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM close the server."""
 
     def stop(*_: Any) -> None:
-        server.close()
+        server.stop()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -175,7 +175,7 @@ def serve(
         runner = _RequestRunner(storage, work, machine, console)
         service = Service(queue, runner.run, LiveRun(PlainLines(console)))
         page = make_queue_app(shown, service, is_read_only=access.is_read_only)
-        app = make_app(shown, paths.artifacts_folder(location.beside), {"/queue": page})
+        app = make_app(shown, paths.artifacts_folder(location.beside), page)
         listening = open_server(guard(app, access), server.host, server.port)
         _queue_studies(queue, asked)
         gc.set_threshold(*_GC_THRESHOLDS)

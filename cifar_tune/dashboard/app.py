@@ -1,140 +1,127 @@
-"""optuna-dashboard on our storage, and what is served beside it, as one WSGI application."""
+"""optuna-dashboard on our storage, and what is served beside it, as one Bottle application."""
 
 from __future__ import annotations
 
+import functools
 import gzip
+import json
 import logging
-import re
-from collections.abc import Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from bottle import Bottle, HTTPResponse, request, response
 from optuna.storages import BaseStorage, RDBStorage
 from optuna_dashboard import wsgi
 
 from cifar_tune.dashboard.artifacts import ArtifactFolder, check_upload, serve_artifact
 from cifar_tune.dashboard.fast_reads import cache_reads
-from cifar_tune.dashboard.responses import Headers, answer_json
 from cifar_tune.storage.optuna_private import DASHBOARD_REQUEST_LOGGER
 
 COMPRESSED_FROM = 50_000
-"""Bytes of an answer from which on it is compressed: to a twentieth, at 200 MB/s."""
+"""Characters of JSON from which on it is compressed: to a twentieth, at 200 MB/s."""
+QUEUE = "/queue"
 _STYLE = b"""<style>
 main p.MuiTypography-body1 { white-space: normal; overflow-wrap: anywhere; }
 main table:not([class]) :is(th, td) { padding-right: 1rem; text-align: left; }
 </style></head>"""
 """Attributes of a trial are wrapped, else a configuration makes a page of 7,000 pixels; the columns
 of tables in notes are told apart."""
-_IMPORTANCES = re.compile(r"/api/studies/(\d+)/param_importances")
-_NO_IMPORTANCES = answer_json(HTTPStatus.OK, {"param_importances": [[]]})
-_OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")
+_OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE")
+
+View = Callable[..., Any]
 
 
-def make_app(
-    storage: RDBStorage, artifacts: Path, mounted: Mapping[str, WSGIApplication] | None = None
-) -> WSGIApplication:
-    """The application: optuna-dashboard, with artifacts served as ``artifacts`` says.
+def make_app(storage: RDBStorage, artifacts: Path, queue: Bottle | None = None) -> Bottle:
+    """Make the application: optuna-dashboard, with artifacts served as ``artifacts`` says.
 
-    It guards nothing: see ``guard``.
+    It guards nothing and catches no errors: see ``guard``.
 
     Args:
-        artifacts: their folder, which need not be there.
-        mounted: other applications by the path that all their addresses begin with, such as
-            ``/queue``.
+        storage: The database, on a connection that no runner has.
+        artifacts: The folder of artifacts, which need not be there.
+        queue: The page of the queue, if there is to be one.
     """
     cached = cache_reads(storage)
     _shorten_log()
-    dashboard = wsgi(cached, artifact_store=ArtifactFolder(artifacts))
-    dashboard.catchall = False  # an error is the guard's to answer
-    others = dict(mounted or {})
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        for begin, other in others.items():
-            if path == begin or path.startswith(f"{begin}/"):
-                return other(_shift(environ, begin), start_response)
-        if path.startswith("/artifacts/"):
-            return serve_artifact(cached, artifacts, environ, start_response)
-        if path.startswith("/api/artifacts/") and environ["REQUEST_METHOD"] == "POST":
-            refused = check_upload(environ)
-            if refused is not None:
-                return refused.send(start_response)
-        importances = _IMPORTANCES.fullmatch(path)
-        if importances and not _has_parameters(cached, int(importances[1])):
-            return _NO_IMPORTANCES.send(start_response)
-        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # some of its routes fail without
-        send = _send_page if path.startswith("/dashboard") else _compress
-        return send(dashboard, environ, start_response)
-
+    app = Bottle()
+    app.catchall = False  # an error is the guard's to answer
+    app.add_hook("before_request", _mend_request)
+    # The first route that fits a request answers it: these are before optuna-dashboard's own.
+    app.get(
+        "/artifacts/<address:path>",
+        callback=lambda address: serve_artifact(cached, artifacts, address),
+    )
+    for route in queue.routes if queue is not None else ():
+        app.route(QUEUE + route.rule.rstrip("/"), route.method, route.callback)
+    dashboard: Bottle = wsgi(cached, artifact_store=ArtifactFolder(artifacts))
+    dashboard.install(functools.partial(_adapt, cached))
+    app.merge(dashboard)
     return app
 
 
-def _has_parameters(storage: BaseStorage, study_id: int) -> bool:
-    """Whether a study searches anything: of one that does not, or is not there, optuna-dashboard
-    divides by its number of hyperparameters."""
+def _mend_request() -> None:
+    """Give optuna-dashboard's routes what some of them fail without."""
+    request.environ.setdefault("HTTP_ACCEPT_ENCODING", "")
+    request.environ["PATH_INFO"] = request.environ["PATH_INFO"].rstrip("/")
+
+
+def _adapt(storage: BaseStorage, view: View) -> View:
+    """Change what one of optuna-dashboard's routes takes and answers; a plugin of Bottle."""
+
+    @functools.wraps(view)
+    def adapted(**arguments: Any) -> Any:
+        if request.path.startswith("/api/artifacts/") and request.method == "POST":
+            check_upload()
+        if request.path.startswith("/dashboard"):
+            return _style_page(view, **arguments)
+        if request.path.endswith("/param_importances") and not _has_params(storage, **arguments):
+            return {"param_importances": [[]]}
+        return _compress(view(**arguments))
+
+    return adapted
+
+
+def _has_params(storage: BaseStorage, study_id: int) -> bool:
+    """Return whether a study searches anything.
+
+    Of one that does not, optuna-dashboard divides by its number of hyperparameters.
+    """
     try:
         return any(trial.params for trial in storage.get_all_trials(study_id, deepcopy=False))
-    except KeyError:
-        return True  # its own answer is the right one
+    except KeyError:  # there is no such study, and optuna-dashboard's own answer is the right one
+        return True
 
 
-def _shift(environ: WSGIEnvironment, begin: str) -> WSGIEnvironment:
-    """A request as an application sees it that is mounted at ``begin``."""
-    parts = {"SCRIPT_NAME": begin, "PATH_INFO": environ["PATH_INFO"].removeprefix(begin)}
-    return {**environ, **parts}
+def _style_page(view: View, **arguments: Any) -> HTTPResponse:
+    """Return optuna-dashboard's page with a style of ours."""
+    for header in _OF_A_PART:
+        request.environ.pop(header, None)
+    page = view(**arguments)
+    if request.method != "HEAD":
+        with page.body as file:
+            page.body = file.read().replace(b"</head>", _STYLE)
+        page.set_header("Content-Length", str(len(page.body)))
+    return page
 
 
-def _compress(
-    app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Send an application's answer, compressed if it is long JSON."""
-    status, headers, exc_info, body = _ask(app, environ)
-    given = {key.lower(): value for key, value in headers}
+def _compress(answer: Any) -> Any:
+    """Return an answer of a route, compressed if it is long JSON."""
+    text = json.dumps(answer) if isinstance(answer, dict) else answer
     if (
-        isinstance(body, list)
-        and given.get("content-type", "").startswith("application/json")
-        and "content-encoding" not in given
-        and "gzip" in environ["HTTP_ACCEPT_ENCODING"]
-        and sum(map(len, body)) >= COMPRESSED_FROM
+        isinstance(text, str)
+        and response.content_type == "application/json"
+        and len(text) >= COMPRESSED_FROM
     ):
-        body = [gzip.compress(b"".join(body), compresslevel=1)]
-        headers = [(key, value) for key, value in headers if key.lower() != "content-length"]
-        headers += [("Content-Encoding", "gzip"), ("Content-Length", str(len(body[0])))]
-        headers += [("Vary", "Accept-Encoding")]
-    start_response(status, headers, exc_info)
-    return body
-
-
-def _send_page(
-    app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Send optuna-dashboard's page with a style of ours."""
-    whole = {key: value for key, value in environ.items() if key not in _OF_A_PART}
-    status, headers, exc_info, body = _ask(app, whole)
-    page = b"".join(body).replace(b"</head>", _STYLE)
-    headers = [(key, value) for key, value in headers if key.lower() != "content-length"]
-    start_response(status, [*headers, ("Content-Length", str(len(page)))], exc_info)
-    return [page]
-
-
-def _ask(
-    app: WSGIApplication, environ: WSGIEnvironment
-) -> tuple[str, Headers, Any, Iterable[bytes]]:
-    """An application's answer: status, headers, error and body."""
-    begun: list[tuple[str, Headers, Any]] = []
-
-    def begin(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
-        begun[:] = [(status, headers, exc_info)]
-        return None
-
-    body = app(environ, begin)
-    return (*begun[0], body)
+        response.set_header("Vary", "Accept-Encoding")
+        if "gzip" in request.get_header("Accept-Encoding"):
+            response.set_header("Content-Encoding", "gzip")
+            return gzip.compress(text.encode(), compresslevel=1)
+    return text
 
 
 def _shorten_log() -> None:
-    """optuna-dashboard logs its errors with a traceback; the first line says what it is."""
+    """Let optuna-dashboard log the first line of an error, not its traceback."""
     logging.getLogger(DASHBOARD_REQUEST_LOGGER).addFilter(_keep_first_line)
 
 

@@ -7,23 +7,21 @@ So these addresses are served here: by the extension of the file's name, and nev
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
-from wsgiref.types import StartResponse, WSGIEnvironment
-from wsgiref.util import FileWrapper
 
+from bottle import HTTPError, HTTPResponse, request, static_file
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
-from cifar_tune.dashboard.responses import Answer, refuse, status_line
+from cifar_tune.dashboard.responses import refuse
 from cifar_tune.storage.optuna_private import ARTIFACT_KEY_PREFIX
 
 CONTENT_TYPES = {
@@ -34,21 +32,22 @@ CONTENT_TYPES = {
     ".safetensors": "application/octet-stream",
 }
 """The kinds of files that are taken and served, by extension."""
-NAME_CHARACTERS_MOST = 200
+MAX_NAME_LENGTH = 200
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_ADDRESS = re.compile(rf"/artifacts/(?P<study>\d{{1,9}})(?:/(?P<trial>\d{{1,9}}))?/(?P<id>{_UUID})")
+_ADDRESS = re.compile(rf"(?P<study>\d{{1,9}})(?:/(?P<trial>\d{{1,9}}))?/(?P<id>{_UUID})")
 _PNG_BEGINS = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_HEADERS = (
-    ("Content-Security-Policy", "sandbox; default-src 'none'"),
-    ("Cache-Control", "private, max-age=86400"),  # what has an id does not change
-)
-_NOT_FOUND = refuse(HTTPStatus.NOT_FOUND, "no such artifact")
+_HEADERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cache-Control": "private, max-age=86400",  # what has an id does not change
+}
 _EXPECTED = f"expected a file name that ends in {', '.join(CONTENT_TYPES)}"
 
 
 class ArtifactFolder(FileSystemArtifactStore):
-    """Optuna's folder of artifacts: it is made by the first that is written, and one that is
-    missing does not keep its study from being deleted."""
+    """Optuna's folder of artifacts, made by the first that is written.
+
+    An artifact that is missing does not keep its study from being deleted.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -59,42 +58,34 @@ class ArtifactFolder(FileSystemArtifactStore):
         super().write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
-        try:
+        with suppress(ArtifactNotFound):
             super().remove(artifact_id)
-        except ArtifactNotFound:
-            return
 
 
-def serve_artifact(
-    storage: BaseStorage, folder: Path, environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """Answer a request for an address that begins with ``/artifacts/``."""
-    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "expected GET").send(start_response)
-    found = _ADDRESS.fullmatch(environ["PATH_INFO"].rstrip("/"))
-    record = _find_record(storage, found) if found else None
-    if found is None or record is None:
-        return _NOT_FOUND.send(start_response)
-    kind = _content_type(str(record.get("filename")))
-    if kind is None:
+def serve_artifact(storage: BaseStorage, folder: Path, address: str) -> HTTPResponse:
+    """Answer a request for an artifact.
+
+    Args:
+        storage: The database.
+        folder: The folder of artifacts.
+        address: What follows ``/artifacts/``.
+    """
+    parts = _ADDRESS.fullmatch(address)
+    record = _find_record(storage, parts) if parts else None
+    if parts is None or record is None:
+        return refuse(HTTPStatus.NOT_FOUND, "no such artifact")
+    content_type = _content_type(str(record.get("filename")))
+    if content_type is None:
         reason = f"this kind of file is not served; {_EXPECTED}"
-        return refuse(HTTPStatus.FORBIDDEN, reason).send(start_response)
-    try:
-        file = (folder / found["id"]).open("rb")
-    except OSError:
-        return _NOT_FOUND.send(start_response)
-    length = os.fstat(file.fileno()).st_size
-    headers = [*_HEADERS, ("Content-Type", kind), ("Content-Length", str(length))]
-    start_response(status_line(HTTPStatus.OK), headers)
-    if environ["REQUEST_METHOD"] == "HEAD":
-        file.close()
-        return []
-    wrap = environ.get("wsgi.file_wrapper", FileWrapper)
-    return wrap(file)  # type: ignore[no-any-return]
+        return refuse(HTTPStatus.FORBIDDEN, reason)
+    answer = static_file(parts["id"], folder, mimetype=content_type, headers=_HEADERS)
+    if isinstance(answer, HTTPError):
+        return refuse(HTTPStatus.NOT_FOUND, "no such artifact")
+    return answer
 
 
 def _find_record(storage: BaseStorage, address: re.Match[str]) -> Mapping[str, Any] | None:
-    """The metadata of an artifact; none for one that was deleted."""
+    """Return the metadata of an artifact; None for one that was deleted."""
     try:
         if address["trial"] is None:
             attributes = storage.get_study_system_attrs(int(address["study"]))
@@ -110,40 +101,39 @@ def _content_type(name: str) -> str | None:
     return CONTENT_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
-def check_upload(environ: WSGIEnvironment) -> Answer | None:
+def check_upload() -> None:
     """Look at an artifact that is sent, a JSON object with ``filename`` and ``file``, a data URL.
 
     The body is replaced by one that holds just these two, so that what is stored is what was looked
     at.
 
-    Returns:
-        Why it is refused, if it is.
+    Raises:
+        HTTPResponse: It is refused.
     """
-    length = int(environ.get("CONTENT_LENGTH") or 0)
+    length = int(request.environ.get("CONTENT_LENGTH") or 0)
     try:
-        sent = json.loads(environ["wsgi.input"].read(length))
+        sent = json.loads(request["wsgi.input"].read(length))
         name, uri = sent["filename"], sent["file"]
         head, comma, encoded = uri.partition(",")
         content = base64.b64decode(encoded, validate=True)
         is_data_url = head.startswith("data:") and head.endswith(";base64") and bool(comma)
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_data_url = False
     if not is_data_url:
         reason = "expected a JSON object with `filename` and `file`, a data URL in base64"
-        return refuse(HTTPStatus.BAD_REQUEST, reason)
-    fault = _fault_of(name, content)
+        raise refuse(HTTPStatus.BAD_REQUEST, reason)
+    fault = _find_fault(name, content)
     if fault is not None:
-        return refuse(HTTPStatus.BAD_REQUEST, fault)
+        raise refuse(HTTPStatus.BAD_REQUEST, fault)
     checked = f"data:{_content_type(name)};base64,{base64.b64encode(content).decode()}"
     body = json.dumps({"filename": name, "file": checked}).encode()
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-    return None
+    request["wsgi.input"], request["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
 
-def _fault_of(name: object, content: bytes) -> str | None:
-    """What is wrong with a file that is sent, if anything."""
-    if not isinstance(name, str) or not name.isprintable() or len(name) > NAME_CHARACTERS_MOST:
-        return f"`filename`: expected up to {NAME_CHARACTERS_MOST} printable characters"
+def _find_fault(name: object, content: bytes) -> str | None:
+    """Return what is wrong with a file that is sent, if anything."""
+    if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+        return f"`filename`: expected up to {MAX_NAME_LENGTH} printable characters"
     if re.search(r"[/\\:]", name) or name.startswith("."):
         return f"`filename` {name}: expected a name without a folder"
     if _content_type(name) is None:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from typing import Any
+from weakref import WeakKeyDictionary
 from wsgiref.types import WSGIApplication
 
 from waitress import wasyncore
@@ -16,14 +17,14 @@ from waitress.server import TcpWSGIServer
 
 from cifar_tune.errors import InputError
 
-BODY_BYTES_MOST = 16 * 2**20
-HEADER_BYTES_MOST = 64 * 2**10
-BODIES_BYTES_MOST = 16 * BODY_BYTES_MOST
+MAX_BODY_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 64 * 2**10
+MAX_BODIES_BYTES = 16 * MAX_BODY_BYTES
 """Of requests that are being received, all together; they are kept on disk."""
-CONNECTIONS_MOST = 2048
+MAX_CONNECTIONS = 2048
 THREADS = 4
 IDLE_SECONDS = 30
-REQUEST_SECONDS_MOST = 120
+MAX_REQUEST_SECONDS = 120
 """Of one request's sending."""
 LOOK_SECONDS = 5
 WAKE_SECONDS = 0.2
@@ -34,61 +35,55 @@ _OTHER_FILES = 256
 """That the process may have open besides connections."""
 
 
-class Server:
-    """A server that listens; its clients are served from ``run`` until ``close``."""
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """Waitress's server, which also ends connections that it would keep for ever.
 
-    def __init__(self, listener: _Listener, sockets: dict[int, Any], url: str) -> None:
+    It listens from the start; its clients are served from ``run`` until ``stop``.
+    """
+
+    def __init__(self, app: WSGIApplication, listening: socket.socket, url: str) -> None:
+        settings = Adjustments(
+            sockets=[listening],
+            threads=THREADS,
+            connection_limit=_allow_connections(),
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=LOOK_SECONDS,
+            max_request_body_size=MAX_BODY_BYTES,
+            max_request_header_size=MAX_HEADER_BYTES,
+            asyncore_use_poll=True,
+            log_socket_errors=False,
+            ident=None,
+        )
+        place = (listening.family, listening.type, listening.proto, listening.getsockname())
+        super().__init__(app, _sock=listening, adj=settings, bind_socket=False, sockinfo=place)
         self.url = url
-        self._listener = listener
-        self._sockets = sockets
-        self._is_running = False
-        self._is_closing = False
+        self._is_stopping = False
+        self._first_seen: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        """Since when requests are being received."""
 
     def run(self) -> None:
-        """Serve until ``close`` is called from a signal handler or another thread."""
-        self._is_running = True
+        """Serve until ``stop`` is called from a signal handler or another thread."""
         try:
-            while not self._is_closing:
-                wasyncore.loop(timeout=WAKE_SECONDS, use_poll=True, map=self._sockets, count=1)
+            while not self._is_stopping:
+                wasyncore.loop(timeout=WAKE_SECONDS, use_poll=True, map=self._map, count=1)
         finally:
-            self._leave()
+            self.task_dispatcher.shutdown(timeout=LEAVE_SECONDS)
+            wasyncore.close_all(self._map, ignore_all=True)
 
-    def close(self) -> None:
-        """End ``run`` within a second or two; without it, stop listening at once."""
-        if self._is_closing:
-            return
-        self._is_closing = True
-        if not self._is_running:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._is_running = False
-        self._listener.task_dispatcher.shutdown(timeout=LEAVE_SECONDS)
-        wasyncore.close_all(self._sockets, ignore_all=True)
-
-
-class _Listener(TcpWSGIServer):  # type: ignore[misc]
-    """Waitress's server; it also ends connections that it would keep for ever."""
-
-    def __init__(self, *given: Any, **settings: Any) -> None:
-        super().__init__(*given, **settings)
-        self._begun: dict[int, tuple[Any, float]] = {}
-        """Requests that are being received, by connection, and since when."""
+    def stop(self) -> None:
+        """End ``run`` within a second or two."""
+        self._is_stopping = True
 
     def maintenance(self, now: float) -> None:
+        """Close the connections that are not to go on; waitress calls it now and then."""
         super().maintenance(now)  # those that are idle
-        receiving = {key: one.request for key, one in self.active_channels.items() if one.request}
-        known = self._begun
-        self._begun = {
-            key: known[key] if key in known and known[key][0] is request else (request, now)
-            for key, request in receiving.items()
-        }
-        received = sum(request.body_bytes_received for request in receiving.values())
-        for key, channel in self.active_channels.items():
-            since = self._begun[key][1] if key in self._begun else now
+        requests = {channel: channel.request for channel in self.active_channels.values()}
+        received = sum(request.body_bytes_received for request in requests.values() if request)
+        for channel, request in requests.items():
+            since = self._first_seen.setdefault(request, now) if request else now
             takes_nothing = channel.total_outbufs_len and channel.last_activity < now - IDLE_SECONDS
-            is_slow = since < now - REQUEST_SECONDS_MOST
-            is_too_much = received > BODIES_BYTES_MOST and key in receiving
+            is_slow = since < now - MAX_REQUEST_SECONDS
+            is_too_much = request and received > MAX_BODIES_BYTES
             if takes_nothing or is_slow or is_too_much:
                 channel.will_close = True
 
@@ -97,38 +92,27 @@ def open_server(app: WSGIApplication, host: str, port: int) -> Server:
     """Listen on an address; clients wait until the server runs.
 
     Args:
-        port: 0 takes any that is free.
+        app: What is served.
+        host: A name or an address of this machine.
+        port: A port; 0 takes any that is free.
 
     Raises:
-        InputError: the address is not this machine's, or the port is taken.
+        InputError: The address is not this machine's, or the port is taken.
     """
     listening = _listen(host, port)
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of what is bounded here
-    settings = Adjustments(
-        sockets=[listening],
-        threads=THREADS,
-        connection_limit=_connections(),
-        channel_timeout=IDLE_SECONDS,
-        cleanup_interval=LOOK_SECONDS,
-        max_request_body_size=BODY_BYTES_MOST,
-        max_request_header_size=HEADER_BYTES_MOST,
-        asyncore_use_poll=True,
-        log_socket_errors=False,
-        ident=None,
-    )
-    sockets: dict[int, Any] = {}
-    place = (listening.family, listening.type, listening.proto, listening.getsockname())
-    listener = _Listener(
-        app, sockets, _sock=listening, adj=settings, bind_socket=False, sockinfo=place
-    )
-    return Server(listener, sockets, f"http://{_shown(host)}:{listening.getsockname()[1]}/")
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    shown = f"[{name}]" if ":" in name else name
+    return Server(app, listening, f"http://{shown}:{listening.getsockname()[1]}/")
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         # `localhost` has two addresses, and 127.0.0.1 is the one that every client tries.
-        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        family, kind, protocol, _, address = min(
+            places, key=lambda place: place[0] != socket.AF_INET
+        )
         listening = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         raise InputError(f"--host {host}: is not an address of this machine") from error
@@ -139,11 +123,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except OSError as error:
         listening.close()
-        raise InputError(_say(error, host, port)) from error
+        raise InputError(_describe(error, host, port)) from error
     return listening
 
 
-def _say(error: OSError, host: str, port: int) -> str:
+def _describe(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"--port {port}: another program listens there; --port 0 takes one that is free"
     if error.errno == errno.EACCES:
@@ -151,25 +135,18 @@ def _say(error: OSError, host: str, port: int) -> str:
     return f"--host {host}: is not an address of this machine"
 
 
-def _shown(host: str) -> str:
-    """A name or address as a URL has it; for all addresses of this machine, its name."""
-    if host in ("0.0.0.0", "::"):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
-
-
-def _connections() -> int:
-    """How many connections there may be; the process is allowed files for them if it can be."""
+def _allow_connections() -> int:
+    """Return how many connections there may be, after allowing this process files for them."""
     if sys.platform == "win32":
-        return CONNECTIONS_MOST
+        return MAX_CONNECTIONS
     import resource
 
     # A request and an answer of some length are each kept in a file.
-    wanted = 2 * CONNECTIONS_MOST + _OTHER_FILES
+    wanted = 2 * MAX_CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
-        return CONNECTIONS_MOST
-    return max(min(CONNECTIONS_MOST, (soft - _OTHER_FILES) // 2), 16)
+        return MAX_CONNECTIONS
+    return max(min(MAX_CONNECTIONS, (soft - _OTHER_FILES) // 2), 16)

@@ -108,7 +108,7 @@ def serving(
     try:
         yield Live(server.url, database)
     finally:
-        server.close()
+        server.stop()
         thread.join(LEAVE_SECONDS)
         assert not thread.is_alive()
 

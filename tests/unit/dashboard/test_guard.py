@@ -330,7 +330,7 @@ def test_a_thousand_connections_keep_no_one_out(live: Live) -> None:
 def test_connections_that_send_nothing_or_slowly_are_ended(
     trained_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for bound in ("IDLE_SECONDS", "LOOK_SECONDS", "REQUEST_SECONDS_MOST"):
+    for bound in ("IDLE_SECONDS", "LOOK_SECONDS", "MAX_REQUEST_SECONDS"):
         monkeypatch.setattr(server_module, bound, 1)
     with serving(trained_copy) as live, live.connect() as idle, live.connect() as slow:
         slow.settimeout(0.1)
