@@ -6,7 +6,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -16,14 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_tune.benchmarks.lanes import Lane, Way
 from cifar_tune.config.study_file import load_study_file, resolve
-from cifar_tune.config.trial import TrialConfig
+from cifar_tune.config.trial import Precision, TrialConfig
 from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.models.resnet import build_model, set_training
 from cifar_tune.training.precision import check_precision
 from cifar_tune.workers.kind import count_cores
 
 EPOCHS = 20
-"""Of a trial, over which what is done once is shared out; those of the assignment's models A, B."""
+"""Epochs of a trial, over which what is done once is shared out; as of the assignment's models."""
 IMAGES = 1_280
 LARGE_IMAGES = {"cpu": (64, 32), "cuda": (1_280, 128)}
 """At 224 px: images and batch size; a batch of 128 takes 8 GB of a machine's memory."""
@@ -35,8 +35,8 @@ class Case:
     """What is trained.
 
     Attributes:
-        title: in words.
-        at_once: how many lanes of ours train it at once, each with its share of the cores.
+        title: The case in words.
+        at_once: How many lanes of ours train it at once, each with its share of the cores.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Timed:
     """One way of training a case.
 
     Attributes:
-        seconds: of the epochs that count, in the order they were measured.
-        images: of an epoch.
-        peak_share: floating-point operations a second that the plain network's convolutions and
+        seconds: The seconds of each epoch that counts, in the order they were measured.
+        images: The number of images of an epoch.
+        peak_share: The floating-point operations a second that the plain network's convolutions and
             matrix products need, as a share of those of a large matrix product in the same
             precision on this machine.
-        peak_bytes: the most memory that the process had.
-        startup_seconds: from the start of the process to the end of its first epoch.
+        peak_bytes: The most memory that the process had.
+        startup_seconds: The seconds from the start of the process to the end of its first epoch.
     """
 
     seconds: tuple[float, ...]
@@ -67,7 +67,7 @@ class Timed:
 
     @property
     def images_per_second(self) -> float:
-        """By the median epoch."""
+        """Images a second, by the median epoch."""
         return self.images / statistics.median(self.seconds)
 
 
@@ -76,8 +76,8 @@ class CaseResult:
     """A case with what each way of training it took.
 
     Attributes:
-        precision: of ours; the others compute in fp32.
-        ways: ``tuned`` is missing where there is no compiler.
+        precision: The precision of ours; the others compute in fp32.
+        ways: What each way took; ``tuned`` is missing where there is no compiler.
     """
 
     case: Case
@@ -113,13 +113,13 @@ class CaseResult:
         return record
 
     def ratios(self, way: Way) -> tuple[float, ...]:
-        """Seconds of another way over ours, round by round; above 1 ours is faster."""
+        """Return seconds of another way over ours, round by round; above 1 ours is faster."""
         pairs = zip(self.ways[way].seconds, self.ways["ours"].seconds, strict=True)
         return tuple(theirs / ours for theirs, ours in pairs)
 
 
 def list_cases(device: torch.device) -> list[Case]:
-    """The cases: the assignment's models and its augmented recipe, on bundled images."""
+    """Return the cases: the assignment's models and its augmented recipe, on bundled images."""
     spec = resolve(load_study_file("transfer"), "quick")
     models = {
         named.name: replace(
@@ -150,57 +150,65 @@ def list_cases(device: torch.device) -> list[Case]:
     return cases
 
 
-def time_case(
-    case: Case,
-    device: torch.device,
-    rounds: int,
-    on_round: Callable[[str, Way, float], None],
-) -> CaseResult:
+OnRound = Callable[[str, Way, float], None]
+"""Is told the case, the way and how many seconds an epoch took."""
+
+
+def time_case(case: Case, device: torch.device, rounds: int, on_round: OnRound) -> CaseResult:
     """Time epochs of each way in turn, after a first one that does not count.
 
     Which of them goes first changes from round to round.
 
-    Args:
-        on_round: told the case, the way and how many seconds an epoch took.
-
     Raises:
-        DeviceError: one of them cannot be run here, for want of memory most likely.
+        DeviceError: One of them cannot be run here, for want of memory most likely.
     """
-    cores = count_cores()
-    precision = check_precision(case.config, device, cores // case.at_once).precision
+    precision = check_precision(case.config, device, count_cores() // case.at_once).precision
     ways = [way for way in get_args(Way) if way != "tuned" or can_compile()]
-    seconds: dict[Way, list[float]] = {way: [] for way in ways}
+    lanes: dict[Way, list[Lane]] = {}
+    startup: dict[Way, float] = {}
     with ExitStack() as stack:
-        lanes: dict[Way, list[Lane]] = {}
-        startup: dict[Way, float] = {}
         for way in ways:
-            config = replace(case.config, precision=precision) if way == "ours" else case.config
-            count = case.at_once if way == "ours" else 1
-            made = [Lane(way, config, device, cores // count) for _ in range(count)]
-            lanes[way] = [stack.enter_context(closing(lane)) for lane in made]
+            lanes[way] = _start_lanes(case, way, precision, device, stack)
             startup[way] = max(lane.warm_up() for lane in lanes[way])
-        for number in range(rounds):
-            turn = number % len(ways)
-            for way in ways[turn:] + ways[:turn]:
-                for lane in lanes[way]:
-                    lane.begin()
-                took = statistics.mean(lane.end() for lane in lanes[way]) / len(lanes[way])
-                seconds[way].append(took)
-                on_round(case.name, way, took)
+        seconds = _time_rounds(case, lanes, rounds, on_round)
         peaks = {way: sum(lane.peak_bytes() for lane in lanes[way]) for way in ways}
+    images = case.config.train_images
+    flops = count_flops(case.config) * images
     timed = {}
     for way in ways:
         peak = measure_peak(device, "bf16" if way == "ours" and precision == "bf16" else "fp32")
-        flops = count_flops(case.config) * case.config.train_images
         share = flops / statistics.median(seconds[way]) / peak
-        timed[way] = Timed(
-            tuple(seconds[way]), case.config.train_images, share, peaks[way], startup[way]
-        )
+        timed[way] = Timed(tuple(seconds[way]), images, share, peaks[way], startup[way])
     return CaseResult(case, precision, timed)
 
 
+def _start_lanes(
+    case: Case, way: Way, precision: Precision, device: torch.device, stack: ExitStack
+) -> list[Lane]:
+    config = replace(case.config, precision=precision) if way == "ours" else case.config
+    count = case.at_once if way == "ours" else 1
+    lanes = [Lane(way, config, device, count_cores() // count) for _ in range(count)]
+    return [stack.enter_context(closing(lane)) for lane in lanes]
+
+
+def _time_rounds(
+    case: Case, lanes: Mapping[Way, Sequence[Lane]], rounds: int, on_round: OnRound
+) -> dict[Way, list[float]]:
+    ways = list(lanes)
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
+    for number in range(rounds):
+        first = number % len(ways)
+        for way in ways[first:] + ways[:first]:
+            for lane in lanes[way]:
+                lane.begin()
+            took = statistics.mean(lane.end() for lane in lanes[way]) / len(lanes[way])
+            seconds[way].append(took)
+            on_round(case.name, way, took)
+    return seconds
+
+
 def count_flops(config: TrialConfig) -> float:
-    """Floating-point operations of a training step an image, as the plain network does it."""
+    """Return the floating-point operations of a training step of the plain network an image."""
     part = replace(config, batch_size=2)
     images = torch.empty(2, 3, part.input_size, part.input_size, device="meta")
     model = build_model(part, len(CLASSES)).to("meta")
@@ -211,7 +219,7 @@ def count_flops(config: TrialConfig) -> float:
 
 
 def measure_peak(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large matrix product, the best of ten."""
+    """Return floating-point operations a second of a large matrix product, the best of ten."""
     size = PEAK_SIZE.get(device.type, PEAK_SIZE["cpu"])
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -225,5 +233,5 @@ def measure_peak(device: torch.device, precision: str) -> float:
 
 
 def can_compile() -> bool:
-    """Whether ``torch.compile`` has the C++ compiler that it needs."""
+    """Return whether ``torch.compile`` has the C++ compiler that it needs."""
     return shutil.which(os.environ.get("CXX", "g++")) is not None

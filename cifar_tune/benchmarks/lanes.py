@@ -1,12 +1,10 @@
 """Processes that train one case in one way, an epoch whenever they are told to.
 
-Each way has a process of its own, so that none profits from another's memory or threads, and waits
-while the others are timed.
+Each way waits while the others are timed.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import platform
 import resource
 import time
@@ -14,12 +12,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from cifar_tune import paths
 from cifar_tune.benchmarks.plain_loop import PlainLoop
+from cifar_tune.benchmarks.process import BenchProcess
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
 from cifar_tune.errors import DeviceError
@@ -36,61 +35,38 @@ from cifar_tune.workers.local.fork_server import threads_of_libraries
 
 Way = Literal["plain", "tuned", "ours"]
 
-_SPAWN = multiprocessing.get_context("spawn")
-
 
 class Lane:
-    """A process that trains one case in one way.
-
-    Args:
-        threads: of PyTorch on the processor.
-    """
+    """A process that trains one case in one way, with so many threads on the processor."""
 
     def __init__(self, way: Way, config: TrialConfig, device: torch.device, threads: int) -> None:
-        self._way = way
-        self._line, theirs = _SPAWN.Pipe()
-        given = (theirs, way, config, str(device), threads, time.time())
-        # No daemon: a loader with workers has processes of its own.
-        self._process = _SPAWN.Process(target=_main, args=given, name=f"bench {way}")
+        begun = time.time()
         with threads_of_libraries(threads):
-            self._process.start()
-        theirs.close()
+            self._process = BenchProcess(
+                f"the {way} loop", _main, way, config, str(device), threads, begun
+            )
 
     def warm_up(self) -> float:
-        """Train an epoch for memory and kernels to be set up; seconds from the process's start to
-        the epoch's end."""
-        self._line.send("warm up")
-        return float(self._receive())
+        """Train an epoch that does not count, and return its seconds with the process's start."""
+        self._process.send("warm up")
+        return float(self._process.receive())
 
     def begin(self) -> None:
         """Begin an epoch; ``end`` waits for it."""
-        self._line.send("epoch")
+        self._process.send("epoch")
 
     def end(self) -> float:
-        """Wall-clock seconds of the epoch, with its share of what is done once a trial."""
-        return float(self._receive())
+        """Return the seconds of the epoch, with its share of what is done once a trial."""
+        return float(self._process.receive())
 
     def peak_bytes(self) -> int:
-        """The most memory that it had: of the GPU where it trains on one, else of the machine."""
-        self._line.send("memory")
-        return int(self._receive())
+        """Return the most memory that it had, of the GPU where it trains on one."""
+        self._process.send("memory")
+        return int(self._process.receive())
 
     def close(self) -> None:
         """End the process."""
-        self._line.close()
-        self._process.join(10)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-    def _receive(self) -> Any:
-        try:
-            answer = self._line.recv()
-        except EOFError:
-            raise DeviceError(f"bench: the {self._way} loop ended (out of memory?)") from None
-        if isinstance(answer, DeviceError):
-            raise answer
-        return answer
+        self._process.close()
 
 
 # --- in the process -------------------------------------------------------------------------------
@@ -104,11 +80,11 @@ def _main(
     try:
         with ExitStack() as stack:
             once, epoch = make_epoch(way, config, device, stack)
-            for asked in iter(lambda: _hear(line), None):
-                if asked == "warm up":
+            for message in iter(lambda: _receive(line), None):
+                if message == "warm up":
                     epoch()
                     line.send(time.time() - begun)
-                elif asked == "epoch":
+                elif message == "epoch":
                     line.send(_time(once, device) / config.epochs + _time(epoch, device))
                 else:
                     line.send(_peak_bytes(device))
@@ -117,12 +93,12 @@ def _main(
         line.send(DeviceError(f"bench: the {way} loop: {type(error).__name__}: {reason}"))
 
 
-def _hear(line: Connection) -> str | None:
+def _receive(line: Connection) -> str | None:
     try:
-        asked: str = line.recv()
+        message: str = line.recv()
     except EOFError:
         return None
-    return asked
+    return message
 
 
 def _time(run: Callable[[], object], device: torch.device) -> float:
@@ -143,7 +119,7 @@ def _peak_bytes(device: torch.device) -> int:
 def make_epoch(
     way: Way, config: TrialConfig, device: torch.device, stack: ExitStack
 ) -> tuple[Callable[[], object], Callable[[], float]]:
-    """What a trial does once, and a function that trains an epoch and returns its mean loss."""
+    """Return what a trial does once, and a function that trains an epoch and returns its loss."""
     data = load_search_data(config.data, paths.data_root())
     found = load_weights({config.weights} - {"none"}, paths.data_root()).get(config.weights)
     weights = None if found is None else found.tensors

@@ -35,7 +35,7 @@ from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import EpochEnded, Event, Finished, Materials, Started, Task
 
 EPOCHS = 20
-"""Of a measured trial: the assignment's models that search most have so many."""
+"""Epochs of a measured trial: the assignment's models that search most have so many."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class Overhead:
     """What the runner costs, in milliseconds of wall-clock time.
 
     Attributes:
-        finished: trials that the study had before.
-        trials: that were measured, each of ``EPOCHS`` epochs unless it was pruned.
-        epoch_median, epoch_high: of an epoch (report, prune, progress), and its 90th percentile.
-        trial_median, trial_high: of a trial, its epochs apart (ask, record, tell), likewise.
-        mean_per_epoch: all of it together, over all epochs.
-        share: of a trial of ``EPOCHS`` epochs of one second, as a fraction.
+        finished: How many trials the study had before.
+        trials: How many trials were measured, each of ``EPOCHS`` epochs unless it was pruned.
+        epoch_median: The median of an epoch (report, prune, progress).
+        epoch_high: The 90th percentile of an epoch.
+        trial_median: The median of a trial without its epochs (ask, record, tell).
+        trial_high: The 90th percentile of a trial without its epochs.
+        mean_per_epoch: All of it together, over all epochs.
+        share: The share of a trial of ``EPOCHS`` epochs of one second, as a fraction.
     """
 
     finished: int
@@ -64,10 +66,8 @@ class Overhead:
 def measure_overhead(finished: int, trials: int, on_note: Callable[[str], None]) -> Overhead:
     """Fill a temporary database, run a study that trains nothing, and time the runner.
 
-    Args:
-        finished: trials in the study before.
-        trials: to be measured; the first is a warm-up and is not counted.
-        on_note: told what is being done.
+    The study has ``finished`` trials before. Of the ``trials`` the first is a warm-up and is not
+    counted. ``on_note`` is told what is being done.
     """
     spec = resolve(load_study_file("joint"), "quick", {"epochs": EPOCHS})
     spec = replace(spec, named=())
@@ -123,14 +123,13 @@ def _fill(location: StorageLocation, spec: StudySpec, count: int) -> None:
         is_pruned = number % 2 == 1
         history = _made_up_epochs(draw, EPOCHS // 4 if is_pruned else EPOCHS)
         config = spec.config(params, number)
-        values = {one.epoch: one.val_accuracy for one in history}
         study.add_trial(
             create_trial(
                 state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
                 value=history[-1].val_accuracy,
                 params=params,
                 distributions=dict(space),
-                intermediate_values=values,
+                intermediate_values={epoch.epoch: epoch.val_accuracy for epoch in history},
                 user_attrs={
                     "seed": number,
                     "config": asdict(config),
@@ -159,7 +158,7 @@ class _InstantPool:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self._left: dict[int, deque[EpochMetrics]] = {}
-        self._given: dict[int, list[EpochMetrics]] = {}
+        self._trained: dict[int, list[EpochMetrics]] = {}
         self._draw = random.Random(1)
         self._since = time.perf_counter()
         self.epoch_seconds: list[float] = []
@@ -170,7 +169,7 @@ class _InstantPool:
         """See ``Pool``."""
         self._turn += self._elapsed()
         self._left[task.number] = deque(_made_up_epochs(self._draw, task.config.epochs))
-        self._given[task.number] = []
+        self._trained[task.number] = []
         provenance = {"device": "none", "host": "none", "software": software()}
         self._events.append(Started(task.number, provenance, 0, 0))
         self._next_epoch(task.number)
@@ -193,9 +192,9 @@ class _InstantPool:
         if go_on and self._left[number]:
             self._next_epoch(number)
         else:
-            given = tuple(self._given.pop(number))
+            epochs = tuple(self._trained.pop(number))
             is_pruned = bool(self._left.pop(number))
-            self._events.append(Finished(number, TrialResult(given, is_pruned, None)))
+            self._events.append(Finished(number, TrialResult(epochs, is_pruned, None)))
         self._since = time.perf_counter()
 
     def stop(self) -> None:
@@ -206,7 +205,7 @@ class _InstantPool:
 
     def _next_epoch(self, number: int) -> None:
         metrics = self._left[number].popleft()
-        self._given[number].append(metrics)
+        self._trained[number].append(metrics)
         self._events.append(EpochEnded(number, metrics))
 
     def _elapsed(self) -> float:

@@ -1,4 +1,4 @@
-"""Measures this machine: single steps for a plan, and epochs against the plain torchvision loop."""
+"""The training loop that ours is compared with: PyTorch's and torchvision's own parts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_sc
 Batches = DataLoader[Any]
 
 
-# --- the plain loop -----------------------------------------------------------------------------
-
-
 class PlainImages(Dataset[tuple[torch.Tensor, int]]):
     """A split as torchvision's own data set class has it: a PIL image, then its transforms."""
 
@@ -43,7 +40,7 @@ class PlainImages(Dataset[tuple[torch.Tensor, int]]):
 
 
 def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor]:
-    """A trial's transforms as torchvision has them, image by image."""
+    """Return a trial's transforms as torchvision has them, image by image."""
     from torchvision import transforms  # half a second that a plan need not wait for
 
     steps: list[object] = []
@@ -67,9 +64,11 @@ class PlainLoop:
     """The assignment's training loop: DataLoader as it comes, PIL transforms, eager fp32, Adam.
 
     Args:
-        part: the training images.
-        weights: torchvision's tensors of everything but the head, to start from.
-        is_tuned: as a competent user would have it: as many workers as there are cores, images
+        part: The training images.
+        config: The trial's configuration.
+        weights: Torchvision's tensors of everything but the head, to start from.
+        device: The device to train on.
+        is_tuned: Train as a competent user would: as many workers as there are cores, images
             and weights channels-last, ``torch.compile``.
     """
 
@@ -103,10 +102,10 @@ class PlainLoop:
         self._loader = DataLoader(images, config.batch_size, shuffle=True, **options)
 
     def train_epoch(self) -> float:
-        """Train one epoch; its mean loss."""
+        """Train one epoch and return its mean loss."""
         total: float = 0.0
         set_training(self._model, self._config)
-        for images, labels in self._bring(self._loader):
+        for images, labels in self._batches(self._loader):
             self._optimizer.zero_grad()
             smoothing = self._config.label_smoothing
             loss = functional.cross_entropy(
@@ -120,22 +119,22 @@ class PlainLoop:
 
     @torch.no_grad()
     def accuracy(self, part: LabelledImages) -> float:
-        """The fraction of these images that is classified rightly, without augmentation."""
+        """Return the fraction of images that is classified rightly, without augmentation."""
         config = replace(
             self._config, augmentation_strength=0.0, flip_probability=None, crop_padding=0
         )
         loader = DataLoader(PlainImages(part, config), config.batch_size)
         self._model.eval()
         right = 0
-        for images, labels in self._bring(loader):
+        for images, labels in self._batches(loader):
             right += int((self._model(images).argmax(dim=1) == labels).sum().item())
         return right / len(part)
 
-    def _bring(self, loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for images, labels in loader:
             yield images.to(self._device, memory_format=self._layout), labels.to(self._device)
 
 
 def software_line() -> str:
-    """The versions that a measurement depends on."""
+    """Return the versions that a measurement depends on."""
     return f"PyTorch {torch.__version__}, Python {platform.python_version()}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import optuna
 import torch
 
 from cifar_tune.benchmarks.plain_loop import PlainLoop
+from cifar_tune.benchmarks.process import BenchProcess
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.data.search_data import load_search_data
@@ -30,7 +30,9 @@ MOST_TIMES = 3
 """As many trials as ours has a plain search, until it gives up."""
 
 Ended = tuple[float, float]
-"""Of a complete trial: seconds from the start of the study to its end, and its accuracy."""
+"""The end of a trial: seconds from the start of the study, and its accuracy."""
+OnTrial = Callable[[str, float, float], None]
+"""Is told whose trial ended, after how many seconds, with which accuracy."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class StudyResult:
     """Two searches of one space with one protocol.
 
     Attributes:
-        target: validation accuracy, the best of ours.
-        plain_seconds, ours_seconds: from the start to the first trial that reached it; of the plain
-            search, if none did, to its last one.
-        is_reached: whether the plain search did.
-        plain, ours: their trials, in the order in which they ended.
+        target: The validation accuracy to reach, the best of ours.
+        plain_seconds: The seconds of the plain search to the first trial that reached the target,
+            or to its last one.
+        ours_seconds: The seconds of ours to the first trial that reached it.
+        is_reached: Whether the plain search reached it.
+        plain: The plain search's trials, in the order in which they ended.
+        ours: Our trials, in that order.
     """
 
     target: float
@@ -71,26 +75,20 @@ class StudyResult:
         return self.plain_seconds / self.ours_seconds
 
 
-def compare_study(
-    name: str, device: torch.device, seed: int, on_trial: Callable[[str, float, float], None]
-) -> StudyResult:
+def compare_study(name: str, device: torch.device, seed: int, on_trial: OnTrial) -> StudyResult:
     """Run the quick profile of a study, then plain Optuna with the plain loop until it is as good.
 
     Plain Optuna is a study as it comes: its default sampler and pruner, one trial after
     another, until one is as good as the best of ours or there were three times as many. Both have
-    a process of their own, whose start counts.
-
-    Args:
-        name: of a study file or its path; one without pretrained weights.
-        seed: of both searches.
-        on_trial: told whose trial ended, after how many seconds, with which accuracy.
+    a process of their own, whose start counts. The study file has no pretrained weights; ``seed``
+    is that of both searches.
 
     Raises:
-        DeviceError: one of the two failed.
+        DeviceError: One of the two failed.
     """
     ours = _run_ours(name, device, seed)
-    for one in ours:
-        on_trial("ours", *one)
+    for seconds, accuracy in ours:
+        on_trial("ours", seconds, accuracy)
     target = max(accuracy for _, accuracy in ours)
     plain = _run_plain(name, target, MOST_TIMES * len(ours), device, seed, on_trial)
     ours_seconds = next(seconds for seconds, accuracy in ours if accuracy >= target)
@@ -100,60 +98,40 @@ def compare_study(
 
 
 def _run_ours(name: str, device: torch.device, seed: int) -> list[Ended]:
-    """All trials of the study, pruned ones too."""
+    """Run the study and return all of its trials, pruned ones too."""
     with tempfile.TemporaryDirectory(prefix="cifar-tune-bench-") as folder:
         database = Path(folder) / "bench.db"
-        given = ["--profile", PROFILE, "--device", str(device), "--seed", str(seed)]
-        given += ["--storage", str(database), "--json"]
-        command = [sys.executable, "-m", "cifar_tune", "study", "run", name, *given]
+        options = ["--profile", PROFILE, "--device", str(device), "--seed", str(seed)]
+        options += ["--storage", str(database), "--json"]
+        command = [sys.executable, "-m", "cifar_tune", "study", "run", name, *options]
         begun = time.time()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DeviceError(f"bench: {' '.join(command)} failed: {done.stderr[-2000:]}")
         study_name = json.loads(done.stdout)["study_name"]
-        trials = _ended_trials(database, study_name)
-    ended = [
-        (one.datetime_complete.timestamp() - begun, one.intermediate_values[one.last_step])
-        for one in trials
-        if one.datetime_complete is not None and one.last_step is not None
-    ]
-    return sorted(ended)
-
-
-def _ended_trials(database: Path, study_name: str) -> list[optuna.trial.FrozenTrial]:
-    study = stored.find_study(stored.open_to_read(locate_storage(str(database))), study_name)
-    assert study is not None, "it was stored just now"
-    return study.get_trials(deepcopy=False)
+        location = locate_storage(str(database))
+        trials = stored.open_study(location, study_name)[1].get_trials(deepcopy=False)
+    return sorted(
+        (trial.datetime_complete.timestamp() - begun, trial.intermediate_values[trial.last_step])
+        for trial in trials
+        if trial.datetime_complete is not None and trial.last_step is not None
+    )
 
 
 def _run_plain(
-    name: str,
-    target: float,
-    trials: int,
-    device: torch.device,
-    seed: int,
-    on_trial: Callable[[str, float, float], None],
+    name: str, target: float, trials: int, device: torch.device, seed: int, on_trial: OnTrial
 ) -> list[Ended]:
-    """Trials until one reaches the target, at most so many."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(
-        target=_search_plainly, args=(theirs, name, trials, str(device), seed)
-    )
+    """Run plain trials until one reaches the target, at most so many."""
     begun = time.time()
-    process.start()
-    theirs.close()
+    process = BenchProcess("the plain study", _search_plainly, name, trials, str(device), seed)
     ended: list[Ended] = []
     try:
         while len(ended) < trials and (not ended or ended[-1][1] < target):
-            moment, accuracy = ours.recv()
+            moment, accuracy = process.receive()
             ended.append((moment - begun, accuracy))
             on_trial("plain", *ended[-1])
-    except EOFError:
-        raise DeviceError("bench: the plain study ended (out of memory?)") from None
     finally:
-        process.kill()
-        process.join()
+        process.close(patience=0)
     return ended
 
 
@@ -185,4 +163,4 @@ def _search_plainly(line: Any, name: str, trials: int, device_name: str, seed: i
     for _ in range(trials):
         accuracy = train(study.ask(space))
         line.send((time.time(), accuracy))
-    line.recv()  # until the other end is closed
+    line.poll(None)  # until the other end is closed

@@ -67,7 +67,6 @@ def best_export(
         chosen.train_on,
         out,
         root,
-        known.spec.title,
         command_line(),
     )
     onnx_difference = export_onnx(out, root) if onnx else None
@@ -79,15 +78,15 @@ def best_export(
 
 
 def _print_export(exported: Export, choice: Choice, onnx_difference: float | None) -> None:
-    console, described = make_console(), exported.described
+    console, card = make_console(), exported.card
     best_tables.print_choice(console, choice)
     console.print(
-        f"{exported.folder}: {described.source}, validation accuracy "
-        f"{format_accuracy(described.own_val_accuracy)}, test accuracy "
-        f"{format_accuracy(described.own_test_accuracy)}",
+        f"{exported.folder}: {card.source}, validation accuracy "
+        f"{format_accuracy(card.own_val_accuracy)}, test accuracy "
+        f"{format_accuracy(card.own_test_accuracy)}",
         soft_wrap=True,
     )
-    calibration = described.calibration
+    calibration = card.calibration
     if calibration is not None:
         console.print(
             f"temperature {calibration.temperature:.3f}: expected calibration error "

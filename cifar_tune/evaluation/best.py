@@ -28,11 +28,13 @@ class BestRecord(FreshRuns):
     """All that is known of the best configuration of a study.
 
     Attributes:
+        title: The study file's title.
         study_seed: The seed from which those of its trials derive.
         images: How many validation images its trials were measured on.
     """
 
     study_name: str
+    title: str
     study_seed: int
     images: int
     ranking: Ranking
@@ -69,6 +71,7 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
     return BestRecord(
         **vars(fresh),
         study_name=spec.study_name,
+        title=spec.title,
         study_seed=study_seed,
         images=spec.protocol.validation_images,
         ranking=rank(candidates, spec.protocol.validation_images, top),

@@ -21,26 +21,26 @@ import numpy.typing as npt
 from scipy import special
 
 from cifar_tune.evaluation.stats import Estimate, Reading, estimate_from_images
-from cifar_tune.evaluation.verdicts import POWER, Contrast, judge
+from cifar_tune.evaluation.verdicts import POWER, Contrast, Judgement, judge
 
 FAMILIES = (1, 6, 20)
 SEED_COUNTS = (3, 5, 10)
 ACCURACY = 0.75
-"""Of the baseline that the others are compared with."""
+"""The true accuracy of the baseline that the others are compared with."""
 SMALLEST_EFFECT = 0.02
 PILOT_SEEDS = 3
 
 
 @dataclass(frozen=True)
 class World:
-    """Where accuracies come from: standard deviations, with that of the rest being 1.
+    """Where accuracies come from: standard deviations, in units of that of the rest.
 
     Attributes:
-        seed: of a seed's luck, per model.
-        shared: of an image's ease, for all models.
-        own: of an image's ease for one model.
-        images: that there are to be measured on.
-        share: of them that each seed is measured on, drawn anew, as a split by seed does.
+        seed: The standard deviation of a seed's luck, per model.
+        shared: The standard deviation of an image's ease, for all models.
+        own: The standard deviation of an image's ease for one model.
+        images: How many images there are to be measured on.
+        share: Which fraction of them each seed is measured on, drawn anew, as a split by seed does.
     """
 
     name: str
@@ -51,7 +51,7 @@ class World:
     share: float = 1.0
 
     def ability(self, accuracy: float) -> float:
-        """The ability that has this true accuracy."""
+        """Return the ability that has this true accuracy."""
         spread = math.sqrt(1 + self.seed**2 + self.shared**2 + self.own**2)
         return float(special.ndtri(accuracy)) * spread
 
@@ -73,13 +73,13 @@ class Rate:
     """How often something happened.
 
     Attributes:
-        what: in words.
-        seeds: of each model; the median of those advised.
-        family: number of claims judged together.
-        rate: fraction of the rounds.
-        error: binomial standard error of ``rate``.
-        low: least that it should be.
-        high: most that it should be.
+        what: What happened, in words.
+        seeds: The number of seeds of each model; the median of those that were advised.
+        family: The number of claims judged together.
+        rate: The fraction of the rounds in which it happened.
+        error: The binomial standard error of ``rate``.
+        low: The least that the rate should be.
+        high: The most that the rate should be.
     """
 
     what: str
@@ -106,54 +106,47 @@ class Simulated:
     """What each seed classifies rightly.
 
     Attributes:
-        rows: of each seed, int64 [m]: the images that it is measured on.
-        correct: of each model, 0 or 1 [seeds, n], for all images.
+        rows: The images that each seed is measured on, int64 [m].
+        correct: For each model, 0 or 1 for all images [seeds, n].
     """
 
     rows: list[npt.NDArray[np.int64]]
     correct: list[npt.NDArray[np.float64]]
 
     def accuracy(self, model: int) -> Estimate:
-        """Of a model."""
+        """Return the accuracy of a model."""
         return self._estimate(self.correct[model])
 
     def contrast(self, model: int) -> Contrast:
-        """Of a model with the first."""
+        """Return the contrast of a model with the first."""
         return Contrast(self._estimate(self.correct[model] - self.correct[0]), SMALLEST_EFFECT)
 
     def _estimate(self, values: npt.NDArray[np.float64]) -> Estimate:
-        readings = zip(self.rows, values, strict=True)
-        return estimate_from_images([Reading(rows, one[rows]) for rows, one in readings])
+        seeds = zip(self.rows, values, strict=True)
+        return estimate_from_images([Reading(rows, correct[rows]) for rows, correct in seeds])
 
 
 def simulate(
     world: World, accuracies: Sequence[float], seeds: int, random: np.random.Generator
 ) -> Simulated:
-    """Models of these true accuracies, each trained with so many seeds."""
+    """Simulate models of these true accuracies, each trained with so many seeds."""
     ease = world.shared * random.standard_normal(world.images, dtype=np.float32)
-    found = []
+    correct = []
     for accuracy in accuracies:
         own = ease + world.own * random.standard_normal(world.images, dtype=np.float32)
         luck = world.seed * random.standard_normal((seeds, 1), dtype=np.float32)
         latent = random.standard_normal((seeds, world.images), dtype=np.float32)
         latent += own + luck + np.float32(world.ability(accuracy))
-        found.append((latent > 0).astype(np.float64))
+        correct.append((latent > 0).astype(np.float64))
     rows = [np.arange(world.images)] * seeds
     if world.share < 1:
         size = int(world.share * world.images)
         rows = [np.sort(random.permutation(world.images)[:size]) for _ in range(seeds)]
-    return Simulated(rows, found)
+    return Simulated(rows, correct)
 
 
 def calibrate(rounds: int, seed: int = 0) -> Iterator[Rate]:
-    """Simulate studies and count how often intervals and verdicts are right.
-
-    Args:
-        rounds: simulated studies for each figure.
-
-    Yields:
-        ``FIGURES`` rates.
-    """
+    """Yield ``FIGURES`` rates of intervals and verdicts, each from ``rounds`` simulated studies."""
     random = np.random.default_rng(seed)
     for world in WORLDS:
         for seeds in SEED_COUNTS:
@@ -170,52 +163,57 @@ def calibrate(rounds: int, seed: int = 0) -> Iterator[Rate]:
 def _coverage(
     world: World, seeds: int, rounds: int, random: np.random.Generator
 ) -> tuple[Rate, Rate]:
-    """How often the intervals of an accuracy and of a difference hold the truth."""
+    """Return how often the intervals of an accuracy and of a difference hold the truth."""
     covered = np.zeros((2, rounds), dtype=bool)
     for number in range(rounds):
-        found = simulate(world, (ACCURACY, ACCURACY + SMALLEST_EFFECT), seeds, random)
-        covered[0, number] = _covers(found.accuracy(0), ACCURACY)
-        covered[1, number] = _covers(found.contrast(1).difference, SMALLEST_EFFECT)
+        simulated = simulate(world, (ACCURACY, ACCURACY + SMALLEST_EFFECT), seeds, random)
+        covered[0, number] = _covers(simulated.accuracy(0), ACCURACY)
+        covered[1, number] = _covers(simulated.contrast(1).difference, SMALLEST_EFFECT)
     return (
         _rate("interval of an accuracy holds it", world, seeds, 1, covered[0], 0.93, 0.97),
         _rate("interval of a difference holds it", world, seeds, 1, covered[1], 0.93, 0.97),
     )
 
 
-def _covers(found: Estimate, truth: float) -> bool:
-    assert found.low is not None
-    assert found.high is not None
-    return found.low <= truth <= found.high
+def _covers(estimate: Estimate, truth: float) -> bool:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.low <= truth <= estimate.high
 
 
 def _false_verdicts(
     world: World, family: int, truth: float, wrong: str, rounds: int, random: np.random.Generator
 ) -> Rate:
-    """How often one claim or more gets the verdict ``wrong`` in a family of claims, each about a
-    model that is better than one baseline by the true difference ``truth``."""
+    """Return how often one claim or more of a family gets the verdict ``wrong``.
+
+    Each is about a model that is better than one baseline by the true difference ``truth``.
+    """
     seeds = SEED_COUNTS[1]
     hits = []
     for _ in range(rounds):
-        found = simulate(world, (ACCURACY, *[ACCURACY + truth] * family), seeds, random)
-        judged = judge([[found.contrast(model)] for model in range(1, family + 1)])
-        hits.append(any(one.verdict == wrong for one in judged))
+        simulated = simulate(world, (ACCURACY, *[ACCURACY + truth] * family), seeds, random)
+        judgements = judge([[simulated.contrast(model)] for model in range(1, family + 1)])
+        hits.append(any(judgement.verdict == wrong for judgement in judgements))
     kind = "no difference" if wrong == "supported" else "the smallest effect"
     what = f"{kind}: a claim of the family is {wrong}"
     return _rate(what, world, seeds, family, np.array(hits), 0.0, 0.05)
 
 
 def _right_with_advice(world: World, family: int, rounds: int, random: np.random.Generator) -> Rate:
-    """How often a true claim of twice the smallest effect is supported with the advised seeds."""
-    truths = (ACCURACY, ACCURACY + 2 * SMALLEST_EFFECT)
-    # The other claims of the family have no data yet: they take their share of the level.
-    others: list[list[Contrast | None]] = [[None]] * (family - 1)
+    """Return how often a true claim of twice the smallest effect is supported as advised."""
+
+    def judge_anew(seeds: int) -> Judgement:
+        simulated = simulate(world, (ACCURACY, ACCURACY + 2 * SMALLEST_EFFECT), seeds, random)
+        # The other claims of the family have no data yet: they take their share of the level.
+        return judge([[simulated.contrast(1)], *[[None]] * (family - 1)])[0]
+
     hits, advised = [], []
     for _ in range(rounds):
-        judged = judge([[simulate(world, truths, PILOT_SEEDS, random).contrast(1)], *others])[0]
-        seeds = judged.advice.seeds if judged.advice is not None else None
+        judgement = judge_anew(PILOT_SEEDS)
+        seeds = judgement.advice.seeds if judgement.advice is not None else None
         if seeds is not None:
-            judged = judge([[simulate(world, truths, seeds, random).contrast(1)], *others])[0]
-        hits.append(judged.verdict == "supported")
+            judgement = judge_anew(seeds)
+        hits.append(judgement.verdict == "supported")
         advised.append(seeds or PILOT_SEEDS)
     what = "twice the smallest effect: supported with the advised seeds"
     return _rate(what, world, int(np.median(advised)), family, np.array(hits), POWER, 1.0)

@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune import paths
-from cifar_tune.errors import InputError, StorageError
+from cifar_tune.errors import StorageError
 from cifar_tune.evaluation.invocations import train_command
 from cifar_tune.evaluation.test_reads import TestRead, TestResult, read_ledger
 from cifar_tune.storage import studies
@@ -142,13 +142,10 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         StorageError: The database or a file beside it cannot be read, or the two do not fit.
     """
     with explain_errors(location):
-        database = studies.open_to_read(location)
-        study = studies.find_study(database, study_name)
-        if study is None or database is None:
-            raise InputError(f"study {study_name} is not stored in {location}")
+        storage, study = studies.open_study(location, study_name)
         stored = study.get_trials(deepcopy=False)
         reads = [
-            read for read in read_ledger(database.engine) if read.result.study_name == study_name
+            read for read in read_ledger(storage.engine) if read.result.study_name == study_name
         ]
         importances = _importances(study, stored)
         everyone = list_all_trials(study)

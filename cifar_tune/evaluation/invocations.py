@@ -10,7 +10,7 @@ from cifar_tune.storage.location import StorageLocation, locate_storage
 
 
 def name_options(spec: StudySpec) -> str:
-    """The options of the command line that name a study of a study file."""
+    """Return the options of the command line that name a study of a study file."""
     changed = [
         f"--set {shlex.quote(f'{key}={_toml(spec.overrides[key])}')}" for key in spec.overrides
     ]
@@ -22,8 +22,10 @@ def _toml(value: object) -> str:
 
 
 def storage_options(location: StorageLocation) -> str:
-    """The option that names a database file; empty where a command finds it by itself, and for a
-    server, whose address may have a password in it."""
+    """Return the option that names a database file; empty where a command finds it by itself.
+
+    It is empty for a server too, whose address may have a password in it.
+    """
     try:
         is_found = location == locate_storage()
     except StorageError:  # what $CIFAR_TUNE_STORAGE says is wrong
@@ -34,6 +36,6 @@ def storage_options(location: StorageLocation) -> str:
 
 
 def train_command(run_command: str, model: str, replicate: str) -> str:
-    """The command that trains a replicate of a named trial, with those before it."""
+    """Return the command that trains a replicate of a named trial, with those before it."""
     number = replicate.rpartition("=")[2]
     return f"{run_command} --only {shlex.quote(model)} --seeds {number}"

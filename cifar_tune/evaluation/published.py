@@ -9,15 +9,15 @@ from cifar_tune.evaluation.wording import format_setting
 
 
 def known_figures(figures: PublishedFigures) -> dict[str, float]:
-    """What is stated of a named trial, by quantity."""
-    found = {key: getattr(figures, key) for key in QUANTITIES}
-    return {key: value for key, value in found.items() if value is not None}
+    """Return what is stated of a named trial, by quantity."""
+    stated = {key: getattr(figures, key) for key in QUANTITIES}
+    return {key: value for key, value in stated.items() if value is not None}
 
 
 def protocol_differences(
     loaded: LoadedStudyFile, spec: StudySpec
 ) -> tuple[tuple[str, str, str], ...]:
-    """What sets a study's protocol apart from that of the published figures: (key, there, here)."""
+    """Return how a study's protocol differs from the published one, as (key, there, here)."""
     published = loaded.content.published
     if published is None:
         return ()

@@ -34,7 +34,7 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 LEVEL = 0.95
-"""Of the intervals, two-sided; a verdict needs half of the rest on its side."""
+"""The two-sided level of intervals; a verdict needs half of the rest on its side."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,16 +52,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its uncertainty.
+    """The mean of the outcomes of seeds, with its uncertainty.
 
     Attributes:
-        mean: of the outcomes.
-        seeds: number of outcomes.
-        images: number that each was measured on; 0 for what is not measured on images.
-        seed_variance: s², the sample variance of the outcomes; None with one seed.
-        shared_variance: c, what the seeds share because they share images.
-        low: lower end of the interval; None with one seed, which has no spread.
-        high: upper end.
+        images: How many images each outcome was measured on; 0 for none.
+        seed_variance: The sample variance s² of the outcomes; None with one seed.
+        shared_variance: The covariance c of outcomes that share images.
+        low: The lower end of the interval; None with one seed, which has no spread.
+        high: The upper end of the interval.
     """
 
     mean: float
@@ -74,7 +72,7 @@ class Estimate:
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation over seeds."""
+        """The standard deviation over seeds."""
         return None if self.seed_variance is None else math.sqrt(self.seed_variance)
 
 
@@ -82,7 +80,7 @@ class Estimate:
 
 
 def estimate_from_images(readings: Sequence[Reading]) -> Estimate:
-    """The mean over seeds, from what each gave on each image.
+    """Return the mean over seeds, from what each gave on each image.
 
     Seeds may have all, some or no images in common.
     """
@@ -98,11 +96,10 @@ def estimate_from_images(readings: Sequence[Reading]) -> Estimate:
 def estimate_from_outcomes(
     outcomes: Sequence[float], shared_variance: float = 0.0, images: int = 0
 ) -> Estimate:
-    """The mean of one outcome a seed, with its interval.
+    """Return the mean of one outcome a seed, with its interval.
 
-    Args:
-        shared_variance: what the outcomes share, or a bound of it.
-        images: that each was measured on, if any.
+    ``shared_variance`` is the covariance of the outcomes, or a bound of it; ``images`` is how many
+    each was measured on, if any.
     """
     mean = float(np.mean(outcomes))
     if len(outcomes) == 1:
@@ -114,38 +111,32 @@ def estimate_from_outcomes(
 
 
 def binomial_variance(accuracy: float, images: int) -> float:
-    """Variance of an accuracy that is measured on so many images, as a fraction squared."""
+    """Return the variance of an accuracy that is measured on so many images."""
     return accuracy * (1 - accuracy) / images
 
 
 def _mean_covariance(readings: Sequence[Reading]) -> float:
-    """Mean covariance of the outcomes of two seeds, from the images that they share."""
+    """Return the mean covariance of the outcomes of two seeds, from the images that they share."""
     rows = readings[0].rows
     if all(np.array_equal(rows, reading.rows) for reading in readings[1:]):
         return _mean_covariance_of_equals(np.stack([reading.values for reading in readings]))
     pairs = list(itertools.combinations(readings, 2))
-    found, weights = [], []
+    total, total_shared, weights = 0.0, 0, 0.0
     for one, other in pairs:
-        _, at, there = np.intersect1d(one.rows, other.rows, return_indices=True)
-        left, right = one.values[at], other.values[there]
+        _, here, there = np.intersect1d(one.rows, other.rows, return_indices=True)
+        left, right = one.values[here], other.values[there]
         shared = len(left)
-        weights.append(shared / (len(one.rows) * len(other.rows)))
+        weights += shared / (len(one.rows) * len(other.rows))
         if shared > 1:
-            centred = (left - left.mean()) @ (right - right.mean())
-            found.append((shared, float(centred) / (shared - 1)))
-    if not found:
-        return 0.0
+            covariance = float((left - left.mean()) @ (right - right.mean())) / (shared - 1)
+            total += shared * covariance
+            total_shared += shared
     # One figure an image, the same for all pairs; a pair tells as much of it as it shares images.
-    each = sum(shared * value for shared, value in found) / sum(shared for shared, _ in found)
-    return each * sum(weights) / len(pairs)
+    return total / total_shared * weights / len(pairs) if total_shared else 0.0
 
 
 def _mean_covariance_of_equals(values: Floats) -> float:
-    """The same where all seeds have the same images, without a loop over pairs.
-
-    Args:
-        values: [seeds, images].
-    """
+    """Return the same for values [seeds, images] of common images, without a loop over pairs."""
     seeds, images = values.shape
     if images < 2:
         return 0.0
@@ -156,17 +147,16 @@ def _mean_covariance_of_equals(values: Floats) -> float:
 
 
 def total_variance(spread: float, shared: float, seeds: int) -> float:
-    """Variance of a mean over seeds.
+    """Return the variance of a mean over seeds.
 
-    Args:
-        spread: s², the variance of one outcome; likewise below.
-        shared: c, what outcomes share; likewise below.
+    Here and below ``spread`` is s², the variance of one outcome, and ``shared`` is c, the
+    covariance of two.
     """
     return spread / seeds + shared
 
 
 def degrees_of_freedom(spread: float, shared: float, seeds: int, images: int) -> float:
-    """Satterthwaite's degrees of freedom."""
+    """Return Satterthwaite's degrees of freedom."""
     parts = (spread / seeds) ** 2 / (seeds - 1) + shared**2 / max(images - 1, 1)
     # Beyond a million it is the normal.
     return min(total_variance(spread, shared, seeds) ** 2 / parts, 1e6) if parts > 0 else 1e6
@@ -175,15 +165,13 @@ def degrees_of_freedom(spread: float, shared: float, seeds: int, images: int) ->
 def _half_width(spread: float, shared: float, seeds: int, images: int) -> float:
     beyond = (1 - LEVEL) / 2
     deviation = math.sqrt(total_variance(spread, shared, seeds))
-    short = (
-        -float(special.stdtrit(degrees_of_freedom(spread, shared, seeds, images), beyond))
-        * deviation
-    )
+    degrees = degrees_of_freedom(spread, shared, seeds, images)
+    short = -float(special.stdtrit(degrees, beyond)) * deviation
     return (short + distance_beyond(beyond, spread, shared, seeds)) / 2
 
 
 def tail(distance: float, spread: float, shared: float, seeds: int) -> float:
-    """Probability of an error above ``distance``, by Behrens and Fisher.
+    """Return the probability of an error above ``distance``, by Behrens and Fisher.
 
     The Student's t is a normal whose variance is drawn, so this is a mean over draws, at the
     quantiles of the chi-square distribution that belong to ``_SHARES``.
@@ -193,7 +181,7 @@ def tail(distance: float, spread: float, shared: float, seeds: int) -> float:
 
 
 def distance_beyond(beyond: float, spread: float, shared: float, seeds: int) -> float:
-    """The distance that an error is above with probability ``beyond``, by Behrens and Fisher."""
+    """Return the distance that an error exceeds with a probability, by Behrens and Fisher."""
     deviation = math.sqrt(total_variance(spread, shared, seeds))
     if deviation == 0:
         return 0.0
@@ -207,7 +195,7 @@ def distance_beyond(beyond: float, spread: float, shared: float, seeds: int) -> 
 
 
 def _quadrature() -> tuple[Floats, Floats]:
-    """Shares from 0 to 1 and their weights, dense near 0, where variances are largest."""
+    """Return shares from 0 to 1 and their weights, dense near 0, where variances are largest."""
     places, weights = np.polynomial.legendre.leggauss(64)
     places, weights, power = (places + 1) / 2, weights / 2, 6
     return places**power, weights * power * places ** (power - 1)
@@ -218,6 +206,6 @@ _SHARES, _WEIGHTS = _quadrature()
 
 @functools.cache
 def _chi_square(degrees: int) -> Floats:
-    """The quantiles of the chi-square distribution that belong to ``_SHARES``."""
-    found: Floats = np.asarray(2 * special.gammaincinv(degrees / 2, _SHARES), np.float64)
-    return found
+    """Return the quantiles of the chi-square distribution that belong to ``_SHARES``."""
+    quantiles: Floats = np.asarray(2 * special.gammaincinv(degrees / 2, _SHARES), np.float64)
+    return quantiles

@@ -65,11 +65,7 @@ for _action in ("UPDATE", "DELETE"):
 
 
 def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
-    """Add a row, before anyone sees the figure.
-
-    Args:
-        command: the command line that asked for it; stored without passwords.
-    """
+    """Add a row, before anyone sees the figure; the command line is stored without passwords."""
     _make_ledger(engine)
     values = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
@@ -81,43 +77,46 @@ def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
 
 
 def _make_ledger(engine: Engine) -> None:
-    """Make the table where it is not there, and what it lacks where an earlier version made it."""
+    """Make the table, or the column that it lacks where an earlier version made it."""
     make_table(engine, _TABLE)
-    known = {one["name"] for one in inspect(engine).get_columns(_TABLE.name)}
-    if "flip_accuracy" not in known:
+    if "flip_accuracy" not in _column_names(engine):
         with engine.begin() as connection:
             connection.execute(text(f"ALTER TABLE {_TABLE.name} ADD COLUMN flip_accuracy FLOAT"))
 
 
 def add_test_reads(engine: Engine, reads: list[TestRead]) -> int:
-    """Add rows of another database, as they stand there; how many of them were not known yet."""
+    """Add rows of another database, and return how many of them were not known yet."""
     known = read_ledger(engine)
-    missing = [one for one in reads if one not in known]
+    missing = [read for read in reads if read not in known]
     if missing:
         _make_ledger(engine)
-        rows = [{"time": o.time, "command": o.command, **asdict(o.result)} for o in missing]
+        rows = [
+            {"time": read.time, "command": read.command, **asdict(read.result)} for read in missing
+        ]
         with engine.begin() as connection:
             connection.execute(insert(_TABLE), rows)
     return len(missing)
 
 
 def read_ledger(engine: Engine) -> list[TestRead]:
-    """All rows, the oldest first."""
+    """Return all rows, the oldest first."""
     if not inspect(engine).has_table(_TABLE.name):
         return []
-    there = {one["name"] for one in inspect(engine).get_columns(_TABLE.name)}
-    columns = [column for column in _TABLE.c if column.name in there]
-    fields = [name for name in TestResult.__dataclass_fields__ if name in there]
+    names = _column_names(engine)
+    columns = [column for column in _TABLE.c if column.name in names]
+    fields = [name for name in TestResult.__dataclass_fields__ if name in names]
     with engine.connect() as connection:
         rows = connection.execute(select(*columns).order_by(_TABLE.c.id)).mappings()
         return [
             TestRead(
-                row["time"],
-                row["command"],
-                TestResult(**{name: row[name] for name in fields}),
+                row["time"], row["command"], TestResult(**{name: row[name] for name in fields})
             )
             for row in rows
         ]
+
+
+def _column_names(engine: Engine) -> set[str]:
+    return {column["name"] for column in inspect(engine).get_columns(_TABLE.name)}
 
 
 @dataclass(frozen=True)
@@ -125,16 +124,16 @@ class TestResult:
     """What one trial's final weights gave on the test images.
 
     Attributes:
-        trial: its number in its study.
-        name: of a named trial with its replicate; None if sampled.
-        weights_sha256: of the file of its kept weights.
-        test_sha256: of the test images' bytes.
-        images: how many they are.
-        accuracy: fraction of them classified rightly.
-        loss: mean cross-entropy in nats.
-        flip_accuracy: the same fraction where the logits of each image and of its mirror image are
-            averaged (test-time flip); None of reads before there was such a figure. It is told
-            apart: no comparison uses it.
+        trial: The number of the trial in its study.
+        name: The named trial with its replicate; None for a sampled trial.
+        weights_sha256: The digest of the file of its kept weights.
+        test_sha256: The digest of the test images' bytes.
+        images: How many test images there are.
+        accuracy: The fraction of them that is classified rightly.
+        loss: The mean cross-entropy in nats.
+        flip_accuracy: The same fraction where the logits of each image and of its mirror image are
+            averaged (test-time flip); None for reads before there was such a figure. No comparison
+            uses it.
     """
 
     study_name: str

@@ -15,7 +15,7 @@ from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import group
 from cifar_tune.evaluation.ranking import pooled_variance
 from cifar_tune.evaluation.test_reads import TestRead, read_ledger
-from cifar_tune.storage import studies as stored
+from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.origin import is_foreign, list_all_trials
 from cifar_tune.storage.records import TrialSummary
@@ -28,16 +28,15 @@ class TrialDossier:
     """All that is stored of a trial.
 
     Attributes:
-        definition: of its study, as it was first run.
-        config: the full configuration; empty before the trial was begun.
-        facts: what else made it: device, versions, digests of images, split and weights.
-        history: its epochs.
-        restarts: how often it was continued, from where, and why.
-        weights_sha256: of its kept weights; None where they were not kept.
-        weights_file: where they are; None where they are not, or no longer.
-        test_reads: of it, the oldest first.
-        seed_sd: standard deviation of validation accuracy over seeds in its study; None where no
-            configuration has two.
+        definition: The attributes of its study, as it was first run.
+        config: The full configuration; empty before the trial was begun.
+        facts: What else made it: device, versions, digests of images, split and weights.
+        restarts: Where and why it was continued, each time.
+        weights_sha256: The digest of its kept weights; None where they were not kept.
+        weights_file: The file of its kept weights; None where there is none, or no longer.
+        test_reads: The reads of the test images for it, the oldest first.
+        seed_sd: The standard deviation of validation accuracy over seeds in its study; None where
+            no configuration has two.
     """
 
     study_name: str
@@ -59,31 +58,25 @@ class TrialDossier:
 
     @property
     def number(self) -> int:
-        """Of the trial."""
+        """The number of the trial in its study."""
         return self.summary.number
 
 
 def read_dossier(location: StorageLocation, study_name: str, trial_name: str) -> TrialDossier:
-    """Read all that is stored of a trial.
-
-    Args:
-        trial_name: its number, or its name with its replicate.
+    """Read all that is stored of a trial, given by its number or its name with its replicate.
 
     Raises:
-        InputError: there is no such trial.
-        StorageError: the storage cannot be read.
+        InputError: There is no such trial.
+        StorageError: The storage cannot be read.
     """
     with explain_errors(location):
-        storage = stored.open_to_read(location)
-        study = stored.find_study(storage, study_name)
-        if study is None or storage is None:
-            raise InputError(f"study {study_name} is not stored in {location}")
-        everyone = study.get_trials(deepcopy=False)
+        storage, study = studies.open_study(location, study_name)
+        trials = study.get_trials(deepcopy=False)
         trial = _find(study_name, list_all_trials(study), trial_name)
         reads = read_ledger(storage.engine)
         definition = dict(study.user_attrs)
     attributes = {} if is_foreign(trial) else trial.user_attrs
-    variance = pooled_variance(group(map(summarize, everyone)))
+    variance = pooled_variance(group(map(summarize, trials)))
     weights = paths.kept_weights_file(location.beside, study_name, trial.number)
     sha256 = attributes.get("kept_weights_sha256")
     return TrialDossier(
@@ -92,7 +85,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         summary=summarize(trial),
         config=dict(attributes.get("config", {})),
         facts=dict(attributes.get("facts", {})),
-        history=tuple(EpochMetrics(**one) for one in attributes.get("history", ())),
+        history=tuple(EpochMetrics(**epoch) for epoch in attributes.get("history", ())),
         restarts=tuple(attributes.get("restarts", ())),
         weights_sha256=sha256,
         weights_file=weights if sha256 is not None and weights.is_file() else None,
@@ -106,10 +99,10 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
 
 
 def _find(study_name: str, trials: list[FrozenTrial], trial_name: str) -> FrozenTrial:
-    """The trial of that number or name; of several of a name, the one that came furthest."""
-    found = [trial for trial in trials if trial_name in names_of(trial)]
-    if found:
-        return max(found, key=lambda trial: (len(trial.intermediate_values), trial.number))
+    """Return the trial of that number or name; of several of a name, the one that came furthest."""
+    matching = [trial for trial in trials if trial_name in names_of(trial)]
+    if matching:
+        return max(matching, key=lambda trial: (len(trial.intermediate_values), trial.number))
     names = dict.fromkeys(trial.user_attrs.get("name", str(trial.number)) for trial in trials)
     raise InputError(
         f"{study_name} has no trial {trial_name!r}; expected a number from 0 to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from cifar_tune.evaluation.stats import (
 )
 
 POWER = 0.8
-"""Probability with which the advised number of seeds decides."""
+"""The probability with which the advised number of seeds decides."""
 MOST_SEEDS = 1_000
 CAUTION = 0.8
-"""One-sided confidence of the limits that advice is computed from."""
+"""The one-sided confidence of the limits that advice is computed from."""
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
@@ -41,11 +42,11 @@ class Advice:
     """How to decide an undecided claim.
 
     Attributes:
-        seeds: with which it is decided with probability ``POWER``; None where no number of seeds
-            will, because the images are too few, or where nothing can be said yet.
-        images: how many would do, where ``seeds`` is None for that reason.
-        assumed: the true difference that this holds for.
-        contrast: place among the claim's contrasts of the one that takes the most.
+        seeds: How many seeds decide it with probability ``POWER``; None where no number of seeds
+            does, because the images are too few, or where nothing can be said yet.
+        images: How many images would do, where there are too few.
+        assumed: The true difference that this holds for.
+        contrast: The place among the claim's contrasts of the one that takes the most.
     """
 
     seeds: int | None
@@ -56,14 +57,14 @@ class Advice:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is made of a claim.
+    """The verdict on a claim, and what it rests on.
 
     Attributes:
-        support_p: probability of such data where the claim is false, corrected for all claims of
-            the family (Holm).
-        refute_p: the same where it is true by the smallest effect that counts.
-        deciding: place among the claim's contrasts of the one that it hangs on.
-        advice: for a claim that is undecided for want of seeds or images; None otherwise.
+        support_p: The probability of such data where the claim is false, corrected for all claims
+            of the family (Holm).
+        refute_p: The same where it is true by the smallest effect that counts.
+        deciding: The place among the claim's contrasts of the one that the verdict hangs on.
+        advice: How to decide a claim that is undecided for want of seeds or images.
     """
 
     verdict: Verdict
@@ -86,24 +87,23 @@ def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
     Scandinavian Journal of Statistics 6, 1979), so that the probability of one or more wrong
     verdicts of a kind is at most 2.5 %.
 
-    Args:
-        claims: None stands for a contrast whose data are missing: it cannot be shown to be above
-            zero, but the others may refute the claim. Every claim counts in the family.
+    None stands for a contrast whose data are missing: it cannot be shown to be above zero, but the
+    others may refute the claim. Every claim counts in the family.
     """
     supports = [[_support_p(contrast) for contrast in claim] for claim in claims]
     refutes = [[_refute_p(contrast) for contrast in claim] for claim in claims]
-    support_p = _holm([max(found, default=1.0) for found in supports])
-    refute_p = _holm([min(1.0, len(found) * min(found, default=1.0)) for found in refutes])
-    judged = []
-    for number, claim in enumerate(claims):
-        verdict = _verdict(support_p[number], refute_p[number])
-        against = refutes[number] if verdict == "refuted" else [-p for p in supports[number]]
+    support_p = _holm([max(values, default=1.0) for values in supports])
+    refute_p = _holm([min(1.0, len(values) * min(values, default=1.0)) for values in refutes])
+    judgements = []
+    for place, claim in enumerate(claims):
+        verdict = _verdict(support_p[place], refute_p[place])
+        against = refutes[place] if verdict == "refuted" else [-p for p in supports[place]]
         deciding = int(np.argmin(against)) if against else 0
         known = [contrast for contrast in claim if contrast is not None]
         is_open = verdict == "undecided" and len(known) == len(claim) > 0
         advice = advise(known, len(claims)) if is_open else None
-        judged.append(Judgement(verdict, support_p[number], refute_p[number], deciding, advice))
-    return judged
+        judgements.append(Judgement(verdict, support_p[place], refute_p[place], deciding, advice))
+    return judgements
 
 
 def _verdict(support_p: float, refute_p: float) -> Verdict:
@@ -114,50 +114,46 @@ def _verdict(support_p: float, refute_p: float) -> Verdict:
 
 
 def _support_p(contrast: Contrast | None) -> float:
-    """One-sided p-value against a difference of zero or less."""
+    """Return the one-sided p-value against a difference of zero or less."""
     if contrast is None:
         return 1.0
     return _p_above(contrast.difference, contrast.difference.mean)
 
 
 def _refute_p(contrast: Contrast | None) -> float:
-    """One-sided p-value against a difference of the smallest effect or more."""
+    """Return the one-sided p-value against a difference of the smallest effect or more."""
     if contrast is None:
         return 1.0
     return _p_above(contrast.difference, contrast.smallest_effect - contrast.difference.mean)
 
 
-def _p_above(found: Estimate, distance: float) -> float:
-    if found.seed_variance is None:
+def _p_above(difference: Estimate, distance: float) -> float:
+    spread, shared, seeds = difference.seed_variance, difference.shared_variance, difference.seeds
+    if spread is None:
         return 1.0  # one seed shows nothing
-    parts = (found.seed_variance, found.shared_variance, found.seeds)
-    if total_variance(*parts) == 0:
+    if total_variance(spread, shared, seeds) == 0:
         return 0.0 if distance > 0 else 1.0
-    return tail(distance, *parts)
+    return tail(distance, spread, shared, seeds)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values, in the order given."""
+    """Return Holm's corrected p-values, in the order given."""
     order = np.argsort(p_values, kind="stable")
-    corrected = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = highest
-    return corrected
+    ranked = np.arange(len(order), 0, -1) * np.asarray(p_values)[order]
+    corrected = np.empty(len(order))
+    corrected[order] = np.maximum.accumulate(np.minimum(ranked, 1.0))
+    return [float(value) for value in corrected]
 
 
 # --- advice -------------------------------------------------------------------------------------
 
 
 def advise(claim: Sequence[Contrast], family: int) -> Advice | None:
-    """How many seeds decide a claim among ``family`` claims with probability ``POWER``.
+    """Return how many seeds decide a claim among ``family`` claims with probability ``POWER``.
 
     The spread is not known either: it is taken at its upper confidence limit (Browne, "On the use
-    of a pilot sample for sample size determination", Statistics in Medicine 14, 1995).
-
-    Returns:
-        None where a contrast has one seed and so no spread.
+    of a pilot sample for sample size determination", Statistics in Medicine 14, 1995). There is no
+    advice where a contrast has one seed and so no spread.
     """
     if any(contrast.difference.seed_variance is None for contrast in claim):
         return None
@@ -166,8 +162,8 @@ def advise(claim: Sequence[Contrast], family: int) -> Advice | None:
     if against:
         # One contrast refutes the claim: the one that does so most easily.
         share = family * len(claim)
-        found = [_advise_one(claim[place], share, 1 - POWER, place) for place in against]
-        return min(found, key=_effort)
+        advices = [_advise_one(claim[place], share, 1 - POWER, place) for place in against]
+        return min(advices, key=_effort)
     # All of them support it: the hardest one says what it takes.
     missed = (1 - POWER) / len(claim)
     return max((_advise_one(claim[place], family, missed, place) for place in places), key=_effort)
@@ -202,30 +198,32 @@ def _advise_one(contrast: Contrast, family: int, missed: float, place: int) -> A
         degrees = degrees_of_freedom(spread, shared, seeds, difference.images)
         return float(stats.nct.sf(critical, degrees, distance / deviation)) >= 1 - missed
 
-    low, high = difference.seeds, difference.seeds + 1
-    while high < MOST_SEEDS and not decides(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return Advice(high if high <= MOST_SEEDS else None, None, assumed, place)
+    # More seeds decide what fewer do.
+    numbers = range(difference.seeds + 1, MOST_SEEDS + 1)
+    place_of_first = bisect.bisect_left(numbers, True, key=decides)
+    enough = numbers[place_of_first] if place_of_first < len(numbers) else None
+    return Advice(enough, None, assumed, place)
 
 
 def _assumed(contrast: Contrast) -> float:
-    """The true difference that advice is given for: where the data point against a claim none, else
-    twice the smallest effect; more of it as far as the data show that with confidence."""
+    """Return the true difference that advice is given for.
+
+    This is none where the data point against a claim, else twice the smallest effect; more of it as
+    far as the data show that with confidence.
+    """
     difference, smallest = contrast.difference, contrast.smallest_effect
-    assert difference.seed_variance is not None
-    parts = (difference.seed_variance, difference.shared_variance, difference.seeds)
-    quantile = float(special.stdtrit(degrees_of_freedom(*parts, difference.images), CAUTION))
-    room = quantile * math.sqrt(total_variance(*parts))
+    spread, shared, seeds = difference.seed_variance, difference.shared_variance, difference.seeds
+    assert spread is not None
+    degrees = degrees_of_freedom(spread, shared, seeds, difference.images)
+    quantile = float(special.stdtrit(degrees, CAUTION))
+    room = quantile * math.sqrt(total_variance(spread, shared, seeds))
     if _points_against(contrast):
         return min(0.0, difference.mean + room)
     return max(2 * smallest, difference.mean - room)
 
 
 def _upper_limit(difference: Estimate) -> float:
-    """Upper one-sided confidence limit of the variance over seeds."""
+    """Return the upper one-sided confidence limit of the variance over seeds."""
     assert difference.seed_variance is not None
     degrees = difference.seeds - 1
     return difference.seed_variance * degrees / float(stats.chi2.ppf(1 - CAUTION, degrees))

@@ -16,7 +16,7 @@ from sqlalchemy import event, func, select
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision
-from cifar_tune.errors import StorageError
+from cifar_tune.errors import InputError, StorageError
 from cifar_tune.storage.definition import (
     check_definition,
     is_defined,
@@ -88,6 +88,20 @@ def _open(location: StorageLocation, *, makes_tables: bool = True) -> RDBStorage
         raise StorageError(f"{location}: {missing_driver(location)}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise StorageError(f"{location}: {error}") from error
+
+
+def open_study(location: StorageLocation, study_name: str) -> tuple[RDBStorage, optuna.Study]:
+    """Return the database, opened to read, and a study that is stored in it.
+
+    Raises:
+        InputError: The study is not stored.
+        StorageError: The database cannot be opened, or is not Optuna's.
+    """
+    storage = open_to_read(location)
+    study = find_study(storage, study_name)
+    if study is None or storage is None:
+        raise InputError(f"study {study_name} is not stored in {location}")
+    return storage, study
 
 
 def find_study(storage: RDBStorage | None, study_name: str) -> optuna.Study | None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.errors import InputError, StorageError, WeightsError
-from cifar_tune.evaluation.export.card import Described, write_card
+from cifar_tune.evaluation.export.card import ModelCard
 from cifar_tune.evaluation.export.temperature import Calibration
 from cifar_tune.files import replacing
 from cifar_tune.models.resnet import build_model
@@ -29,7 +29,8 @@ class ExportedModel:
     """A model from a folder.
 
     Attributes:
-        image_size: height and width in pixels that images have before ``config.input_size``.
+        image_size: The height and width in pixels that images have before they are resized to
+            ``config.input_size``.
         calibration: None where probabilities are not calibrated.
     """
 
@@ -41,39 +42,42 @@ class ExportedModel:
 
 
 def write_model(
-    folder: Path, weights: Path, described: Described, image_size: int, trial: dict[str, Any]
+    folder: Path, weights: Path, card: ModelCard, image_size: int, trial: dict[str, Any]
 ) -> None:
-    """Write weights, configuration and card; each file appears whole or not at all, the
-    configuration last, so that a folder that has one is complete.
+    """Write weights, card and configuration, each of which appears whole or not at all.
+
+    The configuration comes last, so that a folder that has one is complete.
 
     Args:
-        weights: the kept file, in torchvision's names and shapes.
-        trial: where the model comes from, for the configuration.
+        folder: The folder to write to.
+        weights: The file of kept weights, in torchvision's names and shapes.
+        card: What is known of the model.
+        image_size: The height and width in pixels of the images that it learnt from.
+        trial: Where the model comes from, for the configuration.
 
     Raises:
-        StorageError: a file cannot be written.
-        WeightsError: the kept weights are not those that were recorded.
+        StorageError: A file cannot be written.
+        WeightsError: The kept weights are not those that were recorded.
     """
     content = weights.read_bytes()
-    if hashlib.sha256(content).hexdigest() != described.weights_sha256:
+    if hashlib.sha256(content).hexdigest() != card.weights_sha256:
         raise WeightsError(f"{weights}: is not the file that was kept")
-    calibration = described.calibration
     about = {
         "format": FORMAT,
         "made_by": "cifar-tune",
         "architecture": "torchvision.models.resnet18",
-        "head": described.config.head,
-        "classes": list(described.classes),
+        "head": card.config.head,
+        "classes": list(card.classes),
         "image_size": image_size,
-        "weights_sha256": described.weights_sha256,
-        "calibration": None if calibration is None else dataclasses.asdict(calibration),
-        "config": described.config.as_stored(),
+        "weights_sha256": card.weights_sha256,
+        "calibration": card.calibration and dataclasses.asdict(card.calibration),
+        "config": card.config.as_stored(),
         "trial": trial,
     }
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     for name, data in (
         (WEIGHTS, content),
-        (CARD, write_card(described).encode()),
+        (CARD, card.to_markdown().encode()),
         (CONFIG, text.encode()),
     ):
         with replacing(folder / name, len(data), StorageError) as temporary:
@@ -81,10 +85,10 @@ def write_model(
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Check that a model can be written there.
+    """Check that a model can be written to a folder.
 
     Raises:
-        InputError: it is a file, or has other files, or a model that is to stay.
+        InputError: It is a file, or has other files, or a model that is to stay.
     """
     if folder.is_dir():
         others = sorted(path.name for path in folder.iterdir())
@@ -101,8 +105,8 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
     """Open a folder that ``write_model`` wrote.
 
     Raises:
-        InputError: it is no such folder, or of a newer version.
-        WeightsError: its weights are not those that its configuration names.
+        InputError: It is no such folder, or of a newer version.
+        WeightsError: Its weights are not those that its configuration names.
     """
     path = folder / CONFIG
     try:
@@ -114,8 +118,7 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
             )
         config = TrialConfig(**about["config"])
         classes = tuple(about["classes"])
-        known = about["calibration"]
-        calibration = None if known is None else Calibration(**known)
+        calibration = about["calibration"] and Calibration(**about["calibration"])
         sha256, image_size = about["weights_sha256"], int(about["image_size"])
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(

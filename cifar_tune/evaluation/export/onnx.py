@@ -25,22 +25,19 @@ from cifar_tune.files import replacing
 
 FILE = "model.onnx"
 TOLERANCE = 1e-3
-"""Largest difference of a logit between ONNX Runtime and PyTorch, both in float32."""
+"""The largest difference of a logit between ONNX Runtime and PyTorch, both in float32."""
 
 
 def export_onnx(folder: Path, root: Path) -> float:
     """Add an ONNX file to a folder with an exported model, checked on validation images.
 
-    Args:
-        root: the folder of imported images.
-
-    Returns:
-        The largest difference of a logit from PyTorch's.
+    The images come from ``root``, the folder of imported images. Returned is the largest difference
+    of a logit from PyTorch's.
 
     Raises:
-        InputError: a package of the extra is not installed.
-        WorkError: what ONNX Runtime computes is not what PyTorch does.
-        StorageError: the file cannot be written.
+        InputError: A package of the extra is not installed.
+        WorkError: What ONNX Runtime computes is not what PyTorch does.
+        StorageError: The file cannot be written.
     """
     cpu = torch.device("cpu")
     exported = open_model(folder, cpu)
@@ -57,13 +54,14 @@ def _write(model: nn.Module, images: Tensor, folder: Path) -> float:
     with (
         warnings.catch_warnings(),
         redirect_stdout(io.StringIO()),
-        tempfile.TemporaryDirectory(prefix="cifar-tune-") as made,
+        tempfile.TemporaryDirectory(prefix="cifar-tune-") as scratch,
     ):
         warnings.simplefilter("ignore")  # of deprecations inside of the exporter
+        file = Path(scratch, FILE)
         torch.onnx.export(
             model,
             (images[:2].contiguous(),),
-            Path(made, FILE),
+            file,
             input_names=["images"],
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -71,14 +69,14 @@ def _write(model: nn.Module, images: Tensor, folder: Path) -> float:
             external_data=False,
             verbose=False,
         )
-        content = Path(made, FILE).read_bytes()
+        content = file.read_bytes()
     with torch.inference_mode():
         expected = model(images).numpy()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"images": images.numpy()})
-    difference = float(np.abs(found - expected).max())
+    (logits,) = session.run(None, {"images": images.numpy()})
+    difference = float(np.abs(logits - expected).max())
     if not difference <= TOLERANCE:
         raise WorkError(
             f"{folder / FILE}: ONNX Runtime's logits differ from PyTorch's by {difference:.2g}; "
@@ -93,7 +91,7 @@ def check_installed() -> None:
     """Check that the extra is there.
 
     Raises:
-        InputError: it is not.
+        InputError: It is not.
     """
     _import_runtime()
 

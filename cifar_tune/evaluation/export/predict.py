@@ -23,9 +23,8 @@ from cifar_tune.wording import printable
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of an image: float64 [classes], adding up to 1, calibrated where the model
-    is."""
+class Prediction:
+    """The probabilities of an image's classes: float64 [classes], calibrated if the model is."""
 
     path: str
     probabilities: npt.NDArray[np.float64]
@@ -33,14 +32,14 @@ class Answer:
 
 def predict(
     exported: ExportedModel, paths: Sequence[Path], device: torch.device
-) -> tuple[Answer, ...]:
+) -> tuple[Prediction, ...]:
     """Classify image files.
 
     They are read as images are on import: made RGB, brought to the size of the images that the
     model learnt from.
 
     Raises:
-        InputError: a file is not an image; the message names each.
+        InputError: A file is not an image; the message names each.
     """
     size = exported.image_size
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
@@ -51,15 +50,16 @@ def predict(
         if oddities.unreadable.count:
             unreadable.append(printable(str(path)))
     if unreadable:
-        raise InputError("\n".join(f"{one}: cannot be read as an image" for one in unreadable))
+        raise InputError("\n".join(f"{path}: cannot be read as an image" for path in unreadable))
     config = dataclasses.replace(exported.config, augment_validation=False, precision="fp32")
     shown = LabelledImages(images, np.zeros(len(paths), dtype=np.uint8))
     split = place(Subset(shown, np.arange(len(paths))), config, device)
-    found = evaluate(exported.model, split, config)
+    evaluation = evaluate(exported.model, split, config)
     calibration = exported.calibration
     temperature = 1.0 if calibration is None else calibration.temperature
-    logits = found.logits.double().cpu().numpy() / temperature
+    logits = evaluation.logits.double().cpu().numpy() / temperature
     probabilities = special.softmax(logits, axis=1)
     return tuple(
-        Answer(printable(str(path)), row) for path, row in zip(paths, probabilities, strict=True)
+        Prediction(printable(str(path)), row)
+        for path, row in zip(paths, probabilities, strict=True)
     )

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 
 from cifar_tune import paths
 from cifar_tune.config.trial import digest_of
@@ -23,102 +25,112 @@ from cifar_tune.training.predictions import Answers, load_predictions, save_pred
 SPLITS = ("validation", "test")
 
 
-def describe_answers(location: StorageLocation, studies: Iterable[Mapping[str, Any]]) -> Any:
-    """The answers that are kept of exported trials.
+class AnswersKey(NamedTuple):
+    """Which trial answered on the images of which split."""
 
-    Args:
-        studies: as the export has them.
+    study_name: str
+    trial: int
+    split: str
 
-    Returns:
-        ``images``: by digest, the images of a split; ``trials``: what each trial said of which.
+
+class ExportedAnswers(BaseModel):
+    """The images of each split by their digest, and what each trial said of which images."""
+
+    images: dict[str, Any]
+    trials: list[dict[str, Any]]
+
+
+def describe_answers(
+    location: StorageLocation, studies: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the answers that are kept of exported trials.
 
     Raises:
-        StorageError: a file of answers cannot be read.
+        StorageError: A file of answers cannot be read.
     """
     images: dict[str, dict[str, Any]] = {}
     trials = []
-    for study_name, number in _trials(studies):
-        for split in SPLITS:
-            path = paths.predictions_file(location.beside, study_name, number, split)
-            found = load_predictions(path)
-            if found is None:
-                continue
-            order = np.argsort(found.rows)
-            described = {
-                "classes": list(found.classes),
-                "number": len(order),
-                # Rows that are in order are close together, and packed better by their distances.
-                "rows": _pack(np.diff(found.rows[order], prepend=0)),
-                "labels": _pack(found.labels[order]),
-            }
-            digest = digest_of(described)
-            images[digest] = described
-            about = {"study_name": study_name, "trial": number, "split": split, "images": digest}
-            trials.append({**about, "said": _pack(found.said[order])})
+    for key in _keys(studies):
+        answers = load_predictions(_file(location, key))
+        if answers is None:
+            continue
+        order = np.argsort(answers.rows)
+        described = {
+            "classes": list(answers.classes),
+            "number": len(order),
+            # Rows that are in order are close together, and packed better by their distances.
+            "rows": _pack(np.diff(answers.rows[order], prepend=0)),
+            "labels": _pack(answers.labels[order]),
+        }
+        digest = digest_of(described)
+        images[digest] = described
+        trials.append({**key._asdict(), "images": digest, "said": _pack(answers.said[order])})
     return {"images": dict(sorted(images.items())), "trials": trials}
 
 
 def read_answers(
-    content: Mapping[str, Any], accuracies: Mapping[tuple[str, int, str], float]
-) -> dict[tuple[str, int, str], Answers]:
-    """The answers of an export by study, number of the trial and split.
-
-    Args:
-        content: as ``describe_answers`` gives it.
-        accuracies: what is recorded of each, by the same key.
+    exported: ExportedAnswers, accuracies: Mapping[AnswersKey, float | None]
+) -> dict[AnswersKey, Answers]:
+    """Return the answers that an export has, by what they belong to.
 
     Raises:
-        InputError: they cannot be read, or do not have the accuracy that is recorded.
+        InputError: They cannot be read, or do not have the accuracy that is recorded.
     """
-    found = {}
-    for one in content["trials"]:
-        key = (one["study_name"], one["trial"], one["split"])
-        name = f"answers of trial {key[1]} of {key[0]} on {key[2]} images"
+    answers = {}
+    for entry in exported.trials:
+        key = AnswersKey(entry["study_name"], entry["trial"], entry["split"])
+        name = f"answers of trial {key.trial} of {key.study_name} on {key.split} images"
         try:
-            part = content["images"][one["images"]]
-            number = part["number"]
-            rows = np.cumsum(_unpack(part["rows"], number))
-            labels, said = _unpack(part["labels"], number), _unpack(one["said"], number)
-            answers = Answers(tuple(part["classes"]), rows, labels, said)
+            answers[key] = _unpack_answers(exported.images[entry["images"]], entry["said"])
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise InputError(f"{name}: cannot be read: {error}") from error
-        recorded = accuracies.get(key)
-        if recorded is None or abs(answers.accuracy - recorded) > 1e-9:
-            raise InputError(
-                f"{name}: have the accuracy {answers.accuracy:.4f}, expected {recorded}"
-            )
-        found[key] = answers
-    return found
+        accuracy, recorded = answers[key].accuracy, accuracies.get(key)
+        if recorded is None or abs(accuracy - recorded) > 1e-9:
+            raise InputError(f"{name}: have the accuracy {accuracy:.4f}, expected {recorded}")
+    return answers
 
 
-def keep_answers(
-    location: StorageLocation, answers: Mapping[tuple[str, int, str], Answers]
-) -> None:
+def _unpack_answers(images: Mapping[str, Any], said: str) -> Answers:
+    number = images["number"]
+    return Answers(
+        classes=tuple(images["classes"]),
+        rows=np.cumsum(_unpack(images["rows"], number)),
+        labels=_unpack(images["labels"], number),
+        said=_unpack(said, number),
+    )
+
+
+def keep_answers(location: StorageLocation, answers: Mapping[AnswersKey, Answers]) -> None:
     """Write answers beside the database, where nothing is kept of their trials yet.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: They cannot be written.
     """
-    for (study_name, number, split), one in answers.items():
-        path = paths.predictions_file(location.beside, study_name, number, split)
+    for key, of_trial in answers.items():
+        path = _file(location, key)
         if not path.exists():
-            save_predictions(one, path)
+            save_predictions(of_trial, path)
 
 
-def _trials(studies: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int]]:
+def _file(location: StorageLocation, key: AnswersKey) -> Path:
+    return paths.predictions_file(location.beside, key.study_name, key.trial, key.split)
+
+
+def _keys(studies: Iterable[Mapping[str, Any]]) -> Iterator[AnswersKey]:
     for study in studies:
         for trial in study["trials"]:
             if trial["state"] == "complete":
-                yield study["study_name"], trial["number"]
+                for split in SPLITS:
+                    yield AnswersKey(study["study_name"], trial["number"], split)
 
 
 def _pack(numbers: npt.NDArray[np.int64]) -> str:
-    """Numbers below 2³² as text."""
+    """Return numbers below 2³² as text."""
     return base64.b64encode(zlib.compress(numbers.astype("<u4").tobytes(), 9)).decode()
 
 
 def _unpack(text: str, number: int) -> npt.NDArray[np.int64]:
-    """So many numbers of a text; no text makes more of them than it says."""
+    """Return so many numbers of a text; no text makes more of them than it says."""
     if number < 1:
         raise ValueError(f"number is {number}, expected 1 or more")
     unpacking = zlib.decompressobj()
