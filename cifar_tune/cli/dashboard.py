@@ -186,7 +186,7 @@ def serve(
         try:
             service.run()
         finally:
-            listening.close()
+            listening.stop()
             thread.join(LEAVE_SECONDS)
 
 
