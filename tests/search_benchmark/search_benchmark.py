@@ -44,7 +44,8 @@ from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.search import samplers
 from cifar_tune.storage.studies import best_trial
-from cifar_tune.storage.trials import create_sampled, record_complete, record_pruned
+from cifar_tune.storage.trial_creation import create_sampled
+from cifar_tune.storage.trials import record_complete, record_pruned
 
 NEAR_BEST = 0.005
 """Half a point: a configuration that is so near to the best one is found."""

@@ -22,7 +22,8 @@ from cifar_tune.search.samplers import distributions, make_sampler
 from cifar_tune.storage import studies
 from cifar_tune.storage.definition import DEFAULT_SEED, check_definition
 from cifar_tune.storage.location import locate_storage
-from cifar_tune.storage.trials import create_sampled, put_back, resume
+from cifar_tune.storage.trial_creation import create_sampled, resume
+from cifar_tune.storage.trials import put_back
 
 SHIPPED = STUDY_FILES
 SPACE = distributions(resolve(load_study_file("learning-rate"), "quick").space)
