@@ -20,9 +20,8 @@ from cifar_tune.storage.optuna_private import (
     open_trial,
     suggest,
 )
-from cifar_tune.storage.origin import (
-    is_begun,
-)
+from cifar_tune.storage.origin import is_begun
+from cifar_tune.storage.trials import asker_of
 
 
 def create_known(
@@ -71,7 +70,7 @@ def resume(
     """
     trial_id = get_trial_id_of_number(study, number)
     waiting = get_storage(study).get_trial(trial_id)
-    begun = {} if is_begun(waiting) else {"queued": {**_asker(waiting), "trial": number}}
+    begun = {} if is_begun(waiting) else {"queued": {**asker_of(waiting), "trial": number}}
     if not leave_waiting(get_engine(study), trial_id, TrialState.RUNNING, begun):
         return None
     study.sampler = sampler

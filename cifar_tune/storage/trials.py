@@ -120,11 +120,11 @@ def set_aside(engine: Engine, trial: FrozenTrial, kind: str, message: str) -> bo
     """
     attributes: dict[str, Any] = {"failure": {"kind": kind, "message": message}}
     if not is_begun(trial):
-        attributes["queued"] = _asker(trial)
+        attributes["queued"] = asker_of(trial)
     return leave_waiting(engine, get_trial_id(trial), TrialState.FAIL, attributes)
 
 
-def _asker(trial: FrozenTrial) -> dict[str, Any]:
+def asker_of(trial: FrozenTrial) -> dict[str, Any]:
     """Return who asked for a trial, as it is stored once a run has seen it."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return {"by": ELSEWHERE, "at": now, **read_asker(trial)}

@@ -132,9 +132,10 @@ def test_draw_is_the_same_from_a_database_and_after_it_was_cut_short(tmp_path: P
     assert again.params == begun.params
 
 
-def test_trial_that_died_between_two_values_gets_the_others() -> None:
+def test_trial_that_died_between_two_values_gets_the_others(tmp_path: Path) -> None:
     def begin(names: list[str]) -> tuple[optuna.Study, optuna.Trial]:
-        study = optuna.create_study(direction="maximize")
+        storage = f"sqlite:///{tmp_path / str(len(names))}.db"
+        study = optuna.create_study(direction="maximize", storage=storage)
         random = np.random.default_rng(0)
         for _ in range(6):
             made = make_sampler(SAMPLER, int(random.integers(1000)), WIDE)
