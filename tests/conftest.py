@@ -19,6 +19,7 @@ import pytest
 from command_line import FINETUNE, TINY, Answer, Cli, Compute, StopAfter
 from copies import Full, stand_in
 from dashboard_client import Live, copy_database, serving
+from places import TESTS
 from scripted import EPOCHS, Notes, Run, ScriptedPool, scripted_workers
 from worker_trials import Reference, load_materials, make_reference, single_thread
 
@@ -273,78 +274,14 @@ def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) ->
     return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
 
 
-LONG = ("test_faults.py", "test_locks.py", "test_takeover.py", "test_power_loss.py")
-"""Modules of faults that take minutes."""
-
-SLOW = (
-    "test_cases.py",
-    "test_frozen_prefix.py",
-    "test_precision.py",
-    "test_search_benchmark.py",
-    "test_slots.py",
-    "test_step_graph.py",
-    "test_full_map_conv.py",
-)
-"""Modules whose cases train for seconds each: too slow to be among the unit tests."""
-
-SHORT_CASES = (
-    "test_disk_too_small_for_a_checkpoint",
-    "test_database_that_is_locked_for_a_while[3]",
-    "test_a_suspended_runner_is_taken_over_and_then_writes_nothing",
-)
-"""Of them, those that stand for the others in every run."""
-
-LONG_CASES = (
-    "test_killed_while_the_study_is_defined",
-    "test_killed_between_two_draws",
-    "test_workers_end_with_their_runner_and_the_next_one_goes_on",
-    "test_a_worker_that_dies_is_replaced_and_four_deaths_fail_the_trial",
-    "test_interrupted_and_continued_equals_uninterrupted",
-    "test_a_process_stopped_by_a_signal_leaves_cleanly",
-    "test_runner_refuses_a_second_one_and_is_taken_over_when_it_is_killed",
-    "test_ray_gives_what_other_workers_give",
-    "test_a_node_that_dies_costs_an_epoch_at_most",
-    "test_second_runner_is_refused_with_the_first_ones_host_and_pid",
-    "test_every_command_works_and_shows_no_password",
-    "test_report_of_a_real_run",
-    "test_named_trials_are_never_pruned_and_sampled_ones_are",
-    "test_the_record_has_ratios_of_what_was_timed",
-    "test_a_worker_that_dies_costs_an_epoch_at_most[local-leave_with_code]",
-    "test_a_worker_that_dies_costs_an_epoch_at_most[local-crash]",
-    "test_a_worker_that_dies_costs_an_epoch_at_most[ray-crash]",
-    "test_ctrl_c_while_the_machine_is_measured",
-    "test_a_step_that_takes_long_is_not_waited_for",
-    "test_ctrl_c_in_a_terminal_while_workers_start",
-    "test_nodes_without_a_shared_disk",
-    "test_a_runner_that_is_killed_takes_its_tasks_along",
-    "test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies",
-    "test_a_node_with_another_version_is_refused",
-    "test_signals_save_within_an_epoch_and_the_next_run_goes_on",
-    "test_second_ctrl_c_leaves_at_once",
-    "test_a_trial_that_is_continued_has_one_set_with_all_epochs",
-    "test_after_an_epoch_the_worker_waits_and_may_be_told_to_end[ray]",
-    "test_as_many_trials_run_at_once_as_there_are_slots[ray]",
-    "test_a_trial_that_is_stopped_goes_on_from_within_its_epoch[ray]",
-    "test_a_table_for_a_reader",
-    "test_resources_that_no_node_has",
-    "test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone[2]",
-    *(f"test_pieces_make_the_same_whole[freeze-depth/{depth}" for depth in range(5)),
-    "test_pieces_make_the_same_whole[dropout/low",
-    "test_pieces_make_the_same_whole[joint/low",
-    "test_pieces_make_the_same_whole[learning-rate",
-    "test_pieces_make_the_same_whole[augmentation/recipe",
-)
-"""Cases of other modules that are run only when they are asked for."""
+WHOLE_COMMANDS = {"integration", "faults", "search_benchmark"}
+"""Folders of tests that run whole studies, or commands in processes of their own."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes minutes; run the unit tests first, then the end-to-end ones."""
+    """Mark tests by their folder, and run the unit tests first."""
     for item in items:
-        in_long = item.path.name in LONG
-        if in_long or item.path.name in SLOW:
+        if item.path.relative_to(TESTS).parts[0] in WHOLE_COMMANDS:
             item.add_marker(pytest.mark.e2e)
-        if item.name.startswith(LONG_CASES) or (in_long and item.name not in SHORT_CASES):
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)

@@ -127,6 +127,7 @@ def test_disk_too_small_for_a_checkpoint(
     assert {one["why"] for one in trial.user_attrs["restarts"]} == {"the run had ended"}
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_disk_too_small_for_the_weights_of_a_finished_trial(
     cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
@@ -144,6 +145,7 @@ def test_disk_too_small_for_the_weights_of_a_finished_trial(
     assert (restart["epochs"], restart["steps"]) == (0, 0)  # only its last epoch is lost
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", [pytest.param("predictions", marks=pytest.mark.e2e), "record"])
 def test_disk_that_fills_up_once_the_weights_are_written(
     cli: Cli,
@@ -172,6 +174,7 @@ def test_disk_that_fills_up_once_the_weights_are_written(
     expect_equal(disk.database, quiet.study(1))
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_disk_that_fills_up_under_a_worker_process(
     cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
@@ -229,6 +232,7 @@ def stop_in_third_epoch(cli: Cli, study_file: Path, stopped: Path, place: Path) 
     return place / "studies.db"
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.parametrize("damage", [flip_bytes, blank, None], ids=["flipped", "blank", "foreign"])
 def test_checkpoint_that_cannot_be_used(
@@ -255,6 +259,7 @@ def test_checkpoint_that_cannot_be_used(
     assert "from" not in restart
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_no_checkpoint_that_can_be_used(
     cli: Cli, study_file: Path, stopped: Path, tmp_path: Path, quiet: Quiet

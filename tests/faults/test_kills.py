@@ -88,6 +88,7 @@ def leave(runner: Runner, one: signal.Signals) -> float:
     return seconds
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stored_keys", [1, 11])
 def test_killed_while_the_study_is_defined(cli: Cli, tmp_path: Path, stored_keys: int) -> None:
     study_file, database = write_study_file(tmp_path), tmp_path / "studies.db"
@@ -111,6 +112,7 @@ def test_killed_while_the_study_is_defined(cli: Cli, tmp_path: Path, stored_keys
     assert {"protocol", "claims", *keys} <= set(invariants.read_study(str(database)).user_attrs)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_killed_between_two_draws(cli: Cli, tmp_path: Path) -> None:
     study_file = tmp_path / "kills.toml"
@@ -135,6 +137,7 @@ def test_killed_between_two_draws(cli: Cli, tmp_path: Path) -> None:
     assert invariants.differences(study, invariants.read_study("whole.db")) == []
 
 
+@pytest.mark.long
 def test_ctrl_c_while_the_machine_is_measured(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +159,7 @@ def test_ctrl_c_while_the_machine_is_measured(
     assert invariants.read_study(str(database)).trials == []
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_signals_save_within_an_epoch_and_the_next_run_goes_on(
     study_file: Path, quiet: Any
@@ -188,6 +192,7 @@ def test_signals_save_within_an_epoch_and_the_next_run_goes_on(
     assert invariants.leftovers(study_file.parent) == []
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_step_that_takes_long_is_not_waited_for(study_file: Path) -> None:
     runner = start(study_file, *ONE_TRIAL, *LONG_STEP)
@@ -199,6 +204,7 @@ def test_a_step_that_takes_long_is_not_waited_for(study_file: Path) -> None:
     assert [trial.state for trial in stored(study_file).trials] == [TrialState.WAITING]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_second_ctrl_c_leaves_at_once(study_file: Path) -> None:
     runner = start(study_file, *ONE_TRIAL, *LONG_STEP)
@@ -213,6 +219,7 @@ def test_second_ctrl_c_leaves_at_once(study_file: Path) -> None:
     assert not trial.state.is_finished()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_ctrl_c_in_a_terminal_while_workers_start(study_file: Path) -> None:
     """A terminal sends it to the workers too, which have not got as far as to ignore it."""
@@ -229,6 +236,7 @@ def test_ctrl_c_in_a_terminal_while_workers_start(study_file: Path) -> None:
     assert [trial.state for trial in stored(study_file).trials] == [TrialState.WAITING]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_worker_that_dies_is_replaced_and_four_deaths_fail_the_trial(
     cli: Cli, study_file: Path
@@ -268,6 +276,7 @@ def test_a_worker_that_dies_is_replaced_and_four_deaths_fail_the_trial(
     assert invariants.leftovers(study_file.parent) == []
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_workers_end_with_their_runner_and_the_next_one_goes_on(
     cli: Cli, study_file: Path, quiet: Any

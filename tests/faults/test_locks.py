@@ -89,7 +89,7 @@ def lock_at_first_epoch(
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("seconds", [3, 30])
+@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_database_that_is_locked_for_a_while(
     cli: Cli,
     study_file: Path,
@@ -108,6 +108,7 @@ def test_database_that_is_locked_for_a_while(
     assert "restarts" not in expect_equal(database, quiet.study(2)).user_attrs
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_database_that_stays_locked(
     cli: Cli,
@@ -131,6 +132,7 @@ def test_database_that_stays_locked(
     expect_equal(database, quiet.study(2))
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.parametrize("when", ["at the start", "during the run"])
 def test_ctrl_c_while_the_database_is_locked(
@@ -199,6 +201,7 @@ def read_only_mount(folder: Path) -> Iterator[None]:
         subprocess.run([umount, "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["file", "disk"])
 def test_read_only_database(cli: Cli, study_file: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "shelf"

@@ -144,6 +144,7 @@ def assert_no_password(database: Database, folder: Path) -> None:
         assert not [path for path, content in files.items() if form.encode() in content]
 
 
+@pytest.mark.long
 def test_every_command_works_and_shows_no_password(
     ask: Ask, database: Database, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_every_command_works_and_shows_no_password(
     assert_no_password(database, tmp_path)
 
 
+@pytest.mark.long
 def test_runner_refuses_a_second_one_and_is_taken_over_when_it_is_killed(
     ask: Ask, database: Database, tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def spread(moments: Sequence[Moment], count: int) -> list[int]:
     return [index * len(moments) // count for index in range(count)]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_killed_while_the_tables_are_made(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     made = [one for one in recorded.moments if "CREATE TABLE" in one.what]
@@ -182,6 +183,7 @@ def test_killed_while_the_tables_are_made(cli: Cli, recorded: Recorded, tmp_path
         finish(cli, recorded, tmp_path / "found")
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_killed_at_any_moment(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     moments = recorded.moments
@@ -202,6 +204,7 @@ def moments_apart(recorded: Recorded) -> Iterator[tuple[Moment, Moment]]:
         yield earlier, later
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_database_behind_the_files(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     for earlier, later in moments_apart(recorded):
@@ -209,6 +212,7 @@ def test_database_behind_the_files(cli: Cli, recorded: Recorded, tmp_path: Path)
         finish(cli, recorded, tmp_path / "found")
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_checkpoints_behind_the_database(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     for earlier, later in moments_apart(recorded):
@@ -220,6 +224,7 @@ def test_checkpoints_behind_the_database(cli: Cli, recorded: Recorded, tmp_path:
         finish(cli, recorded, found.parent)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_write_ahead_log_that_was_cut(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     middle = recorded.moments[len(recorded.moments) * 2 // 3].folder

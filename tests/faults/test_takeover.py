@@ -55,6 +55,7 @@ def set_clock_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(psutil.Process, "create_time", lambda self: born(self) - HOUR)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_clock_set_back_during_a_run_and_between_runs(
     cli: Cli, study_file: Path, tmp_path: Path, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
@@ -124,6 +125,7 @@ def test_a_suspended_runner_is_taken_over_and_then_writes_nothing(
     expect_equal(database, quiet.study(1))
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_runner_that_lives_keeps_its_study_when_the_clock_is_set(
     cli: Cli, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -246,6 +246,7 @@ def test_a_file_of_another_trial_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "holds no predictions" in cli("report", "final", "--storage", str(storage)).err
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_report_of_a_real_run(cli: Cli) -> None:
     """From training to the page: what the runner stores is what a report needs."""

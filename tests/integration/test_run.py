@@ -172,6 +172,7 @@ def test_changed_study_file_is_refused_and_the_difference_named(cli: Cli, tmp_pa
     assert len(stored_study().trials) == 4
 
 
+@pytest.mark.long
 def test_interrupted_and_continued_equals_uninterrupted(cli: Cli, stop_after: StopAfter) -> None:
     whole = run(cli, "--trials", "3", "--json", "--storage", "whole.db", epochs=2).record
     left = []
@@ -204,6 +205,7 @@ def outcomes(record: dict[str, Any]) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.long
 def test_a_process_stopped_by_a_signal_leaves_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cifar_tune", "study", "run", "dropout", *TINY, "--json"]
     command += ["--workers", "1"]
@@ -252,6 +254,7 @@ def test_loss_that_is_not_finite_fails_the_trial_and_the_study_goes_on(
     assert len(cli(*command, "--trials", "0", "--epochs", "1", "--json").record["trials"]) == 4
 
 
+@pytest.mark.long
 def test_named_trials_are_never_pruned_and_sampled_ones_are(cli: Cli) -> None:
     record = run(cli, "--trials", "5", "--json", epochs=3).record
     named = [trial for trial in record["trials"] if trial["name"]]
@@ -301,6 +304,7 @@ def test_one_error_does_not_stop_the_others(cli: Cli, monkeypatch: pytest.Monkey
     assert [trial["state"] for trial in answer.record["trials"]] == states
 
 
+@pytest.mark.long
 def test_second_runner_is_refused_with_the_first_ones_host_and_pid(
     tmp_path: Path, in_process: Any
 ) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 STUDY_FILES = REPOSITORY / "studies"
-TEST_DATA = REPOSITORY / "tests" / "data"
-GOLDEN = REPOSITORY / "tests" / "golden"
+TESTS = REPOSITORY / "tests"
+TEST_DATA = TESTS / "data"
+GOLDEN = TESTS / "golden"
 
 
 def write_changed_study(folder: Path, lines: str) -> str:

@@ -33,6 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_cases, "can_compile", lambda: False)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_the_record_has_ratios_of_what_was_timed(cli: Cli) -> None:
     answer = cli("bench", "--only", "all-frozen", "--rounds", "2", "--json")
@@ -55,6 +56,7 @@ def test_the_record_has_ratios_of_what_was_timed(cli: Cli) -> None:
     assert answer.err.count("all-frozen") == 4, "a line for each epoch"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_a_table_for_a_reader(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")

@@ -151,6 +151,7 @@ def shown_image(pixels: Pixels, row: int) -> Pixels:
     return pixels[top : top + side : 4, left : left + side : 4].transpose(2, 0, 1)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_trial_that_is_continued_has_one_set_with_all_epochs(cli: Cli, tmp_path: Path) -> None:
     file = write_study_file(tmp_path)

@@ -108,6 +108,7 @@ Undisturbed = tuple[Any, list[FrozenTrial]]
 # --- a cluster on this machine ------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_ray_gives_what_other_workers_give(undisturbed: Undisturbed, tmp_path: Path) -> None:
     record = run(tmp_path, *TWO_TRIALS, "--workers", "ray")
@@ -308,6 +309,7 @@ def hidden(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_nodes_without_a_shared_disk(
     cluster: Cluster, undisturbed: Undisturbed, hidden: Path
@@ -341,6 +343,7 @@ def test_nodes_without_a_shared_disk(
     assert list(second.temporary.rglob("*.safetensors")) == []
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_node_that_dies_costs_an_epoch_at_most(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
@@ -367,6 +370,7 @@ def test_a_node_that_dies_costs_an_epoch_at_most(
     assert "(raylet)" not in runner.text  # what Ray would print of it on standard output
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_runner_that_is_killed_takes_its_tasks_along_and_the_next_one_goes_on(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
@@ -388,6 +392,7 @@ def test_a_runner_that_is_killed_takes_its_tasks_along_and_the_next_one_goes_on(
     assert epochs_of(trial) == epochs_of(undisturbed[1][0])
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_resources_that_no_node_has(cluster: Cluster, tmp_path: Path) -> None:
     shipped = STUDY_FILES / "dropout.toml"

@@ -89,7 +89,7 @@ def one_process(slots: int, materials: Materials, folder: Path, work: Work) -> I
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("slots", [2, 3])
+@pytest.mark.parametrize("slots", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone(
     slots: int, materials: Materials, make_config: Configs, reference: Reference, tmp_path: Path
 ) -> None:

@@ -314,10 +314,15 @@ CRASHED = "its worker died: it crashed, was killed, or its node is gone"
 
 
 def death(
-    kind: str, die: Callable[..., None], reason: str, tail: str = "EpochEnded(number=7"
+    kind: str,
+    die: Callable[..., None],
+    reason: str,
+    tail: str = "EpochEnded(number=7",
+    *,
+    is_long: bool = False,
 ) -> Any:
     """A way to die, and what is said of it."""
-    marks = () if kind == "inline" else pytest.mark.e2e
+    marks = [pytest.mark.e2e] * (kind != "inline") + [pytest.mark.long] * is_long
     return pytest.param(kind, die, reason, tail, marks=marks, id=f"{kind}-{die.__name__}")
 
 
@@ -327,11 +332,12 @@ def death(
     [
         death("inline", exit_thread, "its thread ended without a word", tail=""),
         death("local", die_of_sigkill, "ended by SIGKILL"),
-        death("local", leave_with_code, "ended with exit code 3"),
-        death("local", crash, "ended by SIGSEGV", tail="in string_at"),  # Python's own account
+        death("local", leave_with_code, "ended with exit code 3", is_long=True),
+        # The tail is Python's own account.
+        death("local", crash, "ended by SIGSEGV", tail="in string_at", is_long=True),
         death("ray", die_of_sigkill, CRASHED),
         death("ray", leave_with_code, CRASHED),
-        death("ray", crash, CRASHED),
+        death("ray", crash, CRASHED, is_long=True),
     ],
     indirect=["kind"],
 )
@@ -360,6 +366,7 @@ def test_a_worker_that_dies_costs_an_epoch_at_most(
     assert apart_from_seconds(finished.result) == reference(config)[0]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
     ray_cluster: None,  # noqa: ARG001
@@ -388,6 +395,7 @@ def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
         assert apart_from_seconds(finished.result) == reference(config)[0]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_node_with_another_version_is_refused(
     ray_cluster: None,  # noqa: ARG001
