@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -148,7 +148,7 @@ def leave_waiting(
     trials, stored = TrialModel.__table__, TrialUserAttributeModel.__table__
     moment = "datetime_start" if state == TrialState.RUNNING else "datetime_complete"
     waiting = (trials.c.trial_id == trial_id) & (trials.c.state == TrialState.WAITING)
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = datetime.now()  # local, without a zone, as Optuna stores it
     with engine.begin() as connection:
         change = update(trials).where(waiting).values({"state": state, moment: now})
         if not connection.execute(change).rowcount:

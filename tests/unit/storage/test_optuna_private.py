@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,30 @@ def test_a_running_trial_waits_with_all_that_it_has(study: optuna.Study) -> None
     assert waiting.intermediate_values == {1: 0.25}
     private.set_trial_state(study, private.get_trial_id(trial), TrialState.FAIL)
     assert study.trials[0].state == TrialState.FAIL
+
+
+def test_a_trial_that_waits_is_taken_once_at_a_time_that_optuna_would_store(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        study.enqueue_trial({"x": 0.5})
+        engine, trial_id = private.get_engine(study), private.get_trial_id(study.trials[0])
+        asked = [
+            private.leave_waiting(engine, trial_id, TrialState.RUNNING, {"name": name})
+            for name in ("first", "second")
+        ]
+        by_optuna = private.get_stored_trial(study, study.ask())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert asked == [True, False]
+    taken = study.trials[0]
+    assert (taken.state, taken.user_attrs) == (TrialState.RUNNING, {"name": "first"})
+    assert taken.datetime_start is not None
+    assert by_optuna.datetime_start is not None
+    assert abs((by_optuna.datetime_start - taken.datetime_start).total_seconds()) < 60
 
 
 def test_suggest_takes_what_was_enqueued(study: optuna.Study) -> None:
