@@ -14,6 +14,7 @@ _WORDS = {
     "test_accuracy": "test accuracy",
     "test_flip_accuracy": "test accuracy with mirrored images averaged in",
     "seconds": "training time",
+    "train_images": "training images",
     "input_size": "input size (px)",
     "normalize_mean": "mean of the normalisation",
     "normalize_std": "deviation of the normalisation",
