@@ -42,6 +42,8 @@ STOP_SECONDS = 3.0
 POLL_SECONDS = 0.2
 QUEUE_SECONDS = 1.0
 """At least so long between two looks for what people asked for."""
+LOOK_SHARE = 20
+"""How many times as long as a look takes it is until the next one."""
 
 
 @dataclass
@@ -99,10 +101,13 @@ class Dispatcher:
 
     def _look_into_queue(self) -> None:
         """Take up what people asked for, now and then and always before the run ends."""
-        if time.monotonic() >= self._next_look or not self.running:
-            self._next_look = time.monotonic() + QUEUE_SECONDS
+        start = time.monotonic()
+        if start >= self._next_look or not self.running:
             for trial in self.open_study.take_requests(self.recorder.observer.noted):
                 self.recorder.annotator.trial_changed(trial)
+            # To read a thousand that wait takes a good part of a second.
+            taken = time.monotonic() - start
+            self._next_look = start + max(QUEUE_SECONDS, LOOK_SHARE * taken)
 
     def _fill(self) -> None:
         while len(self.running) < self.pool.slots:

@@ -6,7 +6,7 @@ import reprlib
 from dataclasses import dataclass
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from cifar_tune.config.params import MOST_SEED, check_params
 from cifar_tune.config.study_file import StudySpec
@@ -45,11 +45,11 @@ def check_requests(
     spec: StudySpec, study: optuna.Study
 ) -> tuple[list[NewRequest], list[tuple[FrozenTrial, str]]]:
     """Return the new requests that fit a study, and the other ones with what is wrong with them."""
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    new = [trial for trial in waiting if not is_begun(trial)]
+    trials = study.get_trials(deepcopy=False)
+    new = [trial for trial in trials if not is_begun(trial)]
     if not new:
         return [], []
-    indices = number_requests(study.get_trials(deepcopy=False))
+    indices = number_requests(trials)
     accepted, misfits = [], []
     for trial in new:
         params, fault = _check_request(spec, trial)
