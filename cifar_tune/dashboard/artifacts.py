@@ -54,10 +54,12 @@ class ArtifactFolder(FileSystemArtifactStore):
         self._folder = folder
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact, into a folder that is made where there is none."""
         self._folder.mkdir(parents=True, exist_ok=True)
         super().write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
+        """Remove an artifact, if it is there."""
         with suppress(ArtifactNotFound):
             super().remove(artifact_id)
 

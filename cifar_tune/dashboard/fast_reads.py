@@ -44,12 +44,12 @@ class StudyAttributes(dict[str, Any]):
 
     @cached_property
     def by_trial(self) -> dict[int, dict[str, Any]]:
-        """Those that belong to a trial, by its id."""
-        found: dict[int, dict[str, Any]] = defaultdict(dict)
+        """The attributes that belong to a trial, by its id."""
+        by_trial: dict[int, dict[str, Any]] = defaultdict(dict)
         for key, value in self.items():
             if begin := _OF_TRIAL.match(key):
-                found[int(begin[1])][key] = value
-        return dict(found)
+                by_trial[int(begin[1])][key] = value
+        return dict(by_trial)
 
 
 class _Study(StudyStandIn):
@@ -78,7 +78,7 @@ class _Study(StudyStandIn):
 
 
 def cache_reads(storage: RDBStorage) -> BaseStorage:
-    """Optuna's caching storage on ``storage``, as optuna-dashboard is to read it."""
+    """Return Optuna's caching storage on ``storage``, as optuna-dashboard is to read it."""
     cached = get_storage(storage)
 
     def read_studies() -> list[Any]:

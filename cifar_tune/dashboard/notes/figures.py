@@ -13,24 +13,24 @@ from cifar_tune.reports.sections.curves import curves_of, plot_comparison
 from cifar_tune.reports.sections.results import plot_accuracies, plot_pareto
 from cifar_tune.reports.sections.sweep import plot_sweep
 
-MOST_CHARACTERS = 100_000
-"""Of a figure; it is sent anew with every look at the study."""
+MAX_CHARACTERS = 100_000
+"""Characters of a figure; it is sent anew with every look at the study."""
 
 
 def study_figures(record: ReportRecord) -> dict[str, str]:
-    """Plotly's JSON by the id that a figure has in the page."""
-    found = {name: _finish(figure, title).to_json() for name, title, figure in _draw(record)}
-    return {name: text for name, text in found.items() if len(text) <= MOST_CHARACTERS}
+    """Return Plotly's JSON by the id that a figure has in the page."""
+    texts = {name: _finish(figure, title).to_json() for name, title, figure in _draw(record)}
+    return {name: text for name, text in texts.items() if len(text) <= MAX_CHARACTERS}
 
 
 def _draw(record: ReportRecord) -> Iterator[tuple[str, str, go.Figure]]:
-    """Id, title and figure."""
+    """Yield id, title and figure."""
     sweep = record.sweep
     if sweep is not None and (record.trained or sweep.others):
         name = f"accuracy-by-{sweep.parameter.replace('_', '-')}"
         title = f"Accuracy against {format_key(sweep.parameter)}"
         figure = plot_sweep(record, sweep)
-        if len(figure.to_json()) > MOST_CHARACTERS:
+        if len(figure.to_json()) > MAX_CHARACTERS:
             figure = plot_sweep(record, dataclasses.replace(sweep, others=()))
         yield name, f"{title}, with 95 % intervals", figure
     elif record.trained:

@@ -21,12 +21,12 @@ from cifar_tune.search.plan import Plan, Work
 from cifar_tune.storage.records import REFUSED
 from cifar_tune.wording import format_count, format_duration
 
-MOST_ROWS = 40
-"""Of the table of named trials; the report has all."""
+MAX_ROWS = 40
+"""Rows of the table of named trials; the report has all."""
 
 
 def study_note(study: NotedStudy, record: ReportRecord, progress: Progress) -> str:
-    """The note of a study of a study file."""
+    """Return the note of a study of a study file."""
     parts = [
         f"## {plain(record.title)}",
         plain(record.description),
@@ -37,10 +37,7 @@ def study_note(study: NotedStudy, record: ReportRecord, progress: Progress) -> s
         _claims(record),
         "### What to do next",
         code_block(
-            [
-                f"cifar-tune report {study.arguments}",
-                f"cifar-tune study run {study.arguments}",
-            ]
+            f"cifar-tune {command} {study.arguments}" for command in ("report", "study run")
         ),
         "Queue a trial, see what is running: "
         f"[/queue](/queue/{quote(record.study_name, safe=':=')}), with `cifar-tune serve`.",
@@ -49,7 +46,7 @@ def study_note(study: NotedStudy, record: ReportRecord, progress: Progress) -> s
 
 
 def derived_note(study: NotedStudy, evidence: Evidence) -> str:
-    """The note of a study that stands beside another one."""
+    """Return the note of a study that stands beside another one."""
     name = evidence.study_name
     file_name, _, rest = name.partition(":")
     parent = f"{file_name.partition('/')[0]}:{rest}"
@@ -75,7 +72,7 @@ def derived_note(study: NotedStudy, evidence: Evidence) -> str:
     parts = [
         f"## {plain(name)}",
         f"{what}. Belongs to {code(parent)}, whose report tells what came of it.",
-        pipe_table(columns, rows[:MOST_ROWS], centred=len(columns) - 1) if rows else "",
+        pipe_table(columns, rows[:MAX_ROWS], centred=len(columns) - 1) if rows else "",
         code_block([f"cifar-tune report {study.arguments}", *list(dict.fromkeys(commands))[:3]]),
     ]
     return "\n\n".join(filter(None, parts))
@@ -101,10 +98,10 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
     sampled = [trial for trial in record.trials if trial.kind == "sampled"]
     complete, pruned = (_in(sampled, state) for state in ("complete", "pruned"))
     queued = _in([trial for trial in record.trials if trial.queued], "complete")
-    said = [f"named trials {named} of {wanted} done"] if wanted else []
+    done = [f"named trials {named} of {wanted} done"] if wanted else []
     if sampled or study.spec.profile.trials:
-        done = f"sampled trials {complete + pruned} done ({complete} complete, {pruned} pruned)"
-        said.append(done)
+        counts = f"({complete} complete, {pruned} pruned)"
+        done.append(f"sampled trials {complete + pruned} done {counts}")
     others = (
         (queued, "queued by hand and complete"),
         (_in(record.trials, "fail"), "failed"),
@@ -112,8 +109,8 @@ def _progress(study: NotedStudy, record: ReportRecord, progress: Progress) -> It
         (_in(record.trials, "running"), "running"),
         (_in(record.trials, "waiting"), "waiting to be begun or continued"),
     )
-    said += [f"{number} {word}" for number, word in others if number]
-    yield f"**Progress:** {'; '.join(said)}."
+    done += [f"{number} {word}" for number, word in others if number]
+    yield f"**Progress:** {'; '.join(done)}."
     left, plan = progress.left, progress.plan
     if left.trials:
         parts = (len(left.named), "named"), (left.sampled, "sampled"), (len(left.queued), "queued")
@@ -150,7 +147,7 @@ def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
     columns += ["test accuracy"] * has_test
     columns += [f"as published: {plain(record.published_source)}"] * has_published
     rows = []
-    for model in record.models[:MOST_ROWS]:
+    for model in record.models[:MAX_ROWS]:
         row = [
             code(short_name(model.name)),
             plain(format_params(model.own)) or "the protocol as it is",
@@ -160,19 +157,19 @@ def _named_trials(study: NotedStudy, record: ReportRecord) -> str:
         row += [_figure(model.measured.get("test_accuracy"))] * has_test
         row += [_published(model)] * has_published
         rows.append(row)
-    said = [
+    parts = [
         "Mean over seeds with its 95 % interval.",
         pipe_table(columns, rows, centred=len(columns) - 2),
     ]
-    if len(record.models) > MOST_ROWS:
-        said.append(f"And {len(record.models) - MOST_ROWS} more, in the report.")
+    if len(record.models) > MAX_ROWS:
+        parts.append(f"And {len(record.models) - MAX_ROWS} more, in the report.")
     if any(model.published for model in record.models):
-        said.append(plain(protocol_warning(record)))
-    return "\n\n".join(filter(None, ["### Named trials", *said]))
+        parts.append(plain(protocol_warning(record)))
+    return "\n\n".join(filter(None, ["### Named trials", *parts]))
 
 
 def _figure(measured: Measured | None) -> str:
-    """A mean accuracy with its interval."""
+    """Return a mean accuracy with its interval."""
     if measured is None:
         return "not yet"
     interval = format_interval("val_accuracy", measured)
@@ -195,20 +192,20 @@ def _best(study: NotedStudy, record: ReportRecord) -> str:
         return ""
     best = next(trial for trial in record.trials if trial.number == record.best)
     values = format_params({**best.params, **best.settings})
-    said = (
+    text = (
         f"**Best so far:** trial {best.number}, {plain(best.kind)}, validation "
         f"accuracy {format_quantity('val_accuracy', best.values['val_accuracy'])} "
         f"({plain(values)}). The best of many noisy values looks better than it is: "
         f"{code(f'cifar-tune best show {study.arguments}')} says by how much."
     )
-    found = record.fresh.confirmation
-    if found is not None and found.best is not None and found.best.val_accuracy is not None:
-        confirmed = found.best
-        said += (
-            f" On {format_count(found.seeds, 'fresh seed')} the best is "
+    confirmation = record.fresh.confirmation
+    confirmed = confirmation.best if confirmation is not None else None
+    if confirmation is not None and confirmed is not None and confirmed.val_accuracy is not None:
+        text += (
+            f" On {format_count(confirmation.seeds, 'fresh seed')} the best is "
             f"{plain(confirmed.candidate.label)}: {_figure(confirmed.val_accuracy)}."
         )
-    return f"{said} {record.fresh.test_use.sentence()}"
+    return f"{text} {record.fresh.test_use.sentence()}"
 
 
 def _claims(record: ReportRecord) -> str:
@@ -216,10 +213,10 @@ def _claims(record: ReportRecord) -> str:
         return ""
     lines = ["### Claims, judged so far", ""]
     for claim in record.claims:
-        said = f"**{claim.verdict}**: {plain(claim.text)}"
+        text = f"**{claim.verdict}**: {plain(claim.text)}"
         if claim.deciding is not None:
-            said += f" {plain(describe_contrast(claim, claim.contrasts[claim.deciding]))}."
-        lines.append(f"- {said} {plain(describe_reason(claim))}")
+            text += f" {plain(describe_contrast(claim, claim.contrasts[claim.deciding]))}."
+        lines.append(f"- {text} {plain(describe_reason(claim))}")
     return "\n".join(lines)
 
 
@@ -228,9 +225,9 @@ class Progress:
     """What the run that goes on has to do.
 
     Attributes:
-        left: what it has not begun.
-        plan: it, as it was when the run began; None where nothing was left then.
-        why_left: what kept the run from doing it, in words; None while it goes on.
+        left: What it has not begun.
+        plan: What it had to do when it began; None where nothing was left then.
+        why_left: What kept the run from doing it, in words; None while it goes on.
     """
 
     left: Work

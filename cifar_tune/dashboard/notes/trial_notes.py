@@ -39,7 +39,7 @@ _SHOWN = (
     "epochs",
     "seed",
 )
-"""Of a configuration, in this order; what is searched comes first."""
+"""What a note shows of a configuration, in this order, after what is searched."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class NotedStudy:
     """What the notes of all trials of a study have in common.
 
     Attributes:
-        name: of the study file in a command.
-        options: of a command, that say which of its studies, and where it is stored.
-        purpose: of a derived study; None of one of a study file's own.
-        figures: what is published of named trials, by their names.
-        source: where, and on which device.
-        differences: of the protocols, as ``protocol_differences`` has them.
+        name: The study file as commands name it.
+        options: Options of a command that say which of the file's studies, and where it is stored.
+        purpose: What a derived study is for; None for one of a study file's own.
+        figures: What is published of named trials, by their names.
+        source: Where that is published, and on which device it was measured.
+        differences: How the protocols differ, as ``protocol_differences`` has it.
     """
 
     spec: StudySpec
@@ -65,21 +65,21 @@ class NotedStudy:
 
     @classmethod
     def of(cls, spec: StudySpec, location: StorageLocation) -> NotedStudy:
-        """Of a study that is stored there."""
+        """Return what the notes of a stored study have in common."""
         name = shlex.quote(name_in_commands(spec.source))
         options = " ".join(filter(None, (name_options(spec), storage_options(location))))
         purpose = purpose_of(spec.study_name)
         published = spec.source.content.published
         if published is None or spec.train_on != "train":
             return cls(spec, name, options, purpose)
-        figures = {one.name: one for one in published.figures}
+        figures = {figure.name: figure for figure in published.figures}
         source = f"{published.source}, on {published.device}"
         differences = protocol_differences(spec.source, spec)
         return cls(spec, name, options, purpose, figures, source, differences)
 
     @property
     def arguments(self) -> str:
-        """That name the study in a command."""
+        """The arguments that name the study in a command."""
         return f"{self.name} {self.options}"
 
 
@@ -89,11 +89,9 @@ def trial_note(
     attributes: Mapping[str, Any],
     test_accuracy: float | None = None,
 ) -> str:
-    """The note of a trial.
+    """Return the note of a trial from what is stored with it.
 
-    Args:
-        attributes: that are stored with it.
-        test_accuracy: as a fraction; None where the test images were not read for it.
+    ``test_accuracy`` is a fraction, or None where the test images were not read for the trial.
     """
     model, _, replicate = (trial.name or "").rpartition("/")
     parts = [
@@ -138,7 +136,7 @@ def _sentences(
 
 
 def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
-    """State and result in one sentence, or two."""
+    """Return state and result in one sentence, or two."""
     planned = config.get("epochs")
     accuracy = (
         "" if trial.val_accuracy is None else format_quantity("val_accuracy", trial.val_accuracy)
@@ -185,7 +183,7 @@ def _failure(trial: TrialSummary) -> str:
 def _reached(
     trial: TrialSummary, attributes: Mapping[str, Any], test_accuracy: float | None
 ) -> dict[str, float]:
-    """Quantities of a trial that is complete."""
+    """Return the quantities of a trial that is complete."""
     history = attributes.get("history", ())
     if trial.state != "complete" or not history:
         return {}
@@ -195,7 +193,7 @@ def _reached(
 
 
 def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float]) -> str:
-    """A table of what is published of a named trial, with this one's figures."""
+    """Return a table of what is published of a named trial, with this one's figures."""
     figures = study.figures.get(model)
     stated = {} if figures is None else known_figures(figures)
     if figures is None or not stated or not reached:
@@ -209,14 +207,14 @@ def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float
         for key in QUANTITIES
         if key in reached or key in stated
     ]
-    said = [pipe_table(("", "this trial", plain(study.source)), rows, centred=2)]
+    parts = [pipe_table(("", "this trial", plain(study.source)), rows, centred=2)]
     if figures.note:
-        said.append(plain(figures.note))
+        parts.append(plain(figures.note))
     if study.differences:
-        said.append(f"Not to be compared: {plain(format_differences(study.differences))}.")
+        parts.append(f"Not to be compared: {plain(format_differences(study.differences))}.")
     else:
-        said.append("One run each, under the same protocol, on different devices.")
-    return "\n\n".join(said)
+        parts.append("One run each, under the same protocol, on different devices.")
+    return "\n\n".join(parts)
 
 
 # --- what makes it again ------------------------------------------------------------------------
@@ -255,7 +253,7 @@ def _commands(study: NotedStudy, trial: TrialSummary, model: str, replicate: str
 
 
 def derived_command(study: NotedStudy, model: str, seeds: str) -> str:
-    """The command that trains so many replicates of a configuration of a derived study."""
+    """Return the command that trains the replicates of a configuration of a derived study."""
     if study.purpose == "confirm":
         return f"cifar-tune best confirm {study.arguments} --seeds {seeds}"
     command = f"cifar-tune best rerun {study.arguments} --name {shlex.quote(model)} --seeds {seeds}"
