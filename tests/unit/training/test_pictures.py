@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,30 @@ def test_drawing_changes_no_result(
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (torch.get_num_threads(), torch.get_default_dtype()) == before[1:]
     assert torch.is_grad_enabled()
+
+
+def test_drawing_disturbs_no_other_trial_of_the_process(
+    make_config: Callable[..., TrialConfig], bundled: SearchData, tmp_path: Path
+) -> None:
+    """As in the slots of a GPU: a thread draws activation maps while another one trains."""
+    cpu, config = torch.device("cpu"), make_config(epochs=1)
+    files = TrialFiles(activation_maps=tmp_path / "maps")
+    trained = run_trial(config, bundled, None, cpu)
+    ended = threading.Event()
+
+    def draw_again_and_again() -> None:
+        while not ended.is_set():
+            assert draw_pictures(trained, "a", files) is None
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(draw_again_and_again)
+        try:
+            again = run_trial(config, bundled, None, cpu)
+        finally:
+            ended.set()
+        drawing.result()
+    assert np.array_equal(again.logits, trained.logits)
+    assert (tmp_path / "maps").stat().st_size > 10_000
 
 
 # --- what is drawn ------------------------------------------------------------------------------
