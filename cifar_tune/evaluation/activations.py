@@ -132,7 +132,7 @@ def _best_kept(study_name: str, trials: Iterable[FrozenTrial]) -> FrozenTrial:
 def _check_kept(study_name: str, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> None:
     if "kept_weights_sha256" not in trial.user_attrs:
         kept = _with_weights(trials)
-        names = ", ".join(one.user_attrs.get("name", str(one.number)) for one in kept)
+        names = ", ".join(other.user_attrs.get("name", str(other.number)) for other in kept)
         raise WeightsError(
             f"trial {trial.number} of {study_name}: its weights were not kept; keep_weights in the "
             f"study file's profile says which are; kept are those of: {names or 'no trial'}"

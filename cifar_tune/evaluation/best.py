@@ -131,7 +131,8 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
 def _not_complete(
     record: BestRecord, option: str, what: str, candidates: Sequence[Candidate]
 ) -> InputError:
-    known = ", ".join(f"{one.label} ({', '.join(map(str, one.numbers))})" for one in candidates)
+    numbers = {candidate.label: ", ".join(map(str, candidate.numbers)) for candidate in candidates}
+    known = ", ".join(f"{label} ({trials})" for label, trials in numbers.items())
     return InputError(
         f"{option}: {record.study_name} has no complete trial of that {what}; "
         f"complete are, with their numbers: {known}"

@@ -188,8 +188,8 @@ def _read_confirmation(
         )
         for label, found in measured.items()
     ]
-    confirmed.sort(key=lambda one: -_mean(one.val_accuracy))
-    chosen = next((one for one in confirmed if one.candidate.label == best), None)
+    confirmed.sort(key=lambda entry: -_mean(entry.val_accuracy))
+    chosen = next((entry for entry in confirmed if entry.candidate.label == best), None)
     return Confirmation(evidence.study_name, seeds, tuple(confirmed), chosen)
 
 

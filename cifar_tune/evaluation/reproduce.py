@@ -30,8 +30,7 @@ from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 SPREAD = 1.96 * math.sqrt(2)
-"""Standard deviations that two outcomes of one distribution lie apart at the most, 95 % of the
-time."""
+"""How many standard deviations two outcomes of one distribution differ by at most, in 95 %."""
 
 Agreement = Literal["bit for bit", "within the seed spread", "no"]
 
@@ -41,11 +40,11 @@ class Reproduction:
     """A trial that was trained again.
 
     Attributes:
-        differences: what is not as it was, in words: versions, device, images.
-        epochs: stored and again, in pairs.
-        weights: whether the final weights are the same, bit for bit; None where they were not kept.
-        largest: difference of final validation accuracy that the spread over seeds explains.
-        basis: where that comes from, in words.
+        differences: What is not as it was, in words: versions, device, images.
+        epochs: Each epoch as stored, and again.
+        weights: Whether the final weights are the same bit for bit; None if they were not kept.
+        largest: The difference of final validation accuracy that the spread over seeds explains.
+        basis: Where that comes from, in words.
     """
 
     agreement: Agreement
@@ -91,15 +90,13 @@ def reproduce(
 ) -> Reproduction:
     """Train a stored trial again.
 
-    Args:
-        root: the folder of imported images and weights.
-        folder: for what it makes; nothing of it is needed afterwards.
-        on_epoch: called after each epoch with the stored one and the new one.
+    Imported images and weights are in ``root``; nothing in ``folder`` is needed afterwards.
+    ``on_epoch`` is called after each epoch with the stored one and the new one.
 
     Raises:
-        InputError: the trial has trained no epoch.
-        DataError: its images are no longer what they were, or are missing.
-        WeightsError: the weights that it started from are missing or others.
+        InputError: The trial has trained no epoch.
+        DataError: Its images are no longer what they were, or are missing.
+        WeightsError: The weights that it started from are missing or others.
     """
     if not dossier.history:
         raise InputError(f"trial {dossier.number} of {dossier.study_name}: has no epoch to repeat")
@@ -138,7 +135,7 @@ def _compare(
     if dossier.weights_sha256 is not None and result.kept_sha256 is not None:
         weights = dossier.weights_sha256 == result.kept_sha256
     is_same = weights is not False and all(_figures(one) == _figures(two) for one, two in epochs)
-    stored, again = (one.val_accuracy for one in epochs[-1])
+    stored, again = (metrics.val_accuracy for metrics in epochs[-1])
     images = int(dossier.config["validation_images"])
     if dossier.seed_sd is not None:
         deviation, basis = dossier.seed_sd, "the spread over seeds of this study"
@@ -157,7 +154,7 @@ def _compare(
 
 
 def _figures(metrics: EpochMetrics) -> tuple[float, ...]:
-    """All that an epoch gave but its time."""
+    """Return all that an epoch gave but its time."""
     return (
         metrics.train_loss,
         metrics.train_accuracy,
@@ -178,7 +175,7 @@ def _differences(facts: Mapping[str, Any], device: str) -> list[str]:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """PyTorch's threads for a while; None leaves them."""
+    """Set PyTorch's threads for a while; None leaves them."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

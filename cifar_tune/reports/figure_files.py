@@ -19,9 +19,9 @@ from cifar_tune.reports.html import check_ids
 from cifar_tune.reports.theme import TEXT
 
 _WIDTH = 900
-"""Of a figure in CSS pixels; PNG files have twice as many."""
+"""The width of a figure in CSS pixels; PNG files have twice as many."""
 _SECONDS = 60.0
-"""That drawing one figure may take."""
+"""The time that drawing one figure may take."""
 
 
 def write_figures(page: Page, folder: Path, kind: Literal["svg", "png"] = "svg") -> list[Path]:
@@ -29,13 +29,12 @@ def write_figures(page: Page, folder: Path, kind: Literal["svg", "png"] = "svg")
 
     Figures are as on a light page, on white. Nothing is written unless all of them can be drawn.
 
-    Returns:
-        the files, in the order of the page.
+    The files are returned in the order of the page.
 
     Raises:
-        InputError: kaleido or a browser is missing, or the folder cannot be written to.
-        WorkError: the browser failed.
-        ValueError: an id of the page cannot name a file or is used twice.
+        InputError: Kaleido or a browser is missing, or the folder cannot be written to.
+        WorkError: The browser failed.
+        ValueError: An id of the page cannot name a file or is used twice.
     """
     check_ids(page)
     blocks = [block for section in page.sections for block in section.blocks]
@@ -53,11 +52,7 @@ def write_figures(page: Page, folder: Path, kind: Literal["svg", "png"] = "svg")
 def write_charts(
     charts: Mapping[str, Chart], folder: Path, kind: Literal["svg", "png"] = "svg"
 ) -> list[Path]:
-    """Write figures as ``<name>.<kind>``; as ``write_figures`` otherwise.
-
-    Args:
-        charts: by name.
-    """
+    """Write figures as ``<name>.<kind>``, as ``write_figures`` does."""
     drawn = list(_draw(list(charts.values()), kind))
     return [
         _write(folder / f"{name}.{kind}", content)
@@ -66,7 +61,7 @@ def write_charts(
 
 
 def digest_comment(figure: go.Figure) -> str:
-    """The SHA-256 of what a figure shows, its numbers to six digits and its words, as a comment.
+    """Return a comment with the SHA-256 of what a figure shows: its words, numbers to six digits.
 
     It is a part of every SVG file, so that one can be told from a figure of other data, also where
     another version of Plotly or of the browser has drawn it.
@@ -80,9 +75,9 @@ _SHOWN = ("x", "y", "z", "text", "name", "error_x", "error_y", "array", "arraymi
 
 def _shown(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _shown(one) for key, one in value.items() if key in _SHOWN}
+        return {key: _shown(part) for key, part in value.items() if key in _SHOWN}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_shown(one) for one in value]
+        return [_shown(part) for part in value]
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
     return int(value) if isinstance(value, np.integer) else value
@@ -95,7 +90,7 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 def _draw(charts: list[Chart], kind: Literal["svg", "png"]) -> Iterator[bytes]:
-    """The content of each chart's file; all of them are drawn by one start of the browser."""
+    """Yield the content of each chart's file; one start of the browser draws all of them."""
     if not charts:
         return
     with TemporaryDirectory() as name:
@@ -144,7 +139,7 @@ def _run_browser(figures: list[dict[str, Any]]) -> None:
 
 
 def _on_white(chart: Chart) -> dict[str, Any]:
-    """The figure's data and layout for a file of its own."""
+    """Return the figure's data and layout for a file of its own."""
     figure: dict[str, Any] = chart.figure.to_plotly_json()
     layout = {**figure["layout"], "paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff"}
     layout["font"] = {"color": TEXT, **layout.get("font", {})}
@@ -154,8 +149,7 @@ def _on_white(chart: Chart) -> dict[str, Any]:
 
 
 def _signed(svg: bytes, chart: Chart) -> bytes:
-    """The same SVG with the digest of what it shows, and the figure's id where plotly.js puts six
-    random digits."""
-    found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
-    fixed = svg.replace(found[1], chart.id.encode()) if found else svg
+    """Return the SVG with the digest of what it shows, without random digits of plotly.js."""
+    digits = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
+    fixed = svg.replace(digits[1], chart.id.encode()) if digits else svg
     return fixed + f"{digest_comment(chart.figure)}\n".encode()

@@ -27,10 +27,10 @@ _SHOWN_SOURCES = 12
 
 
 def render_page(page: Page) -> str:
-    """The whole HTML document; the same page gives the same text.
+    """Return the whole HTML document; the same page gives the same text.
 
     Raises:
-        ValueError: an id is used twice or cannot be one.
+        ValueError: An id is used twice or cannot be one.
     """
     check_ids(page)
     figures = figures_json(page)
@@ -52,21 +52,21 @@ def check_ids(page: Page) -> None:
     """Check that every id can be one and is used once.
 
     Raises:
-        ValueError: names the first that is not.
+        ValueError: An id is not; the message names the first.
     """
     seen = set(_RESERVED)
-    for found, names_file in _ids(page):
+    for id_, names_file in _ids(page):
         # Ids of figures and pictures become file names.
         pattern = r"[A-Za-z0-9][A-Za-z0-9._-]*" if names_file else r"\S+"
-        if not re.fullmatch(pattern, found):
-            raise ValueError(f"{found!r} cannot be an id")
-        if found in seen:
-            raise ValueError(f"the id {found!r} is used twice")
-        seen.add(found)
+        if not re.fullmatch(pattern, id_):
+            raise ValueError(f"{id_!r} cannot be an id")
+        if id_ in seen:
+            raise ValueError(f"the id {id_!r} is used twice")
+        seen.add(id_)
 
 
 def _ids(page: Page) -> Iterator[tuple[str, bool]]:
-    """Every id of the page, with whether files are named after it."""
+    """Yield every id of the page, with whether files are named after it."""
     for section in page.sections:
         yield section.id, False
         for block in section.blocks:
@@ -78,7 +78,7 @@ def _ids(page: Page) -> Iterator[tuple[str, bool]]:
 
 
 def figures_json(page: Page) -> str:
-    """Data and layout of the page's figures by id, to stand inside ``<script>``; empty for none."""
+    """Return the page's figures by id, to stand inside ``<script>``; empty for none."""
     figures = ",\n".join(
         f"{json.dumps(block.id)}: {plotly.io.to_json(block.figure, engine='json')}"
         for section in page.sections
@@ -90,7 +90,7 @@ def figures_json(page: Page) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """The page's content security policy.
+    """Return the page's content security policy.
 
     plotly.js sets the ``style`` of what it draws and adds a style element, whose content no digest
     given beforehand covers; hence ``unsafe-inline`` for styles, and for nothing else. It draws the

@@ -160,7 +160,7 @@ def _trials_by_preference(
     """Return re-runs, then the configuration's own trials, as (study, number), the best first."""
     rerun = record.rerun_of(candidate, train_on)
     replicates = () if rerun is None else rerun.replicates
-    again = sorted((-(one["val_accuracy"] or 0.0), one["number"]) for one in replicates)
+    again = sorted((-(trial["val_accuracy"] or 0.0), trial["number"]) for trial in replicates)
     trials = [(rerun.study_name, number) for _, number in again] if rerun is not None else []
     if train_on == "train":
         own = zip(candidate.outcomes, candidate.numbers, strict=True)

@@ -47,7 +47,7 @@ def _confirmation_table(confirmation: Confirmation) -> Table:
         "confirmation-table",
         f"The short list on {confirmation.seeds} fresh seeds",
         ("configuration", "first seen", "fresh seeds", "difference", "against the best"),
-        tuple(_confirmation_row(one, confirmation.best) for one in confirmation.candidates),
+        tuple(_confirmation_row(entry, confirmation.best) for entry in confirmation.candidates),
         note="Mean validation accuracy with its 95 % interval. What was seen first is what the "
         "short list was chosen by, and so too good on average; the best of these is still chosen "
         "among several.",

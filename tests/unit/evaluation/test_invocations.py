@@ -14,8 +14,8 @@ from cifar_tune.storage.location import locate_storage
 def test_options_name_profile_and_overrides() -> None:
     loaded = load_study_file("dropout")
     assert name_options(resolve(loaded, "quick")) == "--profile quick"
-    changed = resolve(loaded, "quick", {"epochs": 3, "augment_validation": True})
-    assert name_options(changed) == ("--profile quick --set epochs=3 --set augment_validation=true")
+    changed = resolve(loaded, "quick", {"epochs": 4, "augment_validation": True})
+    assert name_options(changed) == ("--profile quick --set augment_validation=true --set epochs=4")
 
 
 def test_a_storage_is_named_where_a_command_does_not_find_it(
