@@ -1,12 +1,12 @@
-"""The commands of ``cifar-tune best``: show, confirm, rerun and ablate.
+"""The commands of ``cifar-tune best``: show, confirm and rerun.
 
-``export.py`` has the other one.
+``ablate.py`` and ``export.py`` have the others.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from cifar_tune.cli.options import (
     options,
     study_options,
 )
-from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,19 +30,24 @@ if TYPE_CHECKING:
     from cifar_tune.cli.selector import StudySelector
     from cifar_tune.config.derived import Purpose
     from cifar_tune.config.study_file import StudySpec
-    from cifar_tune.evaluation.best import BestRecord
+    from cifar_tune.evaluation.best import BestRecord, Choice
     from cifar_tune.evaluation.candidates import Candidate
     from cifar_tune.search.runner import StudyOutcome
     from cifar_tune.storage.location import StorageLocation
 
 _COMMANDS = {
+    "ablate": (
+        "cifar_tune.cli.ablate:best_ablate",
+        "Train the best configuration without each of its hyperparameters: which made the "
+        "difference?",
+    ),
     "export": (
         "cifar_tune.cli.export:best_export",
         "Write the best configuration's model as a folder that plain torchvision loads.",
     ),
 }
 _READING = ("profile", "epochs", "set", "storage", "json")
-_TRAINING = (
+TRAINING = (
     "profile",
     "epochs",
     "set",
@@ -56,6 +60,7 @@ _TRAINING = (
     "storage",
     "json",
 )
+"""Options of the commands that train."""
 _top_option = click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -71,6 +76,12 @@ class StudyBest:
     spec: StudySpec
     location: StorageLocation
     record: BestRecord
+
+    def choose(self, chosen: ChosenOptions) -> Choice:
+        """Return the configuration that is meant."""
+        from cifar_tune.evaluation.best import choose
+
+        return choose(self.record, chosen.trial, chosen.trial_name)
 
 
 def read_best(study: StudySelector, top: int | None = None) -> StudyBest:
@@ -123,7 +134,7 @@ def _print_best_json(known: StudyBest) -> None:
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh ones, each."
 )
 @_top_option
-@study_options(*_TRAINING)
+@study_options(*TRAINING)
 @gather("machine", MachineOptions)
 def best_confirm(
     study: StudySelector, seeds: int, top: int | None, machine: MachineOptions, as_json: bool
@@ -136,8 +147,8 @@ def best_confirm(
     before = read_best(study, top)
     console = make_console(to_stderr=as_json)
     shortlist = [standing.candidate for standing in before.record.ranking.shortlist]
-    outcome = _run_derived(before, _FreshRuns("confirm", shortlist, seeds), machine, console)
-    exit_code = _exit_code(outcome)
+    outcome = run_derived(before, "confirm", shortlist, seeds, machine, console)
+    exit_code = derived_exit_code(outcome)
     after = read_best(study, top)
     if as_json:
         _print_best_json(after)
@@ -153,7 +164,7 @@ def best_confirm(
     "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh ones."
 )
 @options("trial", "named", "train-on")
-@study_options(*_TRAINING)
+@study_options(*TRAINING)
 @gather("chosen", ChosenOptions)
 @gather("machine", MachineOptions)
 def best_rerun(
@@ -171,15 +182,14 @@ def best_rerun(
     before = read_best(study)
 
     from cifar_tune.config.derived import rerun_purpose
-    from cifar_tune.evaluation.best import choose
 
-    choice = choose(before.record, chosen.trial, chosen.trial_name)
+    choice = before.choose(chosen)
     candidate = choice.candidate
     console = make_console(to_stderr=as_json)
     best_tables.print_choice(console, choice)
     purpose = rerun_purpose(chosen.train_on)
-    outcome = _run_derived(before, _FreshRuns(purpose, [candidate], seeds), machine, console)
-    exit_code = _exit_code(outcome)
+    outcome = run_derived(before, purpose, [candidate], seeds, machine, console)
+    exit_code = derived_exit_code(outcome)
     if exit_code == 0:
         # Only when all seeds are done: a figure that is seen early invites to stop there.
         wanted = {f"{candidate.label}/seed={seed}" for seed in range(1, seeds + 1)}
@@ -216,119 +226,27 @@ def _read_test_images(
             evaluate_on_test(known.location, study_name, name, root, device, command_line())
 
 
-@best.command("ablate", epilog="Example: cifar-tune best ablate beyond-scratch --only crop_padding")
-@click.option(
-    "--against",
-    metavar="NAMED",
-    help="Put back the values of this named trial; by default those of the file's first.",
-)
-@click.option(
-    "--only",
-    "groups",
-    multiple=True,
-    metavar="KEY[,KEY]",
-    help="Put back this hyperparameter alone, or several together; by default each that differs "
-    "by itself. May be repeated.",
-)
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh ones, each."
-)
-@options("trial", "named")
-@study_options(*_TRAINING)
-@gather("chosen", ChosenOptions)
-@gather("machine", MachineOptions)
-def best_ablate(
-    study: StudySelector,
-    against: str | None,
-    groups: tuple[str, ...],
-    seeds: int,
-    chosen: ChosenOptions,
-    machine: MachineOptions,
-    as_json: bool,
-) -> None:
-    """Train the best configuration without each of its hyperparameters: which made the difference?
-
-    NAME is the name of a study file or its path. Each is put back to what a named trial has, the
-    others stay. The runs stand beside those of `best rerun`, on the same seeds, and are compared on
-    the validation images; the search never sees them.
-    """
-    before = read_best(study)
-
-    from cifar_tune.evaluation.ablation import put_back
-    from cifar_tune.evaluation.best import choose
-
-    choice = choose(before.record, chosen.trial, chosen.trial_name)
-    reference = _read_reference(before.spec, study.name, against)
-    parts = [
-        put_back(choice.candidate, reference, keys)
-        for keys in _read_groups(groups, choice.candidate, reference)
-    ]
-    console = make_console(to_stderr=as_json)
-    best_tables.print_choice(console, choice)
-    # Beside the re-runs and on their seeds, so that the configuration itself is trained once.
-    outcome = _run_derived(
-        before, _FreshRuns("rerun", [choice.candidate, *parts], seeds), machine, console
-    )
-    after = read_best(study)
-    # There is none yet where it was interrupted at once.
-    ablation = after.record.ablation_of(choice.candidate)
-    if as_json:
-        shown = None if ablation is None else ablation.to_dict()
-        print_json({**study_header(after.spec, after.location), "ablation": shown})
-    elif _exit_code(outcome) == 0 and ablation is not None:
-        best_tables.print_ablation(console, ablation)
-    else:
-        best_tables.print_unfinished(console, outcome)
-    sys.exit(_exit_code(outcome))
-
-
-def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[str, float]:
-    """Return the values of a named trial of the study file."""
-    named = {trial.name: trial.params for trial in spec.named}
-    if not spec.space.ranges():
-        raise InputError(f"{name}: searches nothing, so there is nothing to put back")
-    if not named:
-        raise InputError(f"{name}: has no named trial whose values could be put back")
-    reference = next(iter(named)) if against is None else against
-    if reference not in named:
-        raise InputError(f"--against {against}: expected a named trial: {', '.join(named)}")
-    return named[reference]
-
-
-def _read_groups(
-    groups: Sequence[str], candidate: Candidate, reference: Mapping[str, float]
-) -> list[tuple[str, ...]]:
-    """Return which hyperparameters are put back together; without groups, each by itself."""
-    differing = [key for key, value in reference.items() if candidate.params[key] != value]
-    if not differing:
-        raise InputError(f"{candidate.label}: has the values that are to be put back")
-    wanted = [tuple(group.split(",")) for group in groups]
-    for group in wanted:
-        for key in group:
-            if key not in differing:
-                raise InputError(
-                    f"--only {','.join(group)}: {key} is not one of the hyperparameters that "
-                    f"differ: {', '.join(differing)}"
-                )
-    return wanted or [(key,) for key in differing]
-
-
 # --- derived studies ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _FreshRuns:
-    """What is run beside a study: its purpose, the configurations, and on how many fresh seeds."""
-
-    purpose: Purpose
-    candidates: Sequence[Candidate]
-    seeds: int
-
-
-def _run_derived(
-    known: StudyBest, runs: _FreshRuns, machine: MachineOptions, console: Console
+def run_derived(
+    known: StudyBest,
+    purpose: Purpose,
+    candidates: Sequence[Candidate],
+    seeds: int,
+    machine: MachineOptions,
+    console: Console,
 ) -> StudyOutcome:
-    """Run what is left of a derived study."""
+    """Run what is left of a study that is derived from another one.
+
+    Args:
+        known: The study that it is derived from.
+        purpose: What the runs are for.
+        candidates: The configurations that are trained.
+        seeds: How many fresh seeds each of them has.
+        machine: What they are trained on.
+        console: Where the progress is shown.
+    """
     from cifar_tune.cli.execution import Prepared
     from cifar_tune.cli.run import run_on_console
     from cifar_tune.config.derived import derive_spec, fresh_seed
@@ -341,9 +259,9 @@ def _run_derived(
     spec, location = known.spec, known.location
     seconds = None if machine.timeout is None else parse_duration(machine.timeout)
     device = choose_device(machine.device)
-    named = [candidate.as_named() for candidate in runs.candidates]
+    named = [candidate.as_named() for candidate in candidates]
     prepared = Prepared(
-        spec=derive_spec(spec, runs.purpose, named, runs.seeds),
+        spec=derive_spec(spec, purpose, named, seeds),
         reason=f"that of {spec.study_name}",
         location=location,
         device=device,
@@ -351,11 +269,12 @@ def _run_derived(
         root=paths.data_root(machine.data_dir),
         precision=read_precision(location, spec.study_name),
     )
-    seed = fresh_seed(known.record.study_seed, runs.purpose)
+    seed = fresh_seed(known.record.study_seed, purpose)
     return run_on_console(prepared, console, RunOptions(None, seconds, seed=seed))
 
 
-def _exit_code(outcome: StudyOutcome) -> int:
+def derived_exit_code(outcome: StudyOutcome) -> int:
+    """Return the exit code of a command that ran a derived study."""
     if outcome.interrupted:
         return 130
     return 1 if outcome.failed or outcome.left.trials else 0

@@ -82,9 +82,7 @@ def _announce(
 ) -> None:
     """Print the address, with the token if it was made here, and what is allowed.
 
-    Args:
-        note: One line more.
-        opens: Whether to open it in the browser.
+    One line more is ``note``; ``opens`` lets the browser open the address.
     """
     address = f"{server.url}?token={access.token}" if access.is_made else server.url
     console.print(address, soft_wrap=True)

@@ -50,7 +50,6 @@ def best_export(
     """
     known = read_best(study)
 
-    from cifar_tune.evaluation.best import choose
     from cifar_tune.evaluation.export.model import export
     from cifar_tune.evaluation.export.model_files import check_folder
     from cifar_tune.evaluation.export.onnx import check_installed, export_onnx
@@ -58,7 +57,7 @@ def best_export(
     check_folder(out, overwrite=overwrite)
     if onnx:
         check_installed()
-    choice = choose(known.record, chosen.trial, chosen.trial_name)
+    choice = known.choose(chosen)
     root = paths.data_root(data_dir)
     exported = export(
         known.location,

@@ -59,8 +59,7 @@ class ServerOptions:
 
 @dataclass(frozen=True)
 class ChosenOptions:
-    """Which configuration is meant if not the best, and what it is trained on, as given on the
-    command line."""
+    """Which configuration is meant and what it is trained on, as given on the command line."""
 
     trial: int | None
     trial_name: str | None

@@ -131,21 +131,21 @@ def report(study: StudySelector, output: _OutputOptions, activations: _Activatio
     if output.check:
         raise InputError(f"--check: belongs to a document, such as results.md{DOCUMENT_SUFFIX}")
     if study.name == ACTIVATIONS:
-        made = _make_activations(study, activations)
+        drawn = _make_activations(study, activations)
     else:
-        made = _make_study(study)
+        drawn = _make_study(study)
     if output.as_json:
-        print_json(made.record)
+        print_json(drawn.record)
     elif output.as_csv:
-        writer = csv.DictWriter(sys.stdout, made.rows[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, drawn.rows[0].keys(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(made.rows)
+        writer.writerows(drawn.rows)
     else:
-        _write_page(made, study.location, output.out)
+        _write_page(drawn, study.location, output.out)
     if output.figures is not None:
         from cifar_tune.reports.figure_files import write_figures
 
-        files = write_figures(made.page, output.figures, output.figure_format)
+        files = write_figures(drawn.page, output.figures, output.figure_format)
         console = make_console(to_stderr=output.as_json or output.as_csv)
         console.print(f"{len(files)} figures in {output.figures}", soft_wrap=True)
 
@@ -246,11 +246,11 @@ def _find_study_with_weights(study: StudySelector, study_name: str | None) -> tu
     return names[-1], dataclasses.replace(study, name=names[-1]).find()[0]
 
 
-def _write_page(made: _Report, location: StorageLocation, out: Path | None) -> None:
+def _write_page(drawn: _Report, location: StorageLocation, out: Path | None) -> None:
     from cifar_tune.reports.html import render_page
 
-    path = out if out is not None else paths.report_file(location.beside, made.name)
-    text = render_page(made.page).encode()
+    path = out if out is not None else paths.report_file(location.beside, drawn.name)
+    text = render_page(drawn.page).encode()
     with replacing(path, len(text), StorageError) as temporary:
         temporary.write_bytes(text)
-    make_console().print(f"{path}: {made.page.title}, {len(text) / 1e6:.1f} MB", soft_wrap=True)
+    make_console().print(f"{path}: {drawn.page.title}, {len(text) / 1e6:.1f} MB", soft_wrap=True)

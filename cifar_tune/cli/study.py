@@ -100,31 +100,31 @@ def study_show(study: StudySelector, as_json: bool) -> None:
     wanted = list(loaded.content.profiles) if study.profile is None else [study.profile]
     specs = {profile: resolve(loaded, profile, study.overrides) for profile in wanted}
     names = {spec.study_name for spec in specs.values()}
-    stored = [
-        one
-        for one in read_stored(loaded.name, location)
-        if (one.study_name in names if study.overrides else one.study_name.split(":")[1] in specs)
+    studies = [
+        stored
+        for stored in read_stored(loaded.name, location)
+        if (
+            stored.study_name in names
+            if study.overrides
+            else stored.study_name.split(":")[1] in specs
+        )
     ]
     content = loaded.content.model_dump(exclude_none=True)
-    content["profiles"] = {
-        profile: {
-            **content["profiles"][profile],
-            "protocol": spec.protocol.model_dump(exclude_none=True),
-        }
-        for profile, spec in specs.items()
-    }
+    for profile, spec in specs.items():
+        content["profiles"][profile]["protocol"] = spec.protocol.model_dump(exclude_none=True)
+    content["profiles"] = {profile: content["profiles"][profile] for profile in specs}
     if as_json:
         record = {"study": loaded.name, "file": str(loaded.path), **content}
-        shown = [dataclasses.asdict(one) for one in stored]
+        shown = list(map(dataclasses.asdict, studies))
         print_json({**record, "storage": str(location), "stored": shown})
         return
     console = make_console()
     tables.print_study_file(console, loaded, content["profiles"])
-    if not stored:
+    if not studies:
         console.print(f"\nNothing of it is stored in {location}.")
-    for one in stored:
-        console.print(Text.assemble((f"\n{one.study_name}", "bold"), f" in {location}"))
-        console.print(tables.trials_table(one.trials, one.best, console.width))
+    for stored in studies:
+        console.print(Text.assemble((f"\n{stored.study_name}", "bold"), f" in {location}"))
+        console.print(tables.trials_table(stored.trials, stored.best, console.width))
 
 
 _PLANNED = (

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 
 def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, width: int) -> Table:
-    """All trials of a study, the best one marked.
+    """Return a table of the trials of a study, with the best one marked.
 
     Args:
-        width: columns of the terminal; three hyperparameters fit into 80.
+        trials: The trials.
+        best: The best of them.
+        width: Columns of the terminal; three hyperparameters fit into 80.
     """
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
     gap = 2 if width >= 100 else 0  # besides the column that the box takes
@@ -47,7 +49,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
         table.add_row(
             str(trial.number),
             Text(trial.name or trial.origin),
-            Text(_state(trial), style=state_style(trial.state)),
+            Text(_describe_state(trial), style=state_style(trial.state)),
             *(f"{trial.params[name]:.3g}" if name in trial.params else "" for name in names),
             *([format_params(trial.settings)] if has_settings else []),
             str(trial.epochs),
@@ -58,7 +60,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
     return table
 
 
-def _state(trial: TrialSummary) -> str:
+def _describe_state(trial: TrialSummary) -> str:
     failure = trial.failure or {}
     if failure.get("kind") == "not_finite":
         return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
@@ -93,24 +95,24 @@ def print_list(
 def print_study_file(
     console: Console, loaded: LoadedStudyFile, profiles: Mapping[str, Any]
 ) -> None:
-    """Print a study file: space, named trials, and the given ones of its profiles."""
-    title = f"  {loaded.content.title}   ({loaded.path})"
-    console.print(Text.assemble((loaded.name, "bold"), title))
-    console.print(" ".join(loaded.content.description.split()))
+    """Print a study file: its space, named trials and claims, and the profiles ``profiles``."""
+    content = loaded.content
+    console.print(Text.assemble((loaded.name, "bold"), f"  {content.title}   ({loaded.path})"))
+    console.print(" ".join(content.description.split()))
     console.print("\nspace", style="bold")
-    ranges = loaded.content.space.ranges()
+    ranges = content.space.ranges()
     if not ranges:
         console.print("  nothing is searched")
     for key, values in ranges.items():
         scale = ", log scale" if values.log else ""
         console.print(f"  {key}: {values.low:g} to {values.high:g}{scale}")
     console.print("named trials", style="bold")
-    for named in loaded.content.named:
+    for named in content.named:
         own = format_params({**named.params, **named.settings.given()})
         console.print(f"  {named.name}: {own or 'the protocol as it is'}")
-    if loaded.content.claims:
+    if content.claims:
         console.print("claims, judged by `cifar-tune report`", style="bold")
-    for claim in loaded.content.claims:
+    for claim in content.claims:
         effects = ", ".join(f"{key} by {value:g}" for key, value in claim.better_in.given().items())
         console.print(f"  {claim.name}: {claim.text} ({effects})")
     for key, profile in profiles.items():
@@ -147,7 +149,7 @@ def print_outcome(
     if outcome.trials_run == 0 and not left:
         console.print("Nothing was left to do; --trials N adds N sampled trials.")
     if left and outcome.why_left is not None:
-        console.print(f"Left undone: {_undone(outcome)}, since {outcome.why_left}.")
+        console.print(f"Left undone: {_describe_left(outcome)}, since {outcome.why_left}.")
     ended = "Interrupted" if outcome.interrupted else "Done"
     console.print(
         f"{ended} after {format_duration(outcome.seconds)}; stored in {location}.",
@@ -157,7 +159,7 @@ def print_outcome(
         console.print("The same command continues.")
 
 
-def _undone(outcome: StudyOutcome) -> str:
+def _describe_left(outcome: StudyOutcome) -> str:
     named, sampled = len(outcome.left.named), outcome.left.sampled
     parts = [f"{named} named"] * (named > 0) + [f"{sampled} sampled"] * (sampled > 0)
     return " and ".join(parts) + f" trial{'' if named + sampled == 1 else 's'}"

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from cifar_tune.storage.location import (
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cifar_tune.cli.selector import StudySelector
     from cifar_tune.evaluation.reproduce import Reproduction
     from cifar_tune.evaluation.test_reads import TestRead, TestResult
@@ -226,16 +228,9 @@ def trial_rerun(
         f"which took {format_duration(seconds)} then"
     )
 
-    def print_epoch(stored: EpochMetrics, again: EpochMetrics) -> None:
-        console.print(
-            f"epoch {again.epoch}: validation accuracy {format_accuracy(again.val_accuracy)}, "
-            f"stored {format_accuracy(stored.val_accuracy)}"
-        )
-
+    root, chosen = paths.data_root(data_dir), choose_device(device)
     with tempfile.TemporaryDirectory(prefix="cifar-tune-") as folder:
-        reproduction = reproduce(
-            dossier, paths.data_root(data_dir), choose_device(device), Path(folder), print_epoch
-        )
+        reproduction = reproduce(dossier, root, chosen, Path(folder), _print_epochs_to(console))
     if as_json:
         header = {"study_name": dossier.study_name, "trial": dossier.number}
         print_json({**header, **reproduction.to_dict()})
@@ -243,6 +238,16 @@ def trial_rerun(
         for line in _describe_reproduction(reproduction):
             console.print(line, soft_wrap=True)
     sys.exit(0 if reproduction.is_reproduced else 1)
+
+
+def _print_epochs_to(console: Console) -> Callable[[EpochMetrics, EpochMetrics], None]:
+    def print_epoch(stored: EpochMetrics, again: EpochMetrics) -> None:
+        console.print(
+            f"epoch {again.epoch}: validation accuracy {format_accuracy(again.val_accuracy)}, "
+            f"stored {format_accuracy(stored.val_accuracy)}"
+        )
+
+    return print_epoch
 
 
 def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
