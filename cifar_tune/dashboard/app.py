@@ -53,7 +53,8 @@ def make_app(storage: RDBStorage, artifacts: Path, queue: Bottle | None = None) 
         callback=lambda address: serve_artifact(cached, artifacts, address),
     )
     for route in queue.routes if queue is not None else ():
-        app.route(QUEUE + route.rule.rstrip("/"), route.method, route.callback)
+        route.rule = QUEUE + route.rule.rstrip("/")
+        app.add_route(route)  # with the plugins of its own application
     dashboard: Bottle = wsgi(cached, artifact_store=ArtifactFolder(artifacts))
     dashboard.install(functools.partial(_adapt, cached))
     app.merge(dashboard)
