@@ -56,8 +56,10 @@ class TrialSummary:
 
     @property
     def outcome(self) -> str:
-        """The state, but ``dropped``, ``cancelled`` or ``refused`` of a trial that was: Optuna
-        knows only ``fail`` for it."""
+        """Return the state, or ``dropped``, ``cancelled`` or ``refused`` of a trial that was.
+
+        Optuna knows only ``fail`` for those.
+        """
         kind = (self.failure or {}).get("kind")
         return kind if self.state == "fail" and kind in SET_ASIDE else self.state
 

@@ -31,6 +31,7 @@ class PatientConnection(sqlite3.Connection):
     """A connection whose statements wait up to ``LOCK_SECONDS`` for a lock."""
 
     def cursor(self, *_: object) -> sqlite3.Cursor:  # type: ignore[override]  # its own kind only
+        """Return a cursor that waits."""
         return super().cursor(_PatientCursor)
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
