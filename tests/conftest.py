@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from command_line import FINETUNE, TINY, Answer, Cli, Compute, StopAfter
 from copies import Full, stand_in
 from dashboard_client import Live, copy_database, serving
@@ -272,6 +273,13 @@ def materials() -> Materials:
 def reference(materials: Materials, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """What trials give without any worker."""
     return make_reference(materials, lambda: tmp_path_factory.mktemp("reference"))
+
+
+def pytest_configure() -> None:
+    """Give each of several test processes one core: threads of all on all are many times slower."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+        torch.set_num_threads(1)
 
 
 WHOLE_COMMANDS = {"integration", "faults", "search_benchmark"}

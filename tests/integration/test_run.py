@@ -234,6 +234,7 @@ def test_a_process_stopped_by_a_signal_leaves_cleanly(tmp_path: Path) -> None:
 def test_a_killed_runners_trial_goes_on_under_its_number(cli: Cli) -> None:
     run(cli, "--trials", "0")
     abandoned = stored_study().ask()
+    abandoned.set_user_attr("seed", 7)  # as a run begins one; another program's has none
     waiting = run(cli, "--trials", "0", "--json").record
     assert waiting["trials"][abandoned.number]["state"] == "waiting"
     record = run(cli, "--trials", "1", "--json").record

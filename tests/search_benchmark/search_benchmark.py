@@ -43,6 +43,7 @@ from cifar_tune.config.schema import (
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.search import samplers
+from cifar_tune.search.pruners import make_pruner
 from cifar_tune.storage.studies import best_trial
 from cifar_tune.storage.trial_creation import create_sampled
 from cifar_tune.storage.trials import record_complete, record_pruned
@@ -135,7 +136,7 @@ def _train(study: optuna.Study, trial: optuna.Trial, curve: list[float]) -> int:
 
 def of_product(name: str, sampler: Sampler, pruner: Pruner) -> Candidate:
     """A way to search that a study file can state."""
-    return Candidate(name, of_study_file(sampler), lambda: samplers.make_pruner(pruner))
+    return Candidate(name, of_study_file(sampler), lambda: make_pruner(pruner))
 
 
 def of_study_file(sampler: Sampler) -> MakeSampler:
@@ -213,7 +214,7 @@ def _of_optuna(tpe: MakeSampler, gp: MakeSampler) -> list[Candidate]:
     def cma(seed: int, _space: object) -> BaseSampler:
         return CmaEsSampler(seed=seed, n_startup_trials=1, consider_pruned_trials=True)
 
-    no_pruner, median = optuna.pruners.NopPruner, lambda: samplers.make_pruner(_median(4, 0))
+    no_pruner, median = optuna.pruners.NopPruner, lambda: make_pruner(_median(4, 0))
     found = [
         Candidate("TPE (6) + halving by 2", tpe, halving(2)),
         Candidate("TPE (6) + halving by 3", tpe, halving(3)),

@@ -70,7 +70,7 @@ def test_drawn_curves_scatter_as_seeds_do(surrogate: Surrogate) -> None:
 
 def test_search_of_joint_needs_fewer_epochs(surrogate: Surrogate) -> None:
     joint = resolve(load_study_file("joint"), "quick")
-    candidates = (of_product("joint", joint.sampler, joint.pruner), PLAIN, RANDOM)
+    candidates = (of_product("joint", joint.profile.sampler, joint.profile.pruner), PLAIN, RANDOM)
     ours, plain, by_chance = (
         [simulate(surrogate, candidate, EPOCHS, seed) for seed in range(REPEATS)]
         for candidate in candidates

@@ -127,7 +127,7 @@ def test_disk_that_fills_up_during_a_run(cli: Cli, monkeypatch: pytest.MonkeyPat
     """SQLite's own limit of pages stands in for the disk: its error is the same."""
     from cifar_tune.storage import studies as storage
 
-    tune = storage._tune_sqlite
+    tune = storage.use_write_ahead_log
     limits: dict[str, int] = {}
 
     def tune_and_limit(connection: Any, record: object) -> None:
@@ -136,7 +136,7 @@ def test_disk_that_fills_up_during_a_run(cli: Cli, monkeypatch: pytest.MonkeyPat
         connection.execute(f"PRAGMA max_page_count={limits.setdefault('pages', pages + 1)}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_tune_sqlite", tune_and_limit)
+        patch.setattr(storage, "use_write_ahead_log", tune_and_limit)
         answer = cli(*RUN)
     assert answer.code == 2
     assert "the disk is full; free some space and run the same command again" in answer.err
