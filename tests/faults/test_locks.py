@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import sqlite3
@@ -208,6 +209,7 @@ def test_read_only_database(cli: Cli, study_file: Path, tmp_path: Path, kind: st
     database = folder / "studies.db"
     assert cli(*command(study_file, database)).code == 0
     before = dump(database)
+    gc.collect()  # closes the file, as the end of the first command's process would
     more = command(study_file, database, seeds=2)
     with immutable(database) if kind == "file" else read_only_mount(folder):
         line = said_in_one_line(cli(*more))
