@@ -236,7 +236,16 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
         cause = database_error(error)
         if cause is None:
             raise
+        # On a read-only disk SQLite cannot make its log, and says no more than this.
+        if "unable to open database file" in str(cause) and _is_on_read_only_disk(location.path):
+            raise StorageError(f"{location}: cannot be opened: the disk is read-only") from error
         raise StorageError(f"{location}: {location.hide_passwords(_describe(cause))}") from error
+
+
+def _is_on_read_only_disk(path: Path | None) -> bool:
+    if path is None or not path.exists() or not hasattr(os, "statvfs"):
+        return False
+    return bool(os.statvfs(path.absolute().parent).f_flag & os.ST_RDONLY)
 
 
 def database_error(error: BaseException | None) -> BaseException | None:

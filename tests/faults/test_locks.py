@@ -208,8 +208,8 @@ def test_read_only_database(cli: Cli, study_file: Path, tmp_path: Path, kind: st
     folder = tmp_path / "shelf"
     database = folder / "studies.db"
     assert cli(*command(study_file, database)).code == 0
-    before = dump(database)
     gc.collect()  # closes the file, as the end of the first command's process would
+    before = dump(database)
     more = command(study_file, database, seeds=2)
     with immutable(database) if kind == "file" else read_only_mount(folder):
         line = said_in_one_line(cli(*more))
