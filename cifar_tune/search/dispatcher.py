@@ -10,32 +10,13 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from cifar_tune import errors
-from cifar_tune.errors import (
-    CifarTuneError,
-    InputError,
-    LeaseLostError,
-    StudyGoneError,
-    TrialFailedError,
-    WorkError,
-)
 from cifar_tune.search.open_study import OpenStudy
-from cifar_tune.search.retry_policy import GiveUp, Retry, RetryPolicy
+from cifar_tune.search.retry_policy import Failure, Retry, RetryPolicy
 from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.search.trial_starter import TrialStarter
 from cifar_tune.search.work_list import Item
-from cifar_tune.workers.protocol import (
-    REFUSED,
-    Died,
-    EpochEnded,
-    Event,
-    Failed,
-    Finished,
-    Pool,
-    Started,
-    Stepped,
-    Stopped,
-)
+from cifar_tune.workers import protocol
 
 STOP_SECONDS = 3.0
 """How long workers may take to save once they are asked to stop; a run is to leave in five."""
@@ -59,7 +40,7 @@ class Dispatcher:
     open_study: OpenStudy
     starter: TrialStarter
     recorder: TrialRecorder
-    pool: Pool
+    pool: protocol.Pool
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     running: dict[int, RunningTrial] = field(default_factory=dict)
     trials_run: int = 0
@@ -86,9 +67,9 @@ class Dispatcher:
                 self.open_study.lease.renew()
                 self.recorder.annotator.poll()
             self._stop()
-        except (LeaseLostError, StudyGoneError):
+        except (errors.LeaseLostError, errors.StudyGoneError):
             raise  # the trials are another run's now, or nobody's
-        except CifarTuneError:
+        except errors.CifarTuneError:
             self._stop()
             raise
         except Exception:
@@ -140,40 +121,40 @@ class Dispatcher:
 
     # --- what workers say ---
 
-    def _handle(self, event: Event | None) -> None:
+    def _handle(self, event: protocol.Event | None) -> None:
         if event is None or event.number not in self.running:
             return  # nothing was said, or of a trial that was given up
         running = self.running[event.number]
         match event:
-            case Stepped():
+            case protocol.Stepped():
                 self.recorder.observer.stepped(event.number, event.done)
-            case EpochEnded():
+            case protocol.EpochEnded():
                 go_on = self.recorder.epoch_ended(running, event.metrics)
                 self.pool.decide(event.number, go_on=go_on)
-            case Started():
+            case protocol.Started():
                 self.recorder.started(running, event)
-            case Finished():
+            case protocol.Finished():
                 self._end(running, self.recorder.finished(running, event.result))
                 self.retries.count_success()
                 self.open_study.files.remove_fallen()
-            case Stopped():
+            case protocol.Stopped():
                 self._put_back(running)
-            case Failed(kind=kind) if kind == REFUSED:
+            case protocol.Failed(kind=kind) if kind == protocol.REFUSED:
                 self._put_back(running)
-                error = getattr(errors, str(event.detail["error"]), WorkError)
+                error = getattr(errors, str(event.detail["error"]), errors.WorkError)
                 raise error(f"trial {event.number}: {event.message}")
-            case Failed():
+            case protocol.Failed():
                 self._retry_or_give_up(running, self.retries.judge_failure(event))
-            case Died():
+            case protocol.Died():
                 judgement = self.retries.judge_death(
                     event, running.deaths, running.log, alone=running.item.alone
                 )
                 self._retry_or_give_up(running, judgement)
 
-    def _retry_or_give_up(self, running: RunningTrial, judgement: Retry | GiveUp) -> None:
-        if isinstance(judgement, GiveUp):
-            self._end(running, self.recorder.failed(running, judgement.failure))
-            self.retries.count_failure(running.number, judgement.failure)
+    def _retry_or_give_up(self, running: RunningTrial, judgement: Retry | Failure) -> None:
+        if not isinstance(judgement, Retry):
+            self._end(running, self.recorder.failed(running, judgement))
+            self.retries.count_failure(running.number, judgement)
             return
         if judgement.is_death:
             self.recorder.died(running, judgement.reason)
@@ -204,7 +185,8 @@ class Dispatcher:
         deadline = time.monotonic() + STOP_SECONDS
         event = self.pool.next_event(0.0)
         while time.monotonic() < deadline:
-            with suppress(TrialFailedError, InputError):  # the run ends, one way or the other
+            # The run ends, one way or the other.
+            with suppress(errors.TrialFailedError, errors.InputError):
                 self._handle(event)
             # A worker that is still starting has nothing to save.
             is_saving = any(running.is_training for running in self.running.values())

@@ -43,15 +43,9 @@ def drop_trials(
     """End trials that have not ended, as failed with that as the reason; their checkpoints go.
 
     They stay in the study as what was begun and dropped, and stand in for nothing: a run that is to
-    have a named trial of that name, or one more sampled trial, begins a new one.
-
-    Args:
-        location: Where the study is stored.
-        spec: The study.
-        trial_name: The number of the trial, or its name with its replicate; None drops all of the
-            study, and of its confirmations and re-runs.
-        on_wait: Is told, once for each study, why it takes a while.
-        write_note: Brings the note of a trial up to date that was dropped.
+    have a named trial of that name, or one more sampled trial, begins a new one. ``trial_name`` is
+    the number of a trial, or its name with its replicate; None drops all of the study, and of its
+    confirmations and re-runs. ``on_wait`` is told, once for each study, why it takes a while.
 
     Raises:
         InputError: The study is not stored, there is no such trial, or it has ended.

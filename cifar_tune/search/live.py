@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.observer import Observer
-from cifar_tune.search.plan import Plan
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
+
+if TYPE_CHECKING:
+    from cifar_tune.search.plan import Plan
 
 MOST_NOTES = 8
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.config.wording import format_params
+from cifar_tune.search.live import LiveRun
 from cifar_tune.search.observer import Observer
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
@@ -52,21 +52,6 @@ class PlainLines(Observer):
         self._console.print(text, soft_wrap=True)
 
 
-@dataclass
-class _TrialBar:
-    """The bar of a trial that runs; a part of it for each batch."""
-
-    task: TaskID
-    label: str
-    config: TrialConfig
-    epochs: int
-
-    @property
-    def batches(self) -> int:
-        """Training steps and validation batches of an epoch."""
-        return _batches(self.config)
-
-
 class Bars(Observer):
     """A progress bar for the study and one for each trial that runs.
 
@@ -74,6 +59,7 @@ class Bars(Observer):
     """
 
     def __init__(self, console: Console) -> None:
+        self._live = LiveRun(Observer())
         self._progress = Progress(
             TextColumn("[bold]{task.description:<9}"),
             BarColumn(bar_width=20),
@@ -84,10 +70,8 @@ class Bars(Observer):
             refresh_per_second=4,
         )
         self._study: TaskID | None = None
-        self._trials: dict[int, _TrialBar] = {}
-        self._plan: Plan | None = None
+        self._bars: dict[int, TaskID] = {}  # by trial
         self._start = time.monotonic()
-        self._ended = 0
         self._epochs = 0
         self._best: float | None = None
 
@@ -99,7 +83,8 @@ class Bars(Observer):
 
     def planned(self, plan: Plan) -> None:
         """Print the plan and put the study's bar up."""
-        self._plan, self._start = plan, time.monotonic()
+        self._start = time.monotonic()
+        self._live.planned(plan)
         self.noted("\n".join(plan_lines(plan)))
         total = plan.trials
         self._study = self._progress.add_task("study", total=total, live="", count=f"0/{total}")
@@ -107,41 +92,32 @@ class Bars(Observer):
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
         """Put up a bar for the trial."""
-        label = trial.name or format_params(trial.params)
-        task = self._progress.add_task(
-            f"trial {trial.number}",
-            total=config.epochs * _batches(config),
-            completed=trial.epochs * _batches(config),
-            live=label,
-            count=f"{trial.epochs}/{config.epochs}",
-        )
-        self._trials[trial.number] = _TrialBar(task, label, config, trial.epochs)
+        self._live.trial_started(trial, config)
+        bar = self._progress.add_task(f"trial {trial.number}", total=1.0, live="", count="")
+        self._bars[trial.number] = bar
+        self._update_trial(trial.number)
         self._update_study()
 
     def stepped(self, number: int, done: int) -> None:
         """Move the trial's bar on."""
-        bar = self._trials[number]
-        completed = bar.epochs * bar.batches + min(done, bar.batches - 1)
-        self._progress.update(bar.task, completed=completed)
+        self._live.stepped(number, done)
+        self._progress.update(self._bars[number], completed=self._live.state().trials[number].share)
 
     def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Move the trial's bar on and show the accuracy."""
+        self._live.epoch_ended(number, metrics)
         self._epochs += 1
-        bar = self._trials[number]
-        bar.epochs = metrics.epoch
-        self._progress.update(
-            bar.task,
-            completed=bar.epochs * bar.batches,
-            live=f"{bar.label}  train {format_accuracy(metrics.train_accuracy)}, "
+        self._update_trial(
+            number,
+            f"  train {format_accuracy(metrics.train_accuracy)}, "
             f"validation {format_accuracy(metrics.val_accuracy)}",
-            count=f"{bar.epochs}/{bar.config.epochs}",
         )
         self._update_study()
 
     def trial_ended(self, trial: TrialSummary) -> None:
         """Take the trial's bar down and leave a line for it."""
-        self._progress.remove_task(self._trials.pop(trial.number).task)
-        self._ended += trial.state != "waiting"
+        self._live.trial_ended(trial)
+        self._progress.remove_task(self._bars.pop(trial.number))
         if trial.state == "complete" and trial.val_accuracy is not None:
             self._best = max(trial.val_accuracy, self._best or 0.0)
         line = Text(trial_line(trial), style=state_style(trial.state), no_wrap=True)
@@ -152,26 +128,31 @@ class Bars(Observer):
         """Print it above the bars."""
         self._progress.console.print(text)
 
+    def _update_trial(self, number: int, accuracy: str = "") -> None:
+        live = self._live.state().trials[number]
+        label = live.trial.name or format_params(live.trial.params)
+        self._progress.update(
+            self._bars[number],
+            completed=live.share,
+            live=label + accuracy,
+            count=f"{live.epochs}/{live.config.epochs}",
+        )
+
     def _update_study(self) -> None:
-        if self._study is None or self._plan is None:
+        run = self._live.state()
+        if self._study is None or run.plan is None:
             return
         elapsed = time.monotonic() - self._start
         live = f"{format_duration(elapsed)} gone"
         if self._epochs:
-            left = max(self._plan.epochs_expected - self._epochs, 0)
+            left = max(run.plan.epochs_expected - self._epochs, 0)
             live += f", about {format_duration(left * elapsed / self._epochs)} left"
         if self._best is not None:
             live += f", best {format_accuracy(self._best)}"
-        total = max(self._plan.trials, self._ended)  # more may have been asked for meanwhile
-        count = f"{self._ended}/{total}"
+        total = max(run.plan.trials, run.ended)  # more may have been asked for meanwhile
         self._progress.update(
-            self._study, completed=self._ended, total=total, live=live, count=count
+            self._study, completed=run.ended, total=total, live=live, count=f"{run.ended}/{total}"
         )
-
-
-def _batches(config: TrialConfig) -> int:
-    """Return the training steps and validation batches of an epoch."""
-    return config.steps + -(-config.validation_images // config.batch_size)
 
 
 def started_line(trial: TrialSummary) -> str:

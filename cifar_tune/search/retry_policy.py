@@ -18,6 +18,9 @@ ERRORS_IN_A_ROW = 3
 """Trials that end with an error, with none that ends well between, after which a run gives up."""
 LOG_CHARACTERS = 4000
 
+Failure = Mapping[str, Any]
+"""What is stored of a trial that failed: its ``kind``, ``message`` and more."""
+
 
 @dataclass(frozen=True)
 class Retry:
@@ -36,17 +39,6 @@ class Retry:
     is_death: bool = False
 
 
-@dataclass(frozen=True)
-class GiveUp:
-    """The trial failed.
-
-    Attributes:
-        failure: What is stored of it.
-    """
-
-    failure: Mapping[str, Any]
-
-
 @dataclass
 class RetryPolicy:
     """What went wrong in a run so far, and what follows from it.
@@ -60,18 +52,18 @@ class RetryPolicy:
     errors_in_a_row: int = 0
     _short_of_memory: set[int] = field(default_factory=set)
 
-    def judge_failure(self, event: Failed) -> Retry | GiveUp:
+    def judge_failure(self, event: Failed) -> Retry | Failure:
         """Decide on a trial that failed: a GPU's memory may suffice for it alone."""
         if event.kind == OUT_OF_MEMORY and event.number not in self._short_of_memory:
             self._short_of_memory.add(event.number)
             note = "the GPU has too little memory; it is tried again alone"
             return Retry(event.message, note, alone=True)
         kind = "not_finite" if event.kind == "not_finite" else "error"
-        return GiveUp({"kind": kind, "message": event.message, **event.detail})
+        return {"kind": kind, "message": event.message, **event.detail}
 
     def judge_death(
         self, event: Died, earlier_deaths: int, log: Iterable[str], *, alone: bool
-    ) -> Retry | GiveUp:
+    ) -> Retry | Failure:
         """Decide on a trial whose worker died.
 
         Args:
@@ -86,13 +78,13 @@ class RetryPolicy:
             return Retry(event.reason, note, alone=alone, is_death=True)
         lines = "\n".join([*log, event.tail]).strip()
         message = f"{event.reason}, for the {deaths}th time"
-        return GiveUp({"kind": "died", "message": message, "log": lines[-LOG_CHARACTERS:]})
+        return {"kind": "died", "message": message, "log": lines[-LOG_CHARACTERS:]}
 
     def count_success(self) -> None:
         """Take note that a trial ended well."""
         self.errors_in_a_row = 0
 
-    def count_failure(self, number: int, failure: Mapping[str, Any]) -> None:
+    def count_failure(self, number: int, failure: Failure) -> None:
         """Take note that a trial failed; a loss that is not finite is a result, no error.
 
         Raises:

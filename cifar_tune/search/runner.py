@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import StudyGoneError, WeightsError
@@ -24,7 +25,6 @@ from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Work, make_plan
 from cifar_tune.search.pruners import CompleteTrials, make_pruner
 from cifar_tune.search.requests import check_requests
-from cifar_tune.search.samplers import distributions
 from cifar_tune.search.stop_signals import StopSignals
 from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.search.trial_starter import TrialStarter
@@ -39,7 +39,6 @@ from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_files import StudyFiles
 from cifar_tune.storage.waiting import waits_end_when
-from cifar_tune.training.provenance import git_commit
 from cifar_tune.workers.protocol import Materials, Pool
 
 if TYPE_CHECKING:
@@ -182,8 +181,6 @@ class Runner:
                 will be run again.
         """
         start = time.monotonic()
-        deadline = None if self.options.seconds is None else start + self.options.seconds
-        dispatcher = why_left = None
         with (
             explain_errors(self.location),
             self._signals as signals,
@@ -192,22 +189,10 @@ class Runner:
             self._check()
             storage = stored.open_to_write(self.location)
             study = stored.create_study(storage, self.spec.study_name)
-            with hold_lease(
-                storage.engine,
-                get_study_id(study),
-                self.spec.study_name,
-                self.observer.noted,
-            ) as lease:
+            name, study_id = self.spec.study_name, get_study_id(study)
+            with hold_lease(storage.engine, study_id, name, self.observer.noted) as lease:
                 open_study = self._open(storage, study, lease)
-                with self._make_annotator(open_study, self.observer) as annotator:
-                    if open_study.work_list.left().trials and not signals.should_stop():
-                        dispatcher = self._dispatch(open_study, annotator, deadline)
-                    open_study.files.remove_empty_folders()
-                    left = open_study.work_list.left()
-                    if dispatcher is not None and left.trials:
-                        why_left = dispatcher.refusal
-                    with signals.end_work():
-                        annotator.finish(signals.should_stop, why_left)
+                dispatcher, why_left = self._work(open_study, start)
             final = stored.read_study(study)
         return StudyOutcome(
             trials=final.trials,
@@ -216,7 +201,7 @@ class Runner:
             errors=0 if dispatcher is None else dispatcher.retries.errors,
             seconds=round(time.monotonic() - start, 3),
             interrupted=signals.should_stop(),
-            left=left,
+            left=open_study.work_list.left(),
             why_left=why_left,
         )
 
@@ -239,7 +224,9 @@ class Runner:
         """Take up what runs that died have left, and what people have asked for."""
         seed = definition.check_definition(study, self.spec, self.options.seed, self._digests)
         definition.write_definition(study, self.spec, seed, self._digests)
-        trials.put_back_abandoned(study)
+        # Those that are marked as running: the holder of the lease runs none yet.
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            trials.put_back(study, trial)
         TrialQueue(storage).enqueue_old_requests(study)
         work_list = _make_work_list(self.spec, seed, study, self.options)
         open_study = OpenStudy(
@@ -262,16 +249,35 @@ class Runner:
         files.clean({trial.number for trial in stored_trials if not trial.state.is_finished()})
         return files
 
-    def _dispatch(
-        self, open_study: OpenStudy, annotator: Annotator, deadline: float | None
-    ) -> Dispatcher:
-        """Do what is left."""
+    def _work(self, open_study: OpenStudy, start: float) -> tuple[Dispatcher | None, str | None]:
+        """Do what is left; return what did it, if anything did, and why something still is."""
+        dispatcher = why_left = None
+        with self._make_annotator(open_study, self.observer) as annotator:
+            if open_study.work_list.left().trials and not self._signals.should_stop():
+                dispatcher = self._dispatch(open_study, annotator, start)
+            open_study.files.remove_empty_folders()
+            if dispatcher is not None and open_study.work_list.left().trials:
+                why_left = dispatcher.refusal
+            with self._signals.end_work():
+                annotator.finish(self._signals.should_stop, why_left)
+        return dispatcher, why_left
+
+    def _dispatch(self, open_study: OpenStudy, annotator: Annotator, start: float) -> Dispatcher:
         costs = self.workers.measure()
         pool = self.workers.make_pool()
+        deadline = None if self.options.seconds is None else start + self.options.seconds
         spending = Spending(self.spec.profile.budget, deadline, costs, pool.share)
         for trial in open_study.study.get_trials(deepcopy=False):
             spending.add_stored(trial)
-        dispatcher = self._make_dispatcher(open_study, pool, spending, annotator)
+        open_study.study.pruner = make_pruner(self.spec.profile.pruner)
+        dispatcher = Dispatcher(
+            open_study,
+            TrialStarter(open_study, self.workers.materials, pool.share),
+            TrialRecorder(
+                open_study, spending, CompleteTrials(open_study.study), self.observer, annotator
+            ),
+            pool,
+        )
         plan = make_plan(self.spec, open_study.work_list.left(), costs, pool.slots)
         self.observer.planned(plan)
         annotator.planned(plan)
@@ -282,30 +288,6 @@ class Runner:
             open_study.files.clean(begun=())
             raise
         return dispatcher
-
-    def _make_dispatcher(
-        self, open_study: OpenStudy, pool: Pool, spending: Spending, annotator: Annotator
-    ) -> Dispatcher:
-        open_study.study.pruner = make_pruner(self.spec.profile.pruner)
-        materials = self.workers.materials
-        starter = TrialStarter(
-            open_study=open_study,
-            space=distributions(self.spec.space),
-            materials=materials,
-            provenance={
-                "data_digests": dict(materials.data.digests),
-                "git_commit": git_commit(),
-                "device_share": pool.share,
-            },
-        )
-        recorder = TrialRecorder(
-            open_study=open_study,
-            spending=spending,
-            complete=CompleteTrials(open_study.study),
-            observer=self.observer,
-            annotator=annotator,
-        )
-        return Dispatcher(open_study, starter, recorder, pool)
 
 
 def remaining_work(spec: StudySpec, study: optuna.Study | None, options: RunOptions) -> Work:

@@ -90,7 +90,7 @@ class Service:
         self.set_stopped(is_stopped=self._queue.studies.is_stopped())
         for request in self._queue.list_requests():
             if request.params is None:
-                self._queue.studies.put_back(request.study_name)
+                self._queue.studies.move(request.study_name, "begun", "waiting")
 
     def _next(self) -> Request | None:
         """Return the oldest request whose study no other process was seen to run a while ago."""
@@ -106,19 +106,19 @@ class Service:
 
     def _carry_out(self, request: Request) -> None:
         name, is_whole = request.study_name, request.params is None
-        if is_whole and not self._queue.studies.begin(name):
+        if is_whole and not self._queue.studies.move(name, "waiting", "begun"):
             return  # it was cancelled
         self.live.begin(name)
         try:
             outcome = self._run(request, self.live, self._should_stop)
         except KeyboardInterrupt:  # it came before there was anything to save, or twice
             self._ending.set()
-            self._queue.studies.put_back(name)
+            self._queue.studies.move(name, "begun", "waiting")
         except StudyBusyError as error:
             if name not in self._busy:
                 self.live.noted(f"{error}; until then it is tried again now and then")
             self._busy[name] = time.monotonic() + BUSY_SECONDS
-            self._queue.studies.put_back(name)
+            self._queue.studies.move(name, "begun", "waiting")
         except CifarTuneError as error:
             self._give_up(name, mask_passwords(str(error)))
         else:
@@ -130,10 +130,10 @@ class Service:
     def _settle(self, request: Request, outcome: StudyOutcome) -> None:
         name = request.study_name
         if outcome.interrupted:
-            self._queue.studies.put_back(name)
+            self._queue.studies.move(name, "begun", "waiting")
         elif request.params is None:
             failed = f"{outcome.errors} trials ended with errors" if outcome.errors else None
-            self._queue.studies.end(name, outcome.why_left or failed)
+            self._queue.studies.move(name, "begun", "ended", outcome.why_left or failed)
         elif request in self._queue.list_requests(name):
             # It would be tried for ever.
             self._give_up(name, outcome.why_left or "it cannot be begun")
@@ -141,7 +141,7 @@ class Service:
     def _give_up(self, study_name: str, reason: str) -> None:
         """Refuse what was asked for of a study that cannot be run, and go on with the others."""
         self.live.noted(f"{study_name}: {reason}")
-        self._queue.studies.end(study_name, reason, is_refused=True)
+        self._queue.studies.move(study_name, "begun", "refused", reason)
         for request in self._queue.list_requests(study_name):
             if request.params is not None and not self._queue.refuse(request, reason):
                 self._given_up.add((study_name, request.id))

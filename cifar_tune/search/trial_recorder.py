@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune.search.budget import Spending
 from cifar_tune.search.observer import Annotator, Observer
@@ -47,7 +47,7 @@ class TrialRecorder:
             self.note(running, f"checkpoint not used: {refusal}")
         if "device" not in running.provenance:
             running.provenance |= event.provenance
-            trials.record_facts(running.trial, running.provenance)
+            running.trial.set_user_attr("facts", running.provenance)
         if running.reason is not None:
             self._record_restart(running, running.reason, event)
         self.annotator.trial_changed(running.latest())
@@ -65,13 +65,14 @@ class TrialRecorder:
                 else "this worker does not see the folder of the checkpoints"
             )
         running.restarts.append(restart)
-        trials.record_restarts(running.trial, running.restarts)
+        running.trial.set_user_attr("restarts", running.restarts)
 
     def epoch_ended(self, running: RunningTrial, metrics: EpochMetrics) -> bool:
         """Record an epoch, of a continued trial once; return whether the trial goes on."""
         if metrics.epoch > running.epochs:
             running.history.append(metrics)
-            trials.record_epoch(running.trial, running.history)
+            trials.record_history(running.trial, running.history)
+            running.trial.report(metrics.val_accuracy, step=metrics.epoch)
             running.log.append(f"epoch {metrics.epoch}: {metrics.val_accuracy:.4f}")
             self.spending.add(running.config, metrics)
             self.observer.epoch_ended(running.number, metrics)
@@ -112,14 +113,13 @@ class TrialRecorder:
         """Record that a trial failed, and why."""
         self._publish(running, is_best=False)
         epoch = failure.get("epoch", running.epochs + 1)
-        return trials.record_failure(
-            self.open_study.study, running.trial, {**failure, "epoch": epoch}
-        )
+        running.trial.set_user_attr("failure", {**failure, "epoch": epoch})
+        return self.open_study.study.tell(running.trial, state=TrialState.FAIL)
 
     def died(self, running: RunningTrial, reason: str) -> None:
         """Record that a trial's worker died."""
-        death = {"why": reason, "died": True}
-        trials.record_restarts(running.trial, [*running.restarts, death])
+        restarts = [*running.restarts, {"why": reason, "died": True}]
+        running.trial.set_user_attr("restarts", restarts)
 
     def put_back(self, running: RunningTrial) -> FrozenTrial:
         """Let a trial wait, to be continued under its number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -13,11 +14,12 @@ from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.running_trial import RunningTrial
-from cifar_tune.search.samplers import make_sampler
+from cifar_tune.search.samplers import distributions, make_sampler
 from cifar_tune.search.work_list import Item
-from cifar_tune.storage import trial_creation, trials
+from cifar_tune.storage import trial_creation
 from cifar_tune.storage.kept_weights import may_be_kept
 from cifar_tune.storage.optuna_private import get_latest_trial
+from cifar_tune.training.provenance import git_commit
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.protocol import Materials, Task
 
@@ -27,15 +29,22 @@ class TrialStarter:
     """Turns what is to be run next into a trial of Optuna's and a task for a worker.
 
     Attributes:
-        space: Optuna's distribution of each searched hyperparameter.
         materials: What the trials learn from.
-        provenance: What all trials of the run have in common.
+        device_share: The share of a device that a trial has.
     """
 
     open_study: OpenStudy
-    space: Mapping[str, BaseDistribution]
     materials: Materials
-    provenance: Mapping[str, Any]
+    device_share: float
+
+    @cached_property
+    def space(self) -> Mapping[str, BaseDistribution]:
+        """Optuna's distribution of each searched hyperparameter."""
+        return distributions(self.open_study.spec.space)
+
+    @cached_property
+    def _git_commit(self) -> str | None:
+        return git_commit()
 
     def begin(
         self, item: Item, earlier: RunningTrial | None, *, is_parallel: bool
@@ -56,7 +65,10 @@ class TrialStarter:
         seed = attributes.get("seed", self._seed(item, "trial"))
         config = self.open_study.spec.config(trial.params, seed, attributes.get("settings"))
         if "config" not in attributes:
-            trials.record_config(trial, config)
+            # Under few keys: optuna-dashboard shows six attributes, and one must be the name.
+            if attributes.get("seed") != seed:
+                trial.set_user_attr("seed", seed)
+            trial.set_user_attr("config", config.as_stored())
         # It is stored once a worker has said what it is.
         provenance = attributes.get("facts") or self._make_provenance(config, sampler_seed)
         reason = None if item.number is None or item.is_new else "the run had ended"
@@ -90,7 +102,9 @@ class TrialStarter:
 
     def _make_provenance(self, config: TrialConfig, sampler_seed: int) -> dict[str, Any]:
         provenance = {
-            **self.provenance,
+            "data_digests": dict(self.materials.data.digests),
+            "git_commit": self._git_commit,
+            "device_share": self.device_share,
             "config_sha256": config.digest,
             "split_sha256": self.materials.data.split(config).digest,
             "sampler_seed": sampler_seed,

@@ -170,13 +170,15 @@ def hold_lease(
     }
     while not _acquire(engine, row):
         holder = _holder(engine, study_id)
-        if holder is not None and _is_alive(engine, holder, on_wait):
+        if holder is None:
+            continue
+        if _is_alive(engine, holder, on_wait):
             raise StudyBusyError(
                 f"study {study_name} is being run by process {holder['pid']} on host "
                 f"{holder['host']}; wait for it or stop it"
             )
-        if holder is not None:
-            _remove(engine, holder)
+        with engine.begin() as connection:  # only that row: a new holder has another token
+            connection.execute(delete(_TABLE).where(_TABLE.c.token == holder["token"]))
     lease = Lease(engine, study_id, study_name, token)
     try:
         yield lease
@@ -196,14 +198,8 @@ def _acquire(engine: Engine, row: dict[str, str | int | float]) -> bool:
 
 def _holder(engine: Engine, study_id: int) -> RowMapping | None:
     with engine.connect() as connection:
-        found = connection.execute(select(_TABLE).where(_TABLE.c.study_id == study_id))
-        return found.mappings().first()
-
-
-def _remove(engine: Engine, holder: RowMapping) -> None:
-    """Remove a dead holder's row, and only that one: a new holder has another token."""
-    with engine.begin() as connection:
-        connection.execute(delete(_TABLE).where(_TABLE.c.token == holder["token"]))
+        rows = connection.execute(select(_TABLE).where(_TABLE.c.study_id == study_id))
+        return rows.mappings().first()
 
 
 def _started(process_id: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cifar_tune.errors import StorageError
@@ -20,7 +20,7 @@ FOREIGN = "foreign"
 """State of a trial that another program made; it counts nowhere."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialSummary:
     """A stored trial as tables and JSON show it.
 
@@ -43,15 +43,15 @@ class TrialSummary:
     """
 
     number: int
-    name: str | None
-    seed: int | None
+    name: str | None = None
+    seed: int | None = None
     state: str
-    params: dict[str, float]
-    settings: dict[str, Any]
-    epochs: int
-    val_accuracy: float | None
-    seconds: float | None
-    failure: dict[str, Any] | None
+    params: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 0
+    val_accuracy: float | None = None
+    seconds: float | None = None
+    failure: dict[str, Any] | None = None
     queued: bool = False
 
     @property

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, Table, event, inspect
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from cifar_tune.storage import waiting
@@ -31,7 +30,7 @@ Made = TypeVar("Made")
 
 def server_settings(location: StorageLocation) -> dict[str, Any]:
     """Return SQLAlchemy's settings of an engine for a server."""
-    url = make_url(location.url)
+    url = location.parsed
     # A connection that a restarted server has cut is noticed before it is used, and made anew.
     settings: dict[str, Any] = {"pool_pre_ping": True}
     if url.get_driver_name() in _LIBPQ and "connect_timeout" not in url.query:
@@ -41,7 +40,7 @@ def server_settings(location: StorageLocation) -> dict[str, Any]:
 
 def missing_driver(location: StorageLocation) -> str:
     """Return what to do about a driver that is not installed, in words."""
-    if make_url(location.url).drivername == "postgresql+psycopg":
+    if location.parsed.drivername == "postgresql+psycopg":
         return "its database driver is not installed: pip install 'cifar-tune[postgresql]'"
     return "its database driver is not installed"
 

@@ -5,13 +5,14 @@ Two small tables beside Optuna's own. The first once had requests for trials too
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy import (
     Boolean,
     Column,
@@ -93,15 +94,7 @@ class Request:
         return values if self.seed is None else f"{values}, seed {self.seed}"
 
 
-class _Content(BaseModel):
-    """What the table has of a request as JSON."""
-
-    study: str
-    profile: str
-    overrides: dict[str, Any]
-    params: dict[str, Any] | None
-    seed: int | None
-    by: str
+_REQUEST = TypeAdapter(Request)
 
 
 class StudyRequests:
@@ -115,18 +108,18 @@ class StudyRequests:
         self, study_name: str, study: str, profile: str, overrides: dict[str, Any], by: str
     ) -> Request:
         """Ask for all that is left of a study; once is enough while that waits."""
-        waiting = self._find(study_name, "waiting")
-        if not waiting:
+        content = {"study": study, "profile": profile, "overrides": overrides, "by": by}
+        row = {
+            "study_name": study_name,
+            "request": json.dumps({**content, "params": None, "seed": None}),
+            "asked": now(),
+            "state": "waiting",
+        }
+        if not self._find(study_name, "waiting"):
             make_table(self._engine, _REQUESTS)
-            content = _Content(
-                study=study, profile=profile, overrides=overrides, params=None, seed=None, by=by
-            )
-            row = {"study_name": study_name, "request": content.model_dump_json()}
-            row |= {"asked": now(), "state": "waiting"}
             with self._engine.begin() as connection:
                 connection.execute(insert(_REQUESTS).values(row))
-            waiting = self._find(study_name, "waiting")
-        return next(iter(waiting.values()))
+        return next(iter(self._find(study_name, "waiting").values()))
 
     def list_rows(
         self, states: Iterable[State], study_name: str | None = None
@@ -148,11 +141,11 @@ class StudyRequests:
             rows = connection.execute(wanted.order_by(_REQUESTS.c.id)).mappings().all()
         requests = {}
         for row in rows:
-            columns = {key: row[key] for key in ("study_name", "asked", "state", "trial", "reason")}
-            with suppress(ValidationError):
-                content = _Content.model_validate_json(row["request"])
-                identity = WHOLE_STUDY if content.params is None else row["id"]
-                requests[row["id"]] = Request(id=identity, **columns, **dict(content))
+            with suppress(ValueError, TypeError):  # it is no JSON, no object, or another one
+                request = {**json.loads(row["request"]), **row}
+                if request.get("params") is None:
+                    request["id"] = WHOLE_STUDY
+                requests[row["id"]] = _REQUEST.validate_python(request)
         return requests
 
     def change_row(self, row: int, state: State, changes: Mapping[str, Any]) -> bool:
@@ -162,22 +155,11 @@ class StudyRequests:
             changed = connection.execute(update(_REQUESTS).where(mine).values(**changes))
             return bool(changed.rowcount)
 
-    def begin(self, study_name: str) -> bool:
-        """Take the request for a study; return False where it was cancelled meanwhile."""
-        return self._change(study_name, "waiting", {"state": "begun"})
-
-    def put_back(self, study_name: str) -> None:
-        """Let the request for a study that was begun wait again."""
-        self._change(study_name, "begun", {"state": "waiting"})
-
-    def end(self, study_name: str, reason: str | None, *, is_refused: bool = False) -> None:
-        """Say that the request for a study that was begun is over, and how it ended."""
-        state = "refused" if is_refused else "ended"
-        self._change(study_name, "begun", {"state": state, "reason": reason})
-
-    def _change(self, study_name: str, state: State, changes: Mapping[str, Any]) -> bool:
-        changed = [self.change_row(row, state, changes) for row in self._find(study_name, state)]
-        return any(changed)
+    def move(self, study_name: str, state: State, to: State, reason: str | None = None) -> bool:
+        """Change the state of the request for a study; return False where it has another one."""
+        changes = {"state": to, "reason": reason}
+        moved = [self.change_row(row, state, changes) for row in self._find(study_name, state)]
+        return any(moved)
 
     def _find(self, study_name: str, state: State) -> dict[int, Request]:
         rows = self.list_rows((state,), study_name).items()

@@ -9,17 +9,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState, create_trial
 
-from cifar_tune.storage.optuna_private import (
-    FIXED_PARAMS,
-    add_trial,
-    get_engine,
-    get_storage,
-    get_stored_trial,
-    get_trial_id_of_number,
-    leave_waiting,
-    open_trial,
-    suggest,
-)
+from cifar_tune.storage import optuna_private as private
 from cifar_tune.storage.origin import is_begun
 from cifar_tune.storage.trials import asker_of
 
@@ -38,7 +28,7 @@ def create_known(
         user_attrs=dict(attributes),
     )
     study.sampler = optuna.samplers.RandomSampler()  # it has nothing to draw
-    return open_trial(study, add_trial(study, template))
+    return private.open_trial(study, private.add_trial(study, template))
 
 
 def create_sampled(
@@ -49,12 +39,14 @@ def create_sampled(
     given: Mapping[str, float],
 ) -> optuna.Trial:
     """Begin a trial whose parameters the sampler draws, but for those that are given."""
-    fixed = {FIXED_PARAMS: dict(given)} if given else {}  # as Study.enqueue_trial stores them
+    fixed = (
+        {private.FIXED_PARAMS: dict(given)} if given else {}
+    )  # as Study.enqueue_trial stores them
     template = create_trial(
         state=TrialState.RUNNING, user_attrs=dict(attributes), system_attrs=fixed
     )
     study.sampler = sampler
-    return _suggest(open_trial(study, add_trial(study, template)), space)
+    return _suggest(private.open_trial(study, private.add_trial(study, template)), space)
 
 
 def resume(
@@ -68,13 +60,13 @@ def resume(
     Returns:
         None where it does not wait any more.
     """
-    trial_id = get_trial_id_of_number(study, number)
-    waiting = get_storage(study).get_trial(trial_id)
+    trial_id = private.get_trial_id_of_number(study, number)
+    waiting = private.get_storage(study).get_trial(trial_id)
     begun = {} if is_begun(waiting) else {"queued": {**asker_of(waiting), "trial": number}}
-    if not leave_waiting(get_engine(study), trial_id, TrialState.RUNNING, begun):
+    if not private.leave_waiting(private.get_engine(study), trial_id, TrialState.RUNNING, begun):
         return None
     study.sampler = sampler
-    return _suggest(open_trial(study, trial_id), space)
+    return _suggest(private.open_trial(study, trial_id), space)
 
 
 def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
@@ -83,7 +75,7 @@ def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optu
     for name, distribution in space.items():
         if is_begun and name in known:
             _draw_again(trial, name, distribution)
-        suggest(trial, name, distribution)
+        private.suggest(trial, name, distribution)
     return trial
 
 
@@ -92,7 +84,7 @@ def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) 
 
     So that the next draw is the one that it would have made.
     """
-    frozen = get_stored_trial(trial.study, trial)
-    is_given = name in frozen.system_attrs.get(FIXED_PARAMS, {})
+    frozen = private.get_stored_trial(trial.study, trial)
+    is_given = name in frozen.system_attrs.get(private.FIXED_PARAMS, {})
     if not is_given and name not in trial.relative_params:
         trial.study.sampler.sample_independent(trial.study, frozen, name, distribution)

@@ -12,7 +12,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
-from cifar_tune.config.trial import TrialConfig
 from cifar_tune.storage.optuna_private import (
     get_engine,
     get_stored_trial,
@@ -20,13 +19,7 @@ from cifar_tune.storage.optuna_private import (
     leave_waiting,
     set_trial_state,
 )
-from cifar_tune.storage.origin import (
-    is_begun,
-    is_foreign,
-    is_request,
-    number_requests,
-    read_asker,
-)
+from cifar_tune.storage.origin import is_begun, is_foreign, is_request, number_requests, read_asker
 from cifar_tune.storage.records import DROPPED, FOREIGN, SET_ASIDE, TrialSummary
 from cifar_tune.training.records import EpochMetrics
 
@@ -41,41 +34,9 @@ def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> None:
     set_trial_state(study, get_trial_id(trial), TrialState.WAITING)
 
 
-def put_back_abandoned(study: optuna.Study) -> None:
-    """Let trials wait that are marked as running; the holder of the lease, who calls, runs none."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        put_back(study, trial)
-
-
-def record_config(trial: optuna.Trial, config: TrialConfig) -> None:
-    """Store the full configuration of a trial.
-
-    Under few keys: optuna-dashboard shows six attributes of a trial, and one must be its name.
-    """
-    if trial.user_attrs.get("seed") != config.seed:
-        trial.set_user_attr("seed", config.seed)
-    trial.set_user_attr("config", config.as_stored())
-
-
-def record_facts(trial: optuna.Trial, facts: Mapping[str, Any]) -> None:
-    """Store what else reproduces a trial, besides its configuration."""
-    trial.set_user_attr("facts", dict(facts))
-
-
-def record_restarts(trial: optuna.Trial, restarts: list[dict[str, Any]]) -> None:
-    """Store how often a trial was continued, from where, and why."""
-    trial.set_user_attr("restarts", restarts)
-
-
 def record_history(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
     """Store the epochs so far."""
     trial.set_user_attr("history", [dataclasses.asdict(metrics) for metrics in history])
-
-
-def record_epoch(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
-    """Store the epochs so far and report the last one's validation accuracy to Optuna."""
-    record_history(trial, history)
-    trial.report(history[-1].val_accuracy, step=history[-1].epoch)
 
 
 def record_complete(
@@ -90,14 +51,6 @@ def record_complete(
 def record_pruned(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
     """End a trial as pruned. Optuna takes no value for it: it takes the last one reported."""
     return study.tell(trial, state=TrialState.PRUNED)
-
-
-def record_failure(
-    study: optuna.Study, trial: optuna.Trial, failure: Mapping[str, Any]
-) -> FrozenTrial:
-    """End a trial as failed, with the reason."""
-    trial.set_user_attr("failure", dict(failure))
-    return study.tell(trial, state=TrialState.FAIL)
 
 
 def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
@@ -187,18 +140,7 @@ def _work_state(trial: FrozenTrial, retried: set[int | None]) -> str:
 def summarize(trial: FrozenTrial) -> TrialSummary:
     """Return a stored trial as tables and JSON show it."""
     if is_foreign(trial):
-        return TrialSummary(
-            number=trial.number,
-            name=None,
-            seed=None,
-            state=FOREIGN,
-            params={},
-            settings={},
-            epochs=0,
-            val_accuracy=None,
-            seconds=None,
-            failure=None,
-        )
+        return TrialSummary(number=trial.number, state=FOREIGN)
     attributes, values = trial.user_attrs, trial.intermediate_values
     seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
     return TrialSummary(

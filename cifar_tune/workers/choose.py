@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cifar_tune.errors import DeviceError, InputError
 from cifar_tune.workers.inline import InlinePool
-from cifar_tune.workers.kind import AskedWorkers, PoolKind, PoolSetup, WorkerChoice
+from cifar_tune.workers.kind import PoolKind, PoolSetup, WorkerChoice
 from cifar_tune.workers.local.pool import LocalPool
 from cifar_tune.workers.protocol import Materials, Pool
 from cifar_tune.workers.ray.pool import RayPool
@@ -61,7 +61,7 @@ def choose_workers(
             raise DeviceError(f"{option} {value}: expected a CUDA device, this run uses {device}")
     if slots is not None and not pool.has_processes_here:
         raise InputError(f"--slots {slots}: expected worker processes, not --workers {text}")
-    choice = pool.choose(AskedWorkers(text, per_gpu, slots, device))
+    choice = pool.choose(text, device, per_gpu, slots)
     if choice is None:
         forms = ", ".join(kind.forms for kind in POOLS.values())
         raise InputError(f"--workers {text}: expected {forms}")

@@ -6,15 +6,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from cifar_tune.workers.kind import (
-    AskedWorkers,
-    PoolSetup,
-    Work,
-    WorkerChoice,
-    count_cores,
-    format_workers,
-)
-from cifar_tune.workers.protocol import Died, Event, Failed, Finished, Materials, Stopped, Task
+from cifar_tune.workers.kind import PoolSetup, Work, WorkerChoice, count_cores, format_workers
+from cifar_tune.workers.protocol import Died, Ended, Event, Materials, Task
 
 if TYPE_CHECKING:
     import torch
@@ -41,16 +34,16 @@ class InlinePool:
         self._materials = materials
         self._device = device
         self._work = work
-        self._events: queue.Queue[Event] = queue.Queue()
-        self._decisions: queue.Queue[bool] = queue.Queue()
-        self._stopping = threading.Event()
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.decisions: queue.Queue[bool] = queue.Queue()
+        self.stopping = threading.Event()
         self._tasks: queue.Queue[Task | None] = queue.Queue()
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def choose(cls, asked: AskedWorkers) -> WorkerChoice | None:
+    def choose(cls, text: str, *_: object) -> WorkerChoice | None:
         """Return the one worker that there can be; see ``PoolKind``."""
-        return WorkerChoice(cls, 1, count_cores()) if asked.text == "inline" else None
+        return WorkerChoice(cls, 1, count_cores()) if text == "inline" else None
 
     @staticmethod
     def describe(choice: WorkerChoice) -> str:
@@ -58,7 +51,7 @@ class InlinePool:
         return f"{format_workers(choice)} in this process"
 
     @classmethod
-    def begin(cls, choice: WorkerChoice, setup: PoolSetup) -> InlinePool:  # noqa: ARG003
+    def begin(cls, _choice: WorkerChoice, setup: PoolSetup) -> InlinePool:
         """Begin the worker; see ``PoolKind``."""
         return cls(setup.materials, setup.device, setup.work)
 
@@ -78,57 +71,48 @@ class InlinePool:
             self._run(task)
 
     def _run(self, task: Task) -> None:
-        channel = _ThreadChannel(self._events, self._decisions, self._stopping)
+        channel = _ThreadChannel(self)
         try:
             self._work(task, self._materials, self._device, channel)
         finally:
             if not channel.has_ended:
                 self._thread = None  # it is about to end: the next trial gets another one
-                self._events.put(Died(task.number, "its thread ended without a word"))
+                self.events.put(Died(task.number, "its thread ended without a word"))
 
     def next_event(self, timeout: float) -> Event | None:
         """Return the next event; see ``Pool``."""
         try:
-            return self._events.get(timeout=timeout)
+            return self.events.get(timeout=timeout)
         except queue.Empty:
             return None
 
     def stop(self) -> None:
         """Ask the trial to save and stop; see ``Pool``."""
-        self._stopping.set()
+        self.stopping.set()
 
     def close(self) -> None:
         """End the trial after its step; see ``Pool``."""
-        self._stopping.set()
-        self._decisions.put(False)
+        self.stopping.set()
+        self.decisions.put(False)
         self._tasks.put(None)
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 
     def decide(self, number: int, *, go_on: bool) -> None:  # noqa: ARG002  (there is but one)
         """Answer the trial; see ``Pool``."""
-        self._decisions.put(go_on)
+        self.decisions.put(go_on)
 
 
 class _ThreadChannel:
     """The thread's line to the runner; see ``Channel``."""
 
-    def __init__(
-        self,
-        events: queue.Queue[Event],
-        decisions: queue.Queue[bool],
-        stopping: threading.Event,
-    ) -> None:
-        self._events = events
-        self._decisions = decisions
-        self.should_stop = stopping.is_set
+    def __init__(self, pool: InlinePool) -> None:
+        self._events = pool.events
+        self.decide = pool.decisions.get
+        self.should_stop = pool.stopping.is_set
         self.has_ended = False
 
     def send(self, event: Event) -> None:
         """See ``Channel``."""
-        self.has_ended = isinstance(event, Finished | Stopped | Failed)
+        self.has_ended = isinstance(event, Ended)
         self._events.put(event)
-
-    def decide(self) -> bool:
-        """See ``Channel``."""
-        return self._decisions.get()

@@ -25,23 +25,6 @@ def count_cores() -> int:
 
 
 @dataclass(frozen=True)
-class AskedWorkers:
-    """What was asked for on a command line.
-
-    Attributes:
-        text: ``auto``, a number, or a kind of worker with what belongs to it after a colon.
-        per_gpu: How many workers are to share a GPU; None leaves it open.
-        slots: How many trials each worker is to train at once; None leaves it open.
-        device: What the run uses.
-    """
-
-    text: str
-    per_gpu: int | None
-    slots: int | None
-    device: torch.device
-
-
-@dataclass(frozen=True)
 class WorkerChoice:
     """The workers that a run is to have.
 
@@ -95,10 +78,12 @@ class PoolKind(Pool, Protocol):
     """Whether its workers are processes of this machine."""
 
     @classmethod
-    def choose(cls, asked: AskedWorkers) -> WorkerChoice | None:
+    def choose(
+        cls, text: str, device: torch.device, per_gpu: int | None, slots: int | None, /
+    ) -> WorkerChoice | None:
         """Return the workers that were asked for, or that suit the machine.
 
-        What cannot be read gives None.
+        The arguments are those of ``choose_workers``; a text that cannot be read gives None.
         """
 
     @staticmethod
@@ -106,7 +91,7 @@ class PoolKind(Pool, Protocol):
         """Return the choice in words, for the first lines of a run."""
 
     @classmethod
-    def begin(cls, choice: WorkerChoice, setup: PoolSetup) -> Pool:
+    def begin(cls, choice: WorkerChoice, setup: PoolSetup, /) -> Pool:
         """Begin the workers.
 
         Raises:

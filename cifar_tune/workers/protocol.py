@@ -131,6 +131,10 @@ class Failed(Event):
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+Ended = Finished | Stopped | Failed
+"""What a worker says last of a trial."""
+
+
 @dataclass(frozen=True)
 class Died(Event):
     """The worker is gone.

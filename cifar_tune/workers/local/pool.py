@@ -14,17 +14,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cifar_tune.workers.kind import (
-    AskedWorkers,
-    PoolSetup,
-    Work,
-    WorkerChoice,
-    count_cores,
-    format_workers,
-)
+from cifar_tune.workers.kind import PoolSetup, Work, WorkerChoice, count_cores, format_workers
 from cifar_tune.workers.local.fork_server import deaf_to, threads_of_libraries, worker_context
-from cifar_tune.workers.local.process import Decision, Seat, Sources, Stop, WorkerSetup, serve
-from cifar_tune.workers.protocol import Died, Event, Failed, Finished, Materials, Stopped, Task
+from cifar_tune.workers.local.process import Seat, Sources, WorkerSetup, serve
+from cifar_tune.workers.protocol import Died, Ended, Event, Materials, Task
 
 if TYPE_CHECKING:
     import torch
@@ -73,21 +66,19 @@ class LocalPool:
         logs.mkdir(parents=True, exist_ok=True)
 
     @classmethod
-    def choose(cls, asked: AskedWorkers) -> WorkerChoice | None:
+    def choose(
+        cls, text: str, device: torch.device, per_gpu: int | None, slots: int | None
+    ) -> WorkerChoice | None:
         """Return as many workers as were asked for, or as suit the machine; see ``PoolKind``."""
-        cores = count_cores()
-        if asked.text == "auto":
-            count = _suitable_count(asked, cores)
-        elif asked.text.isdigit() and int(asked.text) > 0:
-            count = int(asked.text)
+        if text == "auto":
+            count = _suitable_count(device, per_gpu)
+        elif text.isdigit() and int(text) > 0:
+            count = int(text)
         else:
             return None
-        has_gpu_alone = (
-            asked.device.type == "cuda" and asked.text == "auto" and asked.per_gpu is None
-        )
-        threads = max(cores // (count * (asked.slots or 1)), 1)
-        slots = asked.slots or (None if has_gpu_alone else 1)
-        return WorkerChoice(cls, count, threads, slots=slots)
+        has_gpu_alone = device.type == "cuda" and text == "auto" and per_gpu is None
+        threads = max(count_cores() // (count * (slots or 1)), 1)
+        return WorkerChoice(cls, count, threads, slots=slots or (None if has_gpu_alone else 1))
 
     @staticmethod
     def describe(choice: WorkerChoice) -> str:
@@ -131,13 +122,13 @@ class LocalPool:
         for worker in self._workers.values():
             if number in worker.numbers:
                 with suppress(OSError):
-                    worker.line.send(Decision(number, go_on))
+                    worker.line.send((number, go_on))
 
     def stop(self) -> None:
         """Ask all trials to save and stop; see ``Pool``."""
         for worker in self._workers.values():
             with suppress(OSError):
-                worker.line.send(Stop())
+                worker.line.send(None)
 
     def close(self) -> None:
         """End all workers at once; see ``Pool``."""
@@ -179,7 +170,7 @@ class LocalPool:
         except (EOFError, OSError):
             self._bury(seat)
             return
-        if isinstance(event, Finished | Stopped | Failed):
+        if isinstance(event, Ended):
             worker.numbers.discard(event.number)
         self._ready.append(event)
 
@@ -196,15 +187,15 @@ class LocalPool:
         return self._logs / f"worker-{seat}.log"
 
 
-def _suitable_count(asked: AskedWorkers, cores: int) -> int:
+def _suitable_count(device: torch.device, per_gpu: int | None) -> int:
     """Return one worker for each core, or for each place on a GPU."""
-    if asked.device.type == "cuda":
+    if device.type == "cuda":
         from cifar_tune.training.device import cuda_devices
 
-        return (asked.per_gpu or 1) * len(cuda_devices(asked.device))
-    if asked.device.type == "mps":
+        return (per_gpu or 1) * len(cuda_devices(device))
+    if device.type == "mps":
         return 1
-    return max(1, min(cores, psutil.virtual_memory().available // WORKER_BYTES))
+    return max(1, min(count_cores(), psutil.virtual_memory().available // WORKER_BYTES))
 
 
 def make_seats(choice: WorkerChoice, device: torch.device) -> tuple[list[Seat], float]:

@@ -19,16 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune.errors import CifarTuneError, DataError
-from cifar_tune.workers.protocol import (
-    REFUSED,
-    Event,
-    Failed,
-    Finished,
-    Materials,
-    Stepped,
-    Stopped,
-    Task,
-)
+from cifar_tune.workers import protocol
 
 if TYPE_CHECKING:
     import torch
@@ -52,19 +43,6 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Stop:
-    """The runner's word that all trials are to save and stop."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The runner's word after an epoch of the trial of that number."""
-
-    number: int
-    go_on: bool
-
-
-@dataclass(frozen=True)
 class Sources:
     """Where a worker loads its materials from, and what they must be.
 
@@ -80,7 +58,7 @@ class Sources:
     weights: tuple[str, ...]
     root: Path
 
-    def load(self) -> Materials:
+    def load(self) -> protocol.Materials:
         """Load them.
 
         Raises:
@@ -92,7 +70,7 @@ class Sources:
         data = load_search_data(self.data, self.root)
         if dict(data.digests) != self.digests:
             raise DataError(f"images {self.data}: are not those that the run began with")
-        return Materials(data, load_weights(self.weights, self.root), self.root)
+        return protocol.Materials(data, load_weights(self.weights, self.root), self.root)
 
 
 class _Line:
@@ -103,7 +81,7 @@ class _Line:
         self._sending = threading.Lock()
         self._channels: dict[int, _Channel] = {}
         self.stopping = threading.Event()
-        self.tasks: queue.Queue[Task] = queue.Queue()
+        self.tasks: queue.Queue[protocol.Task] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def open(self, number: int) -> _Channel:
@@ -119,19 +97,19 @@ class _Line:
                 # The runner is gone; its next one goes on from the last checkpoint.
                 os._exit(1)
             match message:
-                case Task():
+                case protocol.Task():
                     self.tasks.put(message)
-                case Stop():
+                case None:  # all trials are to save and stop
                     self.stopping.set()
-                case Decision(number, go_on):
+                case number, go_on:  # after an epoch of the trial of that number
                     self._channels[number].decisions.put(go_on)
 
-    def send(self, event: Event) -> None:
+    def send(self, event: protocol.Event) -> None:
         """Tell the runner."""
-        if isinstance(event, Finished | Stopped | Failed):
+        if isinstance(event, protocol.Ended):
             # Before the runner hears of it, which may then begin the same trial in another slot.
             self._channels.pop(event.number, None)
-        if not isinstance(event, Stepped):
+        if not isinstance(event, protocol.Stepped):
             with suppress(OSError):  # a full disk is said by what fails for it
                 print(time.strftime("%H:%M:%S"), event, flush=True)  # noqa: T201  (into the log)
         try:
@@ -145,20 +123,10 @@ class _Channel:
     """A trial's part of the line; see ``Channel``."""
 
     def __init__(self, line: _Line) -> None:
-        self._line = line
         self.decisions: queue.Queue[bool] = queue.Queue()
-
-    def send(self, event: Event) -> None:
-        """See ``Channel``."""
-        self._line.send(event)
-
-    def decide(self) -> bool:
-        """See ``Channel``."""
-        return self.decisions.get()
-
-    def should_stop(self) -> bool:
-        """See ``Channel``."""
-        return self._line.stopping.is_set()
+        self.send = line.send
+        self.decide = self.decisions.get
+        self.should_stop = line.stopping.is_set
 
 
 class _Process:
@@ -170,9 +138,9 @@ class _Process:
         self._seat = seat
         self._work = work
         self._loading = threading.Lock()
-        self._materials: Materials | None = None
+        self._materials: protocol.Materials | None = None
 
-    def _load(self) -> Materials:
+    def _load(self) -> protocol.Materials:
         with self._loading:
             self._materials = self._materials or self._sources.load()
             return self._materials
@@ -194,13 +162,13 @@ class _Process:
             traceback.print_exc()
             os._exit(1)
 
-    def _train(self, task: Task, device: torch.device) -> None:
+    def _train(self, task: protocol.Task, device: torch.device) -> None:
         channel = self._line.open(task.number)
         try:
             materials = self._load()
         except CifarTuneError as error:
             detail = {"error": type(error).__name__}
-            channel.send(Failed(task.number, REFUSED, str(error), detail))
+            channel.send(protocol.Failed(task.number, protocol.REFUSED, str(error), detail))
         else:
             self._work(task, materials, device, channel)
 

@@ -14,23 +14,10 @@ from typing import TYPE_CHECKING, Any
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import replacing
 from cifar_tune.training.records import TrialFiles
-from cifar_tune.workers.kind import AskedWorkers, PoolSetup, Work, WorkerChoice
-from cifar_tune.workers.protocol import (
-    Event,
-    Materials,
-    Stopped,
-    Task,
-)
+from cifar_tune.workers.kind import PoolSetup, Work, WorkerChoice
+from cifar_tune.workers.protocol import Event, Materials, Stopped, Task
+from cifar_tune.workers.ray import cluster
 from cifar_tune.workers.ray import task as ray_task
-from cifar_tune.workers.ray.cluster import (
-    check_resources,
-    connect,
-    count_places,
-    disconnect,
-    explain_death,
-    make_train,
-    on_node,
-)
 from cifar_tune.workers.ray.running_task import RunningTask
 from cifar_tune.workers.ray.task import TOKEN_FILE, Order, Placed
 
@@ -77,25 +64,25 @@ class RayPool:
             name: ray_task.pack_weights(pretrained)
             for name, pretrained in materials.weights.items()
         }
-        self._ray, self._began = connect(address, _size(data, weights))
+        self._ray, self._began = cluster.connect(address, _size(data, weights))
         try:
-            check_resources(self._ray.nodes(), resources)
+            cluster.check_resources(self._ray.nodes(), resources)
             self._count()
             # Each node fetches them once, and its tasks share them.
             self._data = self._ray.put(data)
             self._weights = {name: self._ray.put(packed) for name, packed in weights.items()}
             # A process that has used one GPU cannot be told to use another.
             reuse = {"max_calls": 1} if resources.gpus else {"max_calls": 0}
-            self._train = self._ray.remote(**reuse)(make_train())
+            self._train = self._ray.remote(**reuse)(cluster.make_train())
             self._open_desk()
         except BaseException:
             self.close()
             raise
 
     @classmethod
-    def choose(cls, asked: AskedWorkers) -> WorkerChoice | None:
+    def choose(cls, text: str, *_: object) -> WorkerChoice | None:
         """Return a cluster, which decides how many trials it has room for; see ``PoolKind``."""
-        return WorkerChoice(cls, None, address=asked.text.partition(":")[2] or None)
+        return WorkerChoice(cls, None, address=text.partition(":")[2] or None)
 
     @staticmethod
     def describe(choice: WorkerChoice) -> str:
@@ -177,13 +164,13 @@ class RayPool:
             self._ray.kill(self._desk)
             self._desk = None
         if self._began:
-            disconnect(self._ray)
+            cluster.disconnect(self._ray)
 
     # --- what Ray says ---
 
     def _open_desk(self) -> None:
         node = self._ray.get_runtime_context().get_node_id()
-        here = on_node(node, or_elsewhere=False)
+        here = cluster.on_node(node, or_elsewhere=False)
         desk = self._ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(ray_task.Desk)
         self._desk = desk.remote()
         try:
@@ -235,7 +222,7 @@ class RayPool:
             result = self._ray.get(running.result)
         except self._ray.exceptions.RayError as error:
             where = f" (node {place.host})" if place is not None else ""
-            died = running.died(explain_death(self._ray, error) + where)
+            died = running.died(cluster.explain_death(self._ray, error) + where)
             self._ready.append(Stopped(running.number) if running.is_cancelled else died)
         else:
             self._ready.append(running.read(result))
@@ -253,7 +240,7 @@ class RayPool:
     def _strategy(self, number: int) -> Any:
         """Return where a trial is to run: anywhere, unless one node alone has its checkpoints."""
         node = self._kept_at.pop(number, None)
-        return "SPREAD" if node is None else on_node(node, or_elsewhere=True)
+        return "SPREAD" if node is None else cluster.on_node(node, or_elsewhere=True)
 
     def _count(self) -> None:
         """Count the slots again, now and then."""
@@ -261,7 +248,7 @@ class RayPool:
             return
         self._next_count = time.monotonic() + COUNT_SECONDS
         with suppress(self._ray.exceptions.RayError):  # a head that is busy: as many as before
-            self.slots = max(1, count_places(self._ray.nodes(), self._resources))
+            self.slots = max(1, cluster.count_places(self._ray.nodes(), self._resources))
 
 
 def _size(data: Any, weights: Mapping[str, Any]) -> int:

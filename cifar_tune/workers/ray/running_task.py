@@ -11,16 +11,7 @@ import numpy as np
 
 from cifar_tune.errors import StorageError, WeightsError
 from cifar_tune.files import replacing
-from cifar_tune.workers.protocol import (
-    REFUSED,
-    Died,
-    Event,
-    Failed,
-    Finished,
-    Started,
-    Stepped,
-    Task,
-)
+from cifar_tune.workers import protocol
 from cifar_tune.workers.ray.task import Blobs, Placed
 
 TAIL_LINES = 20
@@ -40,7 +31,7 @@ class RunningTask:
         lines: What it told last.
     """
 
-    task: Task
+    task: protocol.Task
     attempt: str
     result: Any
     order: Any
@@ -54,19 +45,19 @@ class RunningTask:
         """The number of the trial in its study."""
         return self.task.number
 
-    def note(self, event: Event) -> None:
+    def note(self, event: protocol.Event) -> None:
         """Remember what the task told."""
-        if not isinstance(event, Stepped):
+        if not isinstance(event, protocol.Stepped):
             self.lines.append(f"{time.strftime('%H:%M:%S')} {event}")
         if isinstance(event, Placed):
             self.place = event
-        self.has_started |= isinstance(event, Started)
+        self.has_started |= isinstance(event, protocol.Started)
 
-    def died(self, reason: str) -> Died:
+    def died(self, reason: str) -> protocol.Died:
         """Return the event of its death."""
-        return Died(self.number, reason, "\n".join(self.lines))
+        return protocol.Died(self.number, reason, "\n".join(self.lines))
 
-    def read(self, result: str | tuple[Event | None, Blobs]) -> Event:
+    def read(self, result: str | tuple[protocol.Event | None, Blobs]) -> protocol.Event:
         """Return how a task ended that came to its end, and write its files where the runner is.
 
         Raises:
@@ -74,11 +65,11 @@ class RunningTask:
             StorageError: Another file cannot be written.
         """
         if isinstance(result, str):
-            return Failed(self.number, REFUSED, result, {"error": "InputError"})
+            return protocol.Failed(self.number, protocol.REFUSED, result, {"error": "InputError"})
         event, blobs = result
         if event is None:
             return self.died("its task ended without a word")
-        if isinstance(event, Finished):
+        if isinstance(event, protocol.Finished):
             places = self.task.files.made
             for kind, blob in blobs.items():
                 error_type = WeightsError if kind == "weights" else StorageError

@@ -21,18 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.training.records import TrialFiles
-from cifar_tune.workers.protocol import (
-    OUT_OF_MEMORY,
-    REFUSED,
-    Event,
-    Failed,
-    Finished,
-    Materials,
-    Started,
-    Stepped,
-    Stopped,
-    Task,
-)
+from cifar_tune.workers import protocol
 
 if TYPE_CHECKING:
     from cifar_tune.data.cifar10 import LabelledImages
@@ -52,7 +41,7 @@ Blobs = Mapping[str, npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Placed(Event):
+class Placed(protocol.Event):
     """A trial has come to a node.
 
     Attributes:
@@ -76,7 +65,7 @@ class Order:
         pause: Seconds between two looks at the desk.
     """
 
-    task: Task
+    task: protocol.Task
     work: Work
     attempt: str
     runner: str
@@ -88,17 +77,17 @@ class Desk:
     """Where trials leave events and find answers; an actor on the runner's node."""
 
     def __init__(self) -> None:
-        self._events: asyncio.Queue[tuple[str, list[Event]] | None] = asyncio.Queue()
+        self._events: asyncio.Queue[tuple[str, list[protocol.Event]] | None] = asyncio.Queue()
         self._decisions: dict[str, asyncio.Queue[bool]] = defaultdict(asyncio.Queue)
         self._stopping = False
 
-    async def post(self, attempt: str, events: list[Event]) -> bool:
+    async def post(self, attempt: str, events: list[protocol.Event]) -> bool:
         """Leave events, in order; return whether the trial is to save and stop."""
         if events:
             self._events.put_nowait((attempt, events))
         return self._stopping
 
-    async def take(self) -> list[tuple[str, list[Event]] | None]:
+    async def take(self) -> list[tuple[str, list[protocol.Event]] | None]:
         """Wait for events, and take all; None is what ``wake`` left."""
         taken = [await self._events.get()]
         while not self._events.empty():
@@ -138,21 +127,21 @@ class _DeskChannel:
         self._closing = threading.Event()
         self._urgent = threading.Event()
         self._lock = threading.Lock()
-        self._pending: list[Event] = []
-        self.final: Event | None = None
+        self._pending: list[protocol.Event] = []
+        self.final: protocol.Event | None = None
         self._thread = threading.Thread(target=self._post, daemon=True)
         self._thread.start()
 
-    def send(self, event: Event) -> None:
+    def send(self, event: protocol.Event) -> None:
         """See ``Channel``. The last event goes with the task's result, not by the desk."""
-        if isinstance(event, Finished | Stopped | Failed):
+        if isinstance(event, protocol.Ended):
             self.final = event
             return
-        if isinstance(event, Started):
+        if isinstance(event, protocol.Started):
             event = replace(event, shares_files=self._shares_files)
         with self._lock:
             self._pending.append(event)
-        if not isinstance(event, Stepped):
+        if not isinstance(event, protocol.Stepped):
             self._urgent.set()
 
     def decide(self) -> bool:
@@ -189,7 +178,7 @@ class _DeskChannel:
             os._exit(1)
 
 
-def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None, Blobs]:
+def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[protocol.Event | None, Blobs]:
     """Train a trial on this node.
 
     Args:
@@ -204,7 +193,7 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     import torch
 
     order, data = ray.get(refs)
-    task: Task = order.task
+    task: protocol.Task = order.task
     torch.set_num_threads(order.threads)
     device = torch.device("cuda:0" if ray.get_gpu_ids() else "cpu")
     folder, shares_files = _checkpoints(order)
@@ -230,10 +219,11 @@ def train(refs: list[Any], weights: list[Any], desk: Any) -> tuple[Event | None,
     return channel.final, blobs
 
 
-def _is_over(event: Event | None) -> bool:
+def _is_over(event: protocol.Event | None) -> bool:
     """Return whether the trial is not to go on from its checkpoints."""
-    is_failed = isinstance(event, Failed) and event.kind not in (REFUSED, OUT_OF_MEMORY)
-    return is_failed or isinstance(event, Finished)
+    if isinstance(event, protocol.Failed):
+        return event.kind not in (protocol.REFUSED, protocol.OUT_OF_MEMORY)
+    return isinstance(event, protocol.Finished)
 
 
 def _checkpoints(order: Order) -> tuple[Path | None, bool]:
@@ -282,7 +272,7 @@ def pack_weights(weights: Weights) -> tuple[str, str, str, dict[str, npt.NDArray
     return weights.name, weights.sha256, weights.source, arrays
 
 
-def _open(data: SearchData, packed: list[Any]) -> Materials:
+def _open(data: SearchData, packed: list[Any]) -> protocol.Materials:
     import torch
 
     from cifar_tune.models.weights import Weights
@@ -293,4 +283,4 @@ def _open(data: SearchData, packed: list[Any]) -> Materials:
         )
         for name, sha256, source, arrays in packed
     }
-    return Materials(data, weights, Path())
+    return protocol.Materials(data, weights, Path())

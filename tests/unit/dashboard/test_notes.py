@@ -243,7 +243,9 @@ def test_trials_of_a_derived_study_name_what_made_them(spec: StudySpec, run: Run
 
 def summary(state: str, epochs: int, failure: dict[str, Any] | None = None) -> TrialSummary:
     accuracy = 0.25 if epochs else None
-    return TrialSummary(7, None, 1, state, {}, {}, epochs, accuracy, None, failure)
+    return TrialSummary(
+        number=7, seed=1, state=state, epochs=epochs, val_accuracy=accuracy, failure=failure
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cifar_tune.errors import TrialFailedError
-from cifar_tune.search.retry_policy import ERRORS_IN_A_ROW, LIVES, GiveUp, Retry, RetryPolicy
+from cifar_tune.search.retry_policy import ERRORS_IN_A_ROW, LIVES, Retry, RetryPolicy
 from cifar_tune.workers.protocol import OUT_OF_MEMORY, Died, Failed
 
 ERROR = {"kind": "error", "message": "RuntimeError: no"}
@@ -18,13 +18,11 @@ def test_a_trial_whose_worker_died_goes_on_until_its_lives_are_spent() -> None:
         note = "its node is gone; it goes on from its last checkpoint"
         assert judgement == Retry("its node is gone", note, alone=earlier == 1, is_death=True)
     judgement = policy.judge_death(death, LIVES - 1, ["epoch 1: 0.5"], alone=False)
-    assert judgement == GiveUp(
-        {
-            "kind": "died",
-            "message": "its node is gone, for the 4th time",
-            "log": "epoch 1: 0.5\nSegmentation fault",
-        }
-    )
+    assert judgement == {
+        "kind": "died",
+        "message": "its node is gone, for the 4th time",
+        "log": "epoch 1: 0.5\nSegmentation fault",
+    }
 
 
 def test_too_little_memory_is_forgiven_once_for_each_trial() -> None:
@@ -34,13 +32,13 @@ def test_too_little_memory_is_forgiven_once_for_each_trial() -> None:
         assert isinstance(judgement, Retry)
         assert (judgement.alone, judgement.is_death) == (True, False)
     again = policy.judge_failure(Failed(1, OUT_OF_MEMORY, "OutOfMemoryError", {"traceback": "…"}))
-    assert again == GiveUp({"kind": "error", "message": "OutOfMemoryError", "traceback": "…"})
+    assert again == {"kind": "error", "message": "OutOfMemoryError", "traceback": "…"}
 
 
 @pytest.mark.parametrize("kind", ["not_finite", "error"])
 def test_other_failures_are_final(kind: str) -> None:
     judgement = RetryPolicy().judge_failure(Failed(1, kind, "no", {"epoch": 2}))
-    assert judgement == GiveUp({"kind": kind, "message": "no", "epoch": 2})
+    assert judgement == {"kind": kind, "message": "no", "epoch": 2}
 
 
 def test_errors_one_after_another_end_the_run() -> None:
