@@ -33,10 +33,7 @@ Run = Callable[[int], float]
 def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
     """Time the steps of a study's trials at the least and the greatest freeze depth they have.
 
-    Args:
-        spec: The study.
-        device: What its trials are trained on.
-        threads: How many threads on the processor a trial has.
+    A trial has so many threads on the processor.
     """
     example = example_config(spec)
     shallow, deep = freeze_depths(spec)

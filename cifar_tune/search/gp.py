@@ -22,14 +22,8 @@ class GPOfAllTrials(optuna.samplers.GPSampler):
 
     Optuna's own learns from complete trials only: where a trial was pruned its expectations stay as
     high as they were, and it goes on proposing the same place. Here a pruned trial counts as what
-    it would have come to, and one whose loss was not finite as the worst.
-
-    Args:
-        space: The search space.
-        startup_trials: How many trials must be complete before it begins; until then values are
-            uniform.
-        seed: The seed of its draws.
-        later: The sampler that draws from ``MOST_TRIALS`` on.
+    it would have come to, and one whose loss was not finite as the worst. Values are uniform
+    until ``startup_trials`` are complete; ``later`` draws them from ``MOST_TRIALS`` on.
     """
 
     def __init__(

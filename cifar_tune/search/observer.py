@@ -62,11 +62,9 @@ class Annotator:
         """Do what is to be done now and then; called often while the run goes on."""
 
     def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
-        """Take note that the run is at its end.
+        """Take note that the run is at its end, and what kept it from doing all.
 
-        Args:
-            should_stop: Asked meanwhile; True ends it.
-            why_left: What kept the run from doing all that it was to do.
+        ``should_stop`` is asked meanwhile; True ends it.
         """
 
 

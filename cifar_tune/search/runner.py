@@ -134,16 +134,8 @@ class Runner:
     Trials that wait come first, then those that people asked for, then named ones, then sampled
     ones. Ctrl-C and SIGTERM end a run cleanly: trials that run save their state at their next step,
     and the next run goes on with them under their numbers; a second Ctrl-C ends it at once. The
-    next run goes on likewise after a runner that died.
-
-    Args:
-        spec: The study.
-        location: Where it is stored.
-        workers: What trains its trials.
-        observer: Is shown what the run does.
-        options: How much the run is to do.
-        make_annotator: Makes what keeps the browser's notes up to date.
-        should_stop: Asked often; True ends the run as one Ctrl-C does.
+    next run goes on likewise after a runner that died. ``should_stop`` is asked often; True ends
+    the run as one Ctrl-C does.
     """
 
     def __init__(

@@ -39,13 +39,7 @@ class Service:
     """
 
     def __init__(self, queue: TrialQueue, run: RunRequest, live: LiveRun) -> None:
-        """Prepare a service.
-
-        Args:
-            queue: The requests, over a connection that no runner has.
-            run: Runs the study of a request.
-            live: Is shown what the runs do.
-        """
+        """Prepare a service, whose queue has a connection that no runner has."""
         self._queue = queue
         self._run = run
         self.live = live

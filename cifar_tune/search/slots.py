@@ -37,13 +37,9 @@ STEPS = 50
 def settle_slots(
     choice: WorkerChoice, spec: StudySpec, device: torch.device, note: Callable[[str], None]
 ) -> WorkerChoice:
-    """Find the slots of workers that are to have as many as is fastest.
+    """Find the slots of workers that are to have as many as is fastest with a study's trials.
 
-    Args:
-        choice: The workers.
-        spec: The study that they train.
-        device: What they train on.
-        note: Is told what was measured.
+    ``note`` is told what was measured.
     """
     if choice.slots is not None:
         return choice
@@ -60,11 +56,7 @@ def settle_slots(
 
 
 def fewest_near_best(measured: Mapping[int, float]) -> int:
-    """Return the fewest slots that are nearly as fast as the fastest.
-
-    Args:
-        measured: Training steps a second of all slots together, by the number of slots; not empty.
-    """
+    """Return the fewest slots that are nearly as fast as the fastest, from ``measure_slots``."""
     enough = (1 - NEAR) * max(measured.values())
     return min(slots for slots, rate in measured.items() if rate >= enough)
 
@@ -72,8 +64,8 @@ def fewest_near_best(measured: Mapping[int, float]) -> int:
 def measure_slots(measure: Callable[[int], float]) -> dict[int, float]:
     """Measure more and more slots, as long as there is memory for them.
 
-    Args:
-        measure: Returns steps a second of all slots together, of a number of slots.
+    Returns training steps a second of all slots together, by their number, as ``measure`` does of
+    a number of slots.
     """
     measured: dict[int, float] = {}
     for slots in CANDIDATES:

@@ -14,10 +14,7 @@ class StopSignals:
     """Hears Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once.
 
     Until there are workers that have something to save, the first ends it at once too. Signals can
-    be set in the main thread only; elsewhere nothing is heard.
-
-    Args:
-        also_stop: Asked besides; True asks the run to stop as the first signal does.
+    be set in the main thread only; elsewhere nothing is heard. ``also_stop`` is asked besides.
     """
 
     def __init__(self, also_stop: Callable[[], bool]) -> None:

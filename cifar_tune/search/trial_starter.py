@@ -51,10 +51,7 @@ class TrialStarter:
     ) -> RunningTrial | None:
         """Create the trial, or take it up where it waits; return None if it waits no more.
 
-        Args:
-            item: What is to be run.
-            earlier: The same trial as this run had it before; None if it had not.
-            is_parallel: Whether trials run at once.
+        ``earlier`` is the same trial as this run had it before, if it had.
         """
         sampler_seed = self._seed(item, "sampler")
         trial = self._open(item, sampler_seed, is_parallel=is_parallel)

@@ -54,15 +54,8 @@ class WorkList:
     """What is left of a study: what is wanted, without what is there.
 
     Trials that wait come first, then what people asked for, then named trials, then sampled ones.
-    Trials that fail are not run again by the same run; the next one does that.
-
-    Args:
-        spec: What is wanted.
-        study_seed: The seed that those of replicates derive from.
-        known: The trials that are there.
-        more_trials: Trials to sample besides those that are done; None fills up to the number in
-            the study file.
-        only_queued: Whether to leave all that nobody asked for to another run.
+    Trials that fail are not run again by the same run; the next one does that. ``more_trials`` and
+    ``only_queued`` are those of ``RunOptions``.
     """
 
     def __init__(

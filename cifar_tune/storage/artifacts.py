@@ -39,12 +39,7 @@ _NAMESPACE = uuid.UUID("4f6f0a1e-64a4-5a52-9d0c-6d0b0c6f2b57")
 
 
 def describe_artifact(trial_id: int, kind: str) -> ArtifactMeta:
-    """Return the record of a trial's artifact.
-
-    Args:
-        trial_id: Id of the trial in the database.
-        kind: A key of ``FILE_NAMES``.
-    """
+    """Return the record of a trial's artifact; its kind is a key of ``FILE_NAMES``."""
     name, place = FILE_NAMES[kind], list(FILE_NAMES).index(kind)
     artifact_id = str(uuid.uuid5(_NAMESPACE, f"{trial_id}/{name}"))
     # The database returns them by their ids, and a browser shows them as they come.

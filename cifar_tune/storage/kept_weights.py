@@ -13,28 +13,16 @@ WEIGHTS_BYTES = 46_000_000
 
 @dataclass(frozen=True)
 class KeptCandidate:
-    """A complete trial with a file of weights.
-
-    Attributes:
-        number: Number of the trial.
-        is_named: Whether it is a named trial.
-        val_accuracy: What candidates are ranked by.
-        size: Bytes of the file.
-    """
+    """A complete trial with a file of weights."""
 
     number: int
     is_named: bool
     val_accuracy: float
-    size: int
+    size: int  # of the file, in bytes
 
 
 class KeptWeights:
-    """The trials of a study whose weights are kept, while more trials come to their end.
-
-    Args:
-        spec: The study, with its policy.
-        candidates: Complete trials that have weights already.
-    """
+    """The trials of a study whose weights are kept, while more trials come to their end."""
 
     def __init__(self, spec: StudySpec, candidates: Iterable[KeptCandidate]) -> None:
         self._spec = spec

@@ -21,24 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    RowMapping,
-    String,
-    Table,
-    column,
-    delete,
-    event,
-    insert,
-    select,
-    table,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from cifar_tune.errors import LeaseLostError, StudyBusyError, StudyGoneError
@@ -50,17 +33,18 @@ WATCH_SECONDS = 90
 POLL_SECONDS = 1.0
 SAME_SECONDS = 2
 
-_TABLE = Table(
+_TABLE = sa.Table(
     "cifar_tune_lease",
-    MetaData(),
-    Column("study_id", Integer, primary_key=True, autoincrement=False),
-    Column("token", String(32), nullable=False),
-    Column("host", String(255), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("process_started", Float, nullable=False),  # tells a process from a later one, same id
-    Column("renewed", Float, nullable=False),  # Unix time, to be seen to change
+    sa.MetaData(),
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    # It tells a process from a later one of the same id.
+    sa.Column("process_started", sa.Float, nullable=False),
+    sa.Column("renewed", sa.Float, nullable=False),  # Unix time, to be seen to change
 )
-_STUDIES = table("studies", column("study_id"), column("study_name"))  # Optuna's
+_STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))  # Optuna's
 
 
 class Lease:
@@ -69,17 +53,17 @@ class Lease:
     While it is held, each transaction on ``engine`` is committed only if it is held still.
     """
 
-    def __init__(self, engine: Engine, study_id: int, study_name: str, token: str) -> None:
+    def __init__(self, engine: sa.Engine, study_id: int, study_name: str, token: str) -> None:
         self._engine = engine
         self._study_name = study_name
         # A database may give the number of a study that was deleted to another one.
-        self._study = select(_STUDIES.c.study_id).where(
+        self._study = sa.select(_STUDIES.c.study_id).where(
             (_STUDIES.c.study_id == study_id) & (_STUDIES.c.study_name == study_name)
         )
         self._mine = (_TABLE.c.study_id == study_id) & (_TABLE.c.token == token)
-        self._look = select(_TABLE.c.token).where(self._mine).with_for_update(read=True)
+        self._look = sa.select(_TABLE.c.token).where(self._mine).with_for_update(read=True)
         self._next_renewal = time.monotonic() + RENEW_SECONDS
-        event.listen(engine, "commit", self._check)
+        sa.event.listen(engine, "commit", self._check)
 
     def renew(self) -> None:
         """Show that the holder is alive, unless it did so a short while ago.
@@ -92,10 +76,10 @@ class Lease:
             return
         self._next_renewal = time.monotonic() + RENEW_SECONDS
         with self._engine.begin() as connection:
-            connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
+            connection.execute(sa.update(_TABLE).where(self._mine).values(renewed=time.time()))
 
     @contextmanager
-    def fence(self) -> Iterator[Connection]:
+    def fence(self) -> Iterator[sa.Connection]:
         """Keep the study from being taken over while this context lasts.
 
         What is done in it may be outside of the database, such as giving a file its name, or one
@@ -107,7 +91,7 @@ class Lease:
             StudyGoneError: The study is not there any more; nothing was done.
         """
         with self._engine.begin() as connection:
-            connection.execute(update(_TABLE).where(self._mine).values(renewed=time.time()))
+            connection.execute(sa.update(_TABLE).where(self._mine).values(renewed=time.time()))
             self._check(connection)
             yield connection
 
@@ -120,14 +104,14 @@ class Lease:
         with self._engine.connect() as connection:
             self._check_study(connection)
 
-    def _check_study(self, connection: Connection) -> None:
+    def _check_study(self, connection: sa.Connection) -> None:
         if connection.execute(self._study).first() is None:
             raise StudyGoneError(
                 f"study {self._study_name} was deleted or renamed by another program; this run of "
                 "it stops, and its trials that were being trained are lost"
             )
 
-    def _check(self, connection: Connection) -> None:
+    def _check(self, connection: sa.Connection) -> None:
         """Refuse a commit where the lease is another's, or the study is gone.
 
         A transaction that has written holds SQLite's one write lock; on a server the lease's row is
@@ -139,14 +123,14 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back, if it is held still."""
-        event.remove(self._engine, "commit", self._check)
+        sa.event.remove(self._engine, "commit", self._check)
         with self._engine.begin() as connection:
-            connection.execute(delete(_TABLE).where(self._mine))
+            connection.execute(sa.delete(_TABLE).where(self._mine))
 
 
 @contextmanager
 def hold_lease(
-    engine: Engine,
+    engine: sa.Engine,
     study_id: int,
     study_name: str,
     on_wait: Callable[[str], None],
@@ -178,7 +162,7 @@ def hold_lease(
                 f"{holder['host']}; wait for it or stop it"
             )
         with engine.begin() as connection:  # only that row: a new holder has another token
-            connection.execute(delete(_TABLE).where(_TABLE.c.token == holder["token"]))
+            connection.execute(sa.delete(_TABLE).where(_TABLE.c.token == holder["token"]))
     lease = Lease(engine, study_id, study_name, token)
     try:
         yield lease
@@ -186,19 +170,19 @@ def hold_lease(
         lease.release()
 
 
-def _acquire(engine: Engine, row: dict[str, str | int | float]) -> bool:
+def _acquire(engine: sa.Engine, row: dict[str, str | int | float]) -> bool:
     """Insert the row; the primary key lets exactly one process succeed."""
     try:
         with engine.begin() as connection:
-            connection.execute(insert(_TABLE).values(row))
+            connection.execute(sa.insert(_TABLE).values(row))
     except IntegrityError:
         return False
     return True
 
 
-def _holder(engine: Engine, study_id: int) -> RowMapping | None:
+def _holder(engine: sa.Engine, study_id: int) -> sa.RowMapping | None:
     with engine.connect() as connection:
-        rows = connection.execute(select(_TABLE).where(_TABLE.c.study_id == study_id))
+        rows = connection.execute(sa.select(_TABLE).where(_TABLE.c.study_id == study_id))
         return rows.mappings().first()
 
 
@@ -211,7 +195,7 @@ def _started(process_id: int) -> float:
     return psutil.Process(process_id).create_time() - booted
 
 
-def _is_alive(engine: Engine, holder: RowMapping, on_wait: Callable[[str], None]) -> bool:
+def _is_alive(engine: sa.Engine, holder: sa.RowMapping, on_wait: Callable[[str], None]) -> bool:
     """Return whether a holder works; one that cannot be looked at is watched for a while."""
     why = f"is on another host, {holder['host']}"
     if holder["host"] == platform.node():

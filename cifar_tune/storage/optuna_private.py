@@ -201,10 +201,8 @@ SelectAttributes = Callable[[FrozenTrial, Mapping[str, Any]], Mapping[str, Any]]
 def select_serialized_attributes(select: SelectAttributes) -> None:
     """Let optuna-dashboard serialize a trial with a part of its study's system attributes.
 
-    Does nothing where optuna-dashboard does not have the function that is replaced.
-
-    Args:
-        select: Return, of a trial and its study's attributes, those that belong to the trial.
+    ``select`` returns, of a trial and its study's attributes, those that belong to the trial. Does
+    nothing where optuna-dashboard does not have the function that is replaced.
     """
     from optuna_dashboard import _serializer
 

@@ -14,8 +14,7 @@ _KEY = r"[\w-]*(?:pass(?!file)|pwd|secret|token)[\w-]*"  # of a URL's query
 def _rules(any_one: str) -> tuple[re.Pattern[str], ...]:
     """Return patterns of what comes before a password, and of the password.
 
-    Args:
-        any_one: A regular expression of one character of a password.
+    ``any_one`` is a regular expression of one character of a password.
     """
     return (
         # scheme://user:PASSWORD@: up to the last @, for one that is in the password unencoded.

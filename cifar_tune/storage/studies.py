@@ -17,6 +17,7 @@ from sqlalchemy import event, func, select
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision
 from cifar_tune.errors import InputError, StorageError
+from cifar_tune.storage import server
 from cifar_tune.storage.definition import (
     check_definition,
     is_defined,
@@ -27,13 +28,6 @@ from cifar_tune.storage.location import StorageLocation, check_readable, check_w
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
 from cifar_tune.storage.origin import list_all_trials, select_own_trials
 from cifar_tune.storage.records import StoredStudy, check_format
-from cifar_tune.storage.server import (
-    is_missing_table,
-    make_tables,
-    missing_driver,
-    server_settings,
-    wait_for_server,
-)
 from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS, use_write_ahead_log
 from cifar_tune.storage.trials import rank, summarize
 
@@ -46,8 +40,8 @@ def open_to_write(location: StorageLocation) -> RDBStorage:
     """
     check_writable(location)
     if location.path is None:
-        storage = make_tables(lambda: _open(location))
-        wait_for_server(storage.engine)
+        storage = server.make_tables(lambda: _open(location))
+        server.wait_for_server(storage.engine)
         return storage
     location.path.parent.mkdir(parents=True, exist_ok=True)
     storage = _open(location)
@@ -70,7 +64,7 @@ def open_to_read(location: StorageLocation) -> RDBStorage | None:
     try:
         return _open(location, makes_tables=location.path is not None)
     except StorageInternalError as error:
-        if is_missing_table(error):  # a server's database that holds no study yet
+        if server.is_missing_table(error):  # a server's database that holds no study yet
             return None
         raise
 
@@ -79,13 +73,13 @@ def _open(location: StorageLocation, *, makes_tables: bool = True) -> RDBStorage
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)
     is_file = location.path is not None
-    settings = {"connect_args": CONNECT_ARGUMENTS} if is_file else server_settings(location)
+    settings = {"connect_args": CONNECT_ARGUMENTS} if is_file else server.server_settings(location)
     try:
         return RDBStorage(
             location.url, engine_kwargs=settings, skip_table_creation=not makes_tables
         )
     except ImportError as error:
-        raise StorageError(f"{location}: {missing_driver(location)}") from error
+        raise StorageError(f"{location}: {server.missing_driver(location)}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise StorageError(f"{location}: {error}") from error
 

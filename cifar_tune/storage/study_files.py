@@ -40,10 +40,7 @@ class Settled:
 class StudyFiles:
     """The files of one study, as one run sees them.
 
-    Args:
-        spec: The study.
-        database: The SQLite file, or what stands for another kind of database.
-        trials: The stored trials of the study, some of which have kept weights.
+    ``database`` is the SQLite file, or what stands for another kind of database.
     """
 
     def __init__(self, spec: StudySpec, database: Path, trials: Iterable[FrozenTrial] = ()) -> None:
@@ -94,10 +91,7 @@ class StudyFiles:
     def publish(self, number: int, trial_id: int, *, is_best: bool) -> list[ArtifactMeta]:
         """Move a trial's pictures and tables to the artifacts, and return what is to be recorded.
 
-        Args:
-            number: Number of the trial.
-            trial_id: Its id in the database.
-            is_best: Whether no complete trial surpasses it; maps of others are not kept.
+        Activation maps are kept only of a trial that no complete one surpasses.
 
         Raises:
             StorageError: They cannot be moved.
@@ -125,11 +119,8 @@ class StudyFiles:
     def clean(self, begun: Collection[int]) -> None:
         """Remove what runs that died have left.
 
-        That is: files without a name, checkpoints of trials that have ended, and weights that
-        better ones have taken the place of.
-
-        Args:
-            begun: Numbers of the trials that have not ended.
+        That is: files without a name, checkpoints of trials other than those that are ``begun``,
+        and weights that better ones have taken the place of.
         """
         for folder in (self.weights_folder, self._predictions(0).parent):
             _remove_files(folder, paths.STAGED_PATTERN)

@@ -12,21 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    insert,
-    inspect,
-    select,
-    update,
-)
 
 from cifar_tune.config.wording import format_params
 from cifar_tune.storage.server import make_table
@@ -35,23 +22,23 @@ State = Literal["waiting", "begun", "ended", "cancelled", "refused"]
 WHOLE_STUDY = "study"
 """The id of a request for all that is left of a study."""
 
-_REQUESTS = Table(
+_REQUESTS = sa.Table(
     "cifar_tune_queue",
-    MetaData(),
-    Column("id", Integer, primary_key=True),
-    Column("study_name", String(512), nullable=False),
-    Column("request", Text, nullable=False),  # JSON
-    Column("asked", String(32), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("trial", Integer),
-    Column("reason", Text),
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("study_name", sa.String(512), nullable=False),
+    sa.Column("request", sa.Text, nullable=False),  # JSON
+    sa.Column("asked", sa.String(32), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("trial", sa.Integer),
+    sa.Column("reason", sa.Text),
     sqlite_autoincrement=True,
 )
-_SERVICE = Table(
+_SERVICE = sa.Table(
     "cifar_tune_service",
-    MetaData(),
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("is_stopped", Boolean, nullable=False),
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("is_stopped", sa.Boolean, nullable=False),
 )
 
 
@@ -100,7 +87,7 @@ _REQUEST = TypeAdapter(Request)
 class StudyRequests:
     """The two tables of a database."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._known: set[str] = set()  # tables that are there
 
@@ -118,23 +105,19 @@ class StudyRequests:
         if not self._find(study_name, "waiting"):
             make_table(self._engine, _REQUESTS)
             with self._engine.begin() as connection:
-                connection.execute(insert(_REQUESTS).values(row))
+                connection.execute(sa.insert(_REQUESTS).values(row))
         return next(iter(self._find(study_name, "waiting").values()))
 
     def list_rows(
         self, states: Iterable[State], study_name: str | None = None
     ) -> dict[int, Request]:
-        """Return requests by the ids of their rows, the oldest first.
+        """Return requests by the ids of their rows, the oldest first; None lists all studies'.
 
         What no version of this program wrote is left out.
-
-        Args:
-            states: The states that are wanted.
-            study_name: The study; None lists those of all.
         """
         if not self._has(_REQUESTS):
             return {}
-        wanted = select(_REQUESTS).where(_REQUESTS.c.state.in_(list(states)))
+        wanted = sa.select(_REQUESTS).where(_REQUESTS.c.state.in_(list(states)))
         if study_name is not None:
             wanted = wanted.where(_REQUESTS.c.study_name == study_name)
         with self._engine.connect() as connection:
@@ -152,7 +135,7 @@ class StudyRequests:
         """Change a row that is in a state; return False where it is in another one by now."""
         mine = (_REQUESTS.c.id == row) & (_REQUESTS.c.state == state)
         with self._engine.begin() as connection:
-            changed = connection.execute(update(_REQUESTS).where(mine).values(**changes))
+            changed = connection.execute(sa.update(_REQUESTS).where(mine).values(**changes))
             return bool(changed.rowcount)
 
     def move(self, study_name: str, state: State, to: State, reason: str | None = None) -> bool:
@@ -170,17 +153,17 @@ class StudyRequests:
         if not self._has(_SERVICE):
             return False
         with self._engine.connect() as connection:
-            return bool(connection.execute(select(_SERVICE.c.is_stopped)).scalar())
+            return bool(connection.execute(sa.select(_SERVICE.c.is_stopped)).scalar())
 
     def set_stopped(self, *, is_stopped: bool) -> None:
         """Stop the service, also for later processes, or let it continue."""
         make_table(self._engine, _SERVICE)
         with self._engine.begin() as connection:
-            if not connection.execute(update(_SERVICE).values(is_stopped=is_stopped)).rowcount:
-                connection.execute(insert(_SERVICE).values(id=1, is_stopped=is_stopped))
+            if not connection.execute(sa.update(_SERVICE).values(is_stopped=is_stopped)).rowcount:
+                connection.execute(sa.insert(_SERVICE).values(id=1, is_stopped=is_stopped))
 
-    def _has(self, table: Table) -> bool:
-        if table.name not in self._known and inspect(self._engine).has_table(table.name):
+    def _has(self, table: sa.Table) -> bool:
+        if table.name not in self._known and sa.inspect(self._engine).has_table(table.name):
             self._known.add(table.name)
         return table.name in self._known
 

@@ -17,13 +17,7 @@ CLOSE_SECONDS = 60.0
 
 
 class InlinePool:
-    """One slot, in a thread, so that the runner can listen meanwhile.
-
-    Args:
-        materials: What trials learn from.
-        device: What they are trained on.
-        work: What is done with a task.
-    """
+    """One slot, in a thread, so that the runner can listen meanwhile."""
 
     forms = "inline"
     has_processes_here = False

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 WORKER_BYTES = 2_000_000_000
 """Memory that a worker on the processor may take: a quick study takes 1.2 GB."""
 TAIL_LINES = 40  # a traceback of a worker that crashed has some twenty
-TAIL_BYTES = 8192
 
 
 @dataclass
@@ -38,12 +37,7 @@ class _Worker:
 class LocalPool:
     """A process for each seat, begun when it is first needed and again after it died.
 
-    Args:
-        materials: What trials learn from; each process loads them again.
-        seats: What each process has of the machine.
-        share: The share of a device that a trial has.
-        logs: A folder for what workers print.
-        work: What is done with a task.
+    Each process loads again what trials learn from, and prints into a file of the folder ``logs``.
     """
 
     forms = "auto, a number from 1 on"
@@ -220,10 +214,6 @@ def _format_exit(code: int | None) -> str:
 
 def _read_tail(log: Path) -> str:
     """Return the last lines that a worker printed."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(log.stat().st_size - TAIL_BYTES, 0))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
+    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
+        return "".join(deque(file, TAIL_LINES)).rstrip()
+    return ""

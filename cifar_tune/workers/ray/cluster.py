@@ -171,12 +171,7 @@ def _in_one_line(error: BaseException) -> str:
 
 
 def on_node(node: str, *, or_elsewhere: bool) -> Any:
-    """Return Ray's way to say on which node a task is to run.
-
-    Args:
-        node: Ray's name of the node.
-        or_elsewhere: Whether the task may run on another node where that one is gone.
-    """
+    """Return Ray's way to say on which node a task is to run, or elsewhere where that is gone."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node, soft=or_elsewhere)
@@ -186,12 +181,7 @@ def on_node(node: str, *, or_elsewhere: bool) -> Any:
 
 
 def count_places(nodes: Iterable[Mapping[str, Any]], wanted: Resources) -> int:
-    """Return how many trials fit on the nodes that are alive, were nothing else running there.
-
-    Args:
-        nodes: The nodes as ``ray.nodes()`` gives them.
-        wanted: What a trial needs.
-    """
+    """Return how many trials fit on the living ones of ``ray.nodes()``, were nothing else there."""
     return sum(_places(node["Resources"], wanted) for node in nodes if node["Alive"])
 
 

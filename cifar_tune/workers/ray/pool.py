@@ -33,11 +33,7 @@ DESK_SECONDS = 120.0
 class RayPool:
     """Tasks of Ray's, as many at once as the cluster has room for.
 
-    Args:
-        materials: What trials learn from.
-        address: Where the cluster is; None begins one on this machine, which ends with the pool.
-        resources: What each trial needs.
-        work: What is done with a task.
+    Without an address a cluster is begun on this machine, which ends with the pool.
 
     Raises:
         InputError: Ray is not installed, there is no such cluster, or none of its nodes has the

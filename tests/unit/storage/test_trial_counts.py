@@ -44,7 +44,7 @@ def test_a_server_is_counted_by_optuna_alike(
 ) -> None:
     counted = count_trials_by_file(location, ["joint", "dropout"])
     on_server = StorageLocation(location.url, None)  # as Optuna reads what is no file
-    monkeypatch.setattr("cifar_tune.storage.studies.server_settings", lambda _location: {})
+    monkeypatch.setattr("cifar_tune.storage.server.server_settings", lambda _location: {})
     assert count_trials_by_file(on_server, ["joint", "dropout"]) == counted
 
 
