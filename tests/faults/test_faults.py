@@ -106,7 +106,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made.unmount()
 
 
-@pytest.mark.e2e
 def test_disk_too_small_for_a_checkpoint(
     cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
 ) -> None:
@@ -128,7 +127,6 @@ def test_disk_too_small_for_a_checkpoint(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_disk_too_small_for_the_weights_of_a_finished_trial(
     cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
 ) -> None:
@@ -146,7 +144,7 @@ def test_disk_too_small_for_the_weights_of_a_finished_trial(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("what", [pytest.param("predictions", marks=pytest.mark.e2e), "record"])
+@pytest.mark.parametrize("what", ["predictions", "record"])
 def test_disk_that_fills_up_once_the_weights_are_written(
     cli: Cli,
     study_file: Path,
@@ -175,7 +173,6 @@ def test_disk_that_fills_up_once_the_weights_are_written(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_disk_that_fills_up_under_a_worker_process(
     cli: Cli, study_file: Path, disk: Disk, quiet: Quiet
 ) -> None:
@@ -233,7 +230,6 @@ def stop_in_third_epoch(cli: Cli, study_file: Path, stopped: Path, place: Path) 
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 @pytest.mark.parametrize("damage", [flip_bytes, blank, None], ids=["flipped", "blank", "foreign"])
 def test_checkpoint_that_cannot_be_used(
     cli: Cli,
@@ -260,7 +256,6 @@ def test_checkpoint_that_cannot_be_used(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_no_checkpoint_that_can_be_used(
     cli: Cli, study_file: Path, stopped: Path, tmp_path: Path, quiet: Quiet
 ) -> None:

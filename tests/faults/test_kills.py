@@ -113,7 +113,6 @@ def test_killed_while_the_study_is_defined(cli: Cli, tmp_path: Path, stored_keys
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_killed_between_two_draws(cli: Cli, tmp_path: Path) -> None:
     study_file = tmp_path / "kills.toml"
     write_study(study_file, trials=1, names=())
@@ -160,7 +159,6 @@ def test_ctrl_c_while_the_machine_is_measured(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_signals_save_within_an_epoch_and_the_next_run_goes_on(
     study_file: Path, quiet: Any
 ) -> None:
@@ -193,7 +191,6 @@ def test_signals_save_within_an_epoch_and_the_next_run_goes_on(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_a_step_that_takes_long_is_not_waited_for(study_file: Path) -> None:
     runner = start(study_file, *ONE_TRIAL, *LONG_STEP)
     wait_until_it_trains(runner, study_file)
@@ -205,7 +202,6 @@ def test_a_step_that_takes_long_is_not_waited_for(study_file: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_second_ctrl_c_leaves_at_once(study_file: Path) -> None:
     runner = start(study_file, *ONE_TRIAL, *LONG_STEP)
     wait_until_it_trains(runner, study_file)
@@ -220,7 +216,6 @@ def test_second_ctrl_c_leaves_at_once(study_file: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_ctrl_c_in_a_terminal_while_workers_start(study_file: Path) -> None:
     """A terminal sends it to the workers too, which have not got as far as to ignore it."""
     runner = start(study_file, *ONE_TRIAL, *LONG_EPOCHS)
@@ -237,7 +232,6 @@ def test_ctrl_c_in_a_terminal_while_workers_start(study_file: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_a_worker_that_dies_is_replaced_and_four_deaths_fail_the_trial(
     cli: Cli, study_file: Path
 ) -> None:
@@ -277,7 +271,6 @@ def test_a_worker_that_dies_is_replaced_and_four_deaths_fail_the_trial(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_workers_end_with_their_runner_and_the_next_one_goes_on(
     cli: Cli, study_file: Path, quiet: Any
 ) -> None:
@@ -301,7 +294,6 @@ def test_workers_end_with_their_runner_and_the_next_one_goes_on(
     assert invariants.weights_differences(stored(study_file), quiet) == []
 
 
-@pytest.mark.e2e
 def test_a_study_that_is_killed_at_random_moments(tmp_path: Path) -> None:
     """``python tests/support/kill_study.py --kills 50`` is the same for longer."""
     said: list[str] = []

@@ -89,7 +89,6 @@ def lock_at_first_epoch(
     return locks
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_database_that_is_locked_for_a_while(
     cli: Cli,
@@ -110,7 +109,6 @@ def test_database_that_is_locked_for_a_while(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_database_that_stays_locked(
     cli: Cli,
     study_file: Path,
@@ -134,7 +132,6 @@ def test_database_that_stays_locked(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 @pytest.mark.parametrize("when", ["at the start", "during the run"])
 def test_ctrl_c_while_the_database_is_locked(
     cli: Cli, study_file: Path, quiet: Quiet, when: str

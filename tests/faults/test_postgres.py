@@ -41,8 +41,6 @@ from cifar_tune.storage import studies, waiting
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import locate_storage
 
-pytestmark = pytest.mark.e2e
-
 OWNER, READER = "owner", "reader"
 PASSWORD, ENCODED = "s3cr3t/p4ss", "s3cr3t%2Fp4ss"
 STUDY = "learning-rate"

@@ -174,7 +174,6 @@ def spread(moments: Sequence[Moment], count: int) -> list[int]:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_killed_while_the_tables_are_made(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     made = [one for one in recorded.moments if "CREATE TABLE" in one.what]
     assert len(made) > 10
@@ -184,7 +183,6 @@ def test_killed_while_the_tables_are_made(cli: Cli, recorded: Recorded, tmp_path
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_killed_at_any_moment(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     moments = recorded.moments
     assert len(moments) > 60
@@ -205,7 +203,6 @@ def moments_apart(recorded: Recorded) -> Iterator[tuple[Moment, Moment]]:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_database_behind_the_files(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     for earlier, later in moments_apart(recorded):
         copy_storage(earlier.folder, later.folder, tmp_path / "found")
@@ -213,7 +210,6 @@ def test_database_behind_the_files(cli: Cli, recorded: Recorded, tmp_path: Path)
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_checkpoints_behind_the_database(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     for earlier, later in moments_apart(recorded):
         found = tmp_path / "found" / "studies-checkpoints"
@@ -225,7 +221,6 @@ def test_checkpoints_behind_the_database(cli: Cli, recorded: Recorded, tmp_path:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_write_ahead_log_that_was_cut(cli: Cli, recorded: Recorded, tmp_path: Path) -> None:
     middle = recorded.moments[len(recorded.moments) * 2 // 3].folder
     size = (middle / "studies.db-wal").stat().st_size

@@ -56,7 +56,6 @@ def set_clock_back(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_clock_set_back_during_a_run_and_between_runs(
     cli: Cli, study_file: Path, tmp_path: Path, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +82,6 @@ def test_clock_set_back_during_a_run_and_between_runs(
     assert invariants.outcome(study.trials[0]) == invariants.outcome(quiet.study(1).trials[0])
 
 
-@pytest.mark.e2e
 def test_a_suspended_runner_is_taken_over_and_then_writes_nothing(
     cli: Cli, study_file: Path, tmp_path: Path, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +124,6 @@ def test_a_suspended_runner_is_taken_over_and_then_writes_nothing(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_a_runner_that_lives_keeps_its_study_when_the_clock_is_set(
     cli: Cli, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,6 @@ import optuna
 import pytest
 from command_line import TINY, Cli
 
-pytestmark = pytest.mark.e2e  # whole studies, one after another
-
 NAME = "beyond-scratch"
 USUAL = "beyond-scratch/usual"
 OPTIONS = (*TINY, "--epochs", "1")

@@ -22,8 +22,6 @@ from PIL import Image
 
 from cifar_tune.data.bundle import read_bundled
 
-pytestmark = pytest.mark.e2e  # whole studies, one after another
-
 NAMES = [f"dropout/p=0.{i}" for i in range(1, 5)]
 CONFIRM, RERUN = "dropout/confirm:quick", "dropout/rerun:quick"
 

@@ -22,7 +22,6 @@ TOKEN = "a token for this test"
 SECONDS = 60.0
 
 pytestmark = [
-    pytest.mark.e2e,
     pytest.mark.skipif(not CHROMIUM, reason="needs Chromium or Chrome, which is not installed"),
 ]
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna_dashboard
-import pytest
 import requests
 from command_line import Cli
 from dashboard_client import STUDY, TOKEN, Live, ask_app
@@ -167,7 +166,6 @@ def started(database: Path, *options: str) -> Iterator[tuple[subprocess.Popen[st
             process.kill()
 
 
-@pytest.mark.e2e
 def test_ctrl_c_stops_it_and_a_token_that_was_given_is_not_shown(trained_copy: Path) -> None:
     """Clients are connected, and one of them has not sent all of its request."""
     with started(trained_copy, "--token", TOKEN) as (process, lines):
@@ -183,7 +181,6 @@ def test_ctrl_c_stops_it_and_a_token_that_was_given_is_not_shown(trained_copy: P
         assert TOKEN not in lines[0]
 
 
-@pytest.mark.e2e
 def test_other_machines_need_the_token_that_is_shown_once(trained_copy: Path) -> None:
     with started(trained_copy, "--host", "0.0.0.0") as (process, lines):
         found = re.fullmatch(r"http://[^:]+:(\d+)/\?token=([\w-]{32})", lines[0])

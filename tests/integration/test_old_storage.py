@@ -20,8 +20,6 @@ from command_line import TINY, Cli
 from old_storage import DATA, unpack
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.e2e
-
 WHOLE: dict[str, Any] = json.loads((DATA / "uninterrupted.json").read_text(encoding="utf-8"))
 """What the earlier version gives for trials that nobody stopped."""
 

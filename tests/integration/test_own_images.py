@@ -36,7 +36,6 @@ def stored_trial(name: str) -> optuna.trial.FrozenTrial:
     return trial
 
 
-@pytest.mark.e2e
 def test_a_study_of_three_classes(cli: Cli, flowers: Path) -> None:
     answer = cli("data", "import", str(flowers), "--name", "flowers")
     assert answer.code == 0, answer.err

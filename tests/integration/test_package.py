@@ -25,7 +25,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.mark.e2e
 def test_wheel_holds_images_terms_and_studies(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     bundled = {"train.webp", "validation.webp", "test.webp", "manifest.json", "TERMS.md"}
@@ -38,7 +37,6 @@ def test_wheel_holds_images_terms_and_studies(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "storage/")) for name in names)
 
 
-@pytest.mark.e2e
 def test_installed_wheel_runs_a_study_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import optuna
-import pytest
 from command_line import TINY, Cli
 from optuna.distributions import FloatDistribution
-
-pytestmark = pytest.mark.e2e
 
 HOW = ("--profile", "quick", "--epochs", "1", *TINY)
 STORAGE = "sqlite:///storage/cifar-tune.db"

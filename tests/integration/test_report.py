@@ -69,7 +69,6 @@ def check_kept(name: str, found: Any, rel: float = 1e-6) -> None:
     same(found, json.loads(file.read_text(encoding="utf-8")), rel=rel)
 
 
-@pytest.mark.e2e
 def test_activation_record_is_the_kept_one(cli: Cli, tmp_path: Path) -> None:
     storage = tmp_path / "weights.db"
     MadeUp(storage, "transfer", "quick").add_with_weights("transfer/finetune")
@@ -247,7 +246,6 @@ def test_a_file_of_another_trial_is_refused(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_report_of_a_real_run(cli: Cli) -> None:
     """From training to the page: what the runner stores is what a report needs."""
     assert cli("study", "run", "dropout", "--epochs", "2", "--trials", "3", *TINY).code == 0

@@ -29,7 +29,6 @@ def text() -> str:
     return (ROOT / "RESULTS.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.e2e
 def test_it_is_what_the_evidence_makes_of_its_template(cli: Cli, text: str) -> None:
     exported = sorted(map(str, EVIDENCE.glob("*.json")))
     answer = cli("study", "import", *exported, "--storage", "results.db")

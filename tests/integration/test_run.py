@@ -21,8 +21,6 @@ from places import REPOSITORY, STUDY_FILES
 
 from cifar_tune.training.records import EpochMetrics
 
-pytestmark = pytest.mark.e2e  # whole studies, one after another
-
 TRIAL_KEYS = {
     "number",
     "name",

@@ -187,7 +187,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     kill_all()
 
 
-@pytest.mark.e2e
 def test_stop_kill_continue_queue_delete(folder: Path) -> None:
     (folder / "studies").mkdir()
     for name in ("first", "second", "third"):

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from command_line import Cli
 from scipy import stats
 
 from cifar_tune.evaluation.stats import (
@@ -151,13 +150,3 @@ def test_tail_is_the_one_of_sampled_errors() -> None:
 def test_no_spread_at_all() -> None:
     same = Estimate(0.0, 3, 100, 0.0, 0.0, 0.0, 0.0)
     assert judge([[Contrast(same, 0.01)]])[0].verdict == "refuted"
-
-
-@pytest.mark.e2e
-def test_calibration_holds(cli: Cli) -> None:
-    """The README has it with more rounds."""
-    answer = cli("calibrate", "--rounds", "40", "--json")
-    assert answer.code == 0, [one for one in answer.record["figures"] if not one["holds"]]
-    figures = answer.record["figures"]
-    assert {one["family"] for one in figures} == {1, 6, 20}
-    assert {3, 5, 10} <= {one["seeds"] for one in figures}

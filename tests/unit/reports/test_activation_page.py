@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import numpy as np
-import pytest
 from command_line import Compute, find_layer
 from PIL import Image
 
@@ -33,7 +32,6 @@ def pixels_of(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-@pytest.mark.e2e
 def test_a_mosaic_has_every_map_from_dark_to_light(compute: Compute) -> None:
     record = compute(images=("8",), layers=("layer2.0.conv1", "layer4"))
     for layer, channels in (("conv1", 64), ("layer2.0.conv1", 128)):

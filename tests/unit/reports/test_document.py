@@ -69,7 +69,6 @@ def test_numbers_tables_and_figures_come_from_the_storage(stored: Cli) -> None:
     assert stored("report", TEMPLATE, "--check", "--out", "none.md").code == 2
 
 
-@pytest.mark.e2e
 @pytest.mark.skipif(
     not any(map(shutil.which, ("chromium", "google-chrome", "chrome"))),
     reason="figures are drawn by Chrome or Chromium, and none is on PATH",

@@ -287,7 +287,6 @@ def test_style_turns_the_colours_that_figures_are_drawn_in(found: Found) -> None
         assert f"rgb({red}, {green}, {blue})" in found.styles[0]
 
 
-@pytest.mark.e2e
 @pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 def test_browser_draws_every_figure_and_refuses_nothing(document: str, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
@@ -327,7 +326,6 @@ def test_pictures_are_written_without_a_browser(tmp_path: Path) -> None:
     assert {path.read_bytes() for path in paths} == {png()}
 
 
-@pytest.mark.e2e
 @pytest.mark.skipif(importlib.util.find_spec("kaleido") is None, reason="kaleido is not installed")
 @pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 def test_figure_files_are_whole_and_the_same_each_time(tmp_path: Path) -> None:

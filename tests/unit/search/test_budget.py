@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import pytest
-from command_line import TINY, Cli
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import write_changed_study
 
 from cifar_tune.config.schema import Budget
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
@@ -163,33 +160,3 @@ def test_device_seconds_are_kept_to_if_epochs_take_what_was_measured(
             spending.add(config, an_epoch(epoch_seconds))
     assert spending.device_seconds <= budget + 1e-6
     assert spending.epochs == EXAMPLE.epochs * len(running)
-
-
-# --- whole runs -----------------------------------------------------------------------------------
-
-
-@pytest.mark.e2e
-def test_a_study_stops_at_its_budget_and_says_what_it_left(cli: Cli, tmp_path: Path) -> None:
-    name = write_changed_study(tmp_path, "[profiles.quick.budget]\nepochs = 3")
-    command = ("study", "run", name, *TINY, "--epochs", "1")
-    answer = cli(*command)
-    assert answer.code == 0
-    assert "Left undone: 1 named and 8 sampled trials, since the study's budget of 3" in answer.out
-    again = cli(*command, "--json")  # the budget is the study's, not the run's
-    assert again.code == 0
-    assert len(again.record["trials"]) == 3
-    assert again.record["left"]["named"] == 1
-    assert "budget of 3 epochs" in again.record["left"]["why"]
-
-
-def test_a_run_ends_in_time(cli: Cli) -> None:
-    command = ("study", "run", "dropout", *TINY, "--epochs", "200", "--trials", "0")
-    plan = cli("study", "plan", *command[2:], "--json").record
-    start = time.monotonic()
-    answer = cli(*command, "--timeout", "3s", "--json")
-    assert time.monotonic() - start < 60
-    assert plan["seconds_expected"] > 60
-    assert answer.code == 0
-    assert answer.record["trials"] == []
-    assert "--timeout" in answer.record["left"]["why"]
-    assert "--timeout" in cli(*command, "--timeout", "soon").err

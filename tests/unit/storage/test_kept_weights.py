@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import TINY, Cli
 from keeping import make_spec
-from places import write_changed_study
 
 from cifar_tune.storage.kept_weights import (
     WEIGHTS_BYTES,
@@ -98,14 +95,3 @@ def test_room_and_whether_weights_are_written() -> None:
     assert room_needed(make_spec(), 5) == 0
     assert room_needed(named, 5) == 5 * WEIGHTS_BYTES
     assert room_needed(named.with_profile(keep_best=2, keep_gigabytes=0.25), 5) == 250_000_000
-
-
-@pytest.mark.e2e
-def test_the_best_trials_weights_are_kept_and_no_others(cli: Cli, tmp_path: Path) -> None:
-    name = write_changed_study(tmp_path, "keep_best = 1")
-    text = (tmp_path / name).read_text().replace('keep_weights = "named"\n', "", 1)
-    (tmp_path / name).write_text(text)
-    record = cli("study", "run", name, *TINY, "--epochs", "1", "--trials", "2", "--json").record
-    files = list((tmp_path / "storage" / "cifar-tune-weights").rglob("*"))
-    kept = [path.name for path in files if path.is_file()]
-    assert kept == [f"trial-{record['best']['number']}.safetensors"]

@@ -84,7 +84,6 @@ def test_several_files_at_once(cli: Cli) -> None:
     assert both["test_reads"] == 7
 
 
-@pytest.mark.e2e
 def test_an_imported_study_goes_on(cli: Cli) -> None:
     run = ("study", "run", "dropout", "--epochs", "1", *TINY)
     assert cli(*run, "--only", "dropout/p=0.1").code == 0

@@ -122,7 +122,6 @@ def test_full_disk_is_refused_before_anything_is_written(cli: Cli, small_disk: P
     assert list(small_disk.iterdir()) == []
 
 
-@pytest.mark.e2e
 def test_disk_that_fills_up_during_a_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's own limit of pages stands in for the disk: its error is the same."""
     from cifar_tune.storage import studies as storage

@@ -14,8 +14,6 @@ from cifar_tune.storage import studies as stored
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import locate_storage
 
-pytestmark = pytest.mark.e2e  # whole studies, one after another
-
 STUDY = ("dropout", *TINY, "--epochs", "2", "--profile", "quick")
 ONLY = ("--only", "dropout/p=0.1", "--only", "dropout/p=0.2", "--trials", "0")
 IN_THE_SECOND_NAMED, IN_THE_FIRST_SAMPLED = 14, 22

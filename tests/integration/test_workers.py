@@ -206,7 +206,6 @@ def test_as_many_trials_run_at_once_as_there_are_slots(
 # --- stopping -----------------------------------------------------------------------------------
 
 
-@pytest.mark.e2e
 def test_a_trial_that_is_stopped_goes_on_from_within_its_epoch(
     make_pool: MakePool, make_config: Configs, reference: Reference, tmp_path: Path
 ) -> None:
@@ -367,7 +366,6 @@ def test_a_worker_that_dies_costs_an_epoch_at_most(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
     ray_cluster: None,  # noqa: ARG001
     materials: Materials,
@@ -396,7 +394,6 @@ def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_a_node_with_another_version_is_refused(
     ray_cluster: None,  # noqa: ARG001
     materials: Materials,

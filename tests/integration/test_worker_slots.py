@@ -88,7 +88,6 @@ def one_process(slots: int, materials: Materials, folder: Path, work: Work) -> I
         yield pool
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("slots", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone(
     slots: int, materials: Materials, make_config: Configs, reference: Reference, tmp_path: Path
@@ -131,7 +130,6 @@ def test_slots_of_a_process_are_refilled_and_give_what_each_trial_gives_alone(
         assert ended == {number: Stopped(number) for number in range(slots)}
 
 
-@pytest.mark.e2e
 def test_a_process_that_is_killed_costs_each_of_its_trials_an_epoch_at_most(
     materials: Materials, make_config: Configs, reference: Reference, tmp_path: Path
 ) -> None:

@@ -227,7 +227,6 @@ def small(config: TrialConfig) -> TrialConfig:
 
 
 # Every named trial of the report, and the freeze depths that it did not try.
-@pytest.mark.e2e
 @pytest.mark.parametrize("name", [*TABLE, *(f"freeze-depth/{depth}" for depth in (1, 3, 4))])
 def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, name: str) -> None:
     check_against_a_plain_loop(bundled, small(shipped("assignment")[name]))
@@ -237,7 +236,6 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.05}
 DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "cosine_t_max": 2}
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

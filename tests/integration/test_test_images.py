@@ -23,8 +23,6 @@ from torchvision.models import resnet18
 import cifar_tune
 from cifar_tune.data.bundle import read_bundled
 
-pytestmark = pytest.mark.e2e  # whole studies, one after another
-
 KEPT = Path("storage") / "cifar-tune-weights"
 NAME = "final/p=0.3/seed=1"
 

@@ -109,7 +109,6 @@ Undisturbed = tuple[Any, list[FrozenTrial]]
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_ray_gives_what_other_workers_give(undisturbed: Undisturbed, tmp_path: Path) -> None:
     record = run(tmp_path, *TWO_TRIALS, "--workers", "ray")
     assert outcomes(record) == outcomes(undisturbed[0])
@@ -310,7 +309,6 @@ def hidden(tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_nodes_without_a_shared_disk(
     cluster: Cluster, undisturbed: Undisturbed, hidden: Path
 ) -> None:
@@ -344,7 +342,6 @@ def test_nodes_without_a_shared_disk(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_a_node_that_dies_costs_an_epoch_at_most(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -371,7 +368,6 @@ def test_a_node_that_dies_costs_an_epoch_at_most(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_a_runner_that_is_killed_takes_its_tasks_along_and_the_next_one_goes_on(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -393,7 +389,6 @@ def test_a_runner_that_is_killed_takes_its_tasks_along_and_the_next_one_goes_on(
 
 
 @pytest.mark.long
-@pytest.mark.e2e
 def test_resources_that_no_node_has(cluster: Cluster, tmp_path: Path) -> None:
     shipped = STUDY_FILES / "dropout.toml"
     text = shipped.read_text(encoding="utf-8")

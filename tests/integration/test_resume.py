@@ -142,7 +142,6 @@ def check_pieces(config: TrialConfig, data: SearchData, folder: Path) -> None:
     assert pieces.starts[-1] == (config.epochs - 1, 0)
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(
     "recipe",
     [pytest.param(recipe, marks=pytest.mark.long if is_long(recipe) else ()) for recipe in RECIPES],
@@ -151,7 +150,6 @@ def test_pieces_make_the_same_whole(recipe: str, bundled: SearchData, tmp_path: 
     check_pieces(RECIPES[recipe], bundled, tmp_path)
 
 
-@pytest.mark.e2e
 def test_pieces_with_augmented_validation(
     make_config: MakeConfig, bundled: SearchData, tmp_path: Path
 ) -> None:
@@ -159,7 +157,6 @@ def test_pieces_with_augmented_validation(
     check_pieces(replace(config, augmentation_strength=2.0), bundled, tmp_path)
 
 
-@pytest.mark.e2e
 def test_pieces_with_sgd(make_config: MakeConfig, bundled: SearchData, tmp_path: Path) -> None:
     numbers = {"learning_rate": 0.02, "weight_decay": 0.01, "warmup_epochs": 1}
     config = replace(make_config(**TINY), optimizer="sgd", crop_padding=4, **numbers)
