@@ -86,8 +86,8 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(
     params=[
         "inline",
-        pytest.param("local", marks=pytest.mark.e2e),
-        pytest.param("ray", marks=pytest.mark.e2e),
+        "local",
+        "ray",
     ]
 )
 def kind(request: pytest.FixtureRequest) -> str:
@@ -321,7 +321,7 @@ def death(
     is_long: bool = False,
 ) -> Any:
     """A way to die, and what is said of it."""
-    marks = [pytest.mark.e2e] * (kind != "inline") + [pytest.mark.long] * is_long
+    marks = [pytest.mark.long] * is_long
     return pytest.param(kind, die, reason, tail, marks=marks, id=f"{kind}-{die.__name__}")
 
 
