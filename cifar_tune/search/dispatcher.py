@@ -16,6 +16,7 @@ from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.search.trial_starter import TrialStarter
 from cifar_tune.search.work_list import Item
+from cifar_tune.storage.optuna_private import list_waiting
 from cifar_tune.workers import protocol
 
 STOP_SECONDS = 3.0
@@ -47,6 +48,7 @@ class Dispatcher:
     refusal: str | None = None
     _earlier: dict[int, RunningTrial] = field(default_factory=dict)
     _next_look: float = 0.0
+    _waiting: list[int] | None = None
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Run until nothing is left that may be begun, or until the run is to stop.
@@ -83,12 +85,16 @@ class Dispatcher:
     def _look_into_queue(self) -> None:
         """Take up what people asked for, now and then and always before the run ends."""
         start = time.monotonic()
-        if start >= self._next_look or not self.running:
+        if start < self._next_look and self.running:
+            return
+        waiting = list_waiting(self.open_study.study)
+        if waiting != self._waiting:
+            self._waiting = waiting
             for trial in self.open_study.take_requests(self.recorder.observer.noted):
                 self.recorder.annotator.trial_changed(trial)
-            # To read a thousand that wait takes a good part of a second.
-            taken = time.monotonic() - start
-            self._next_look = start + max(QUEUE_SECONDS, LOOK_SHARE * taken)
+        # To read a thousand that wait takes a good part of a second.
+        taken = time.monotonic() - start
+        self._next_look = start + max(QUEUE_SECONDS, LOOK_SHARE * taken)
 
     def _fill(self) -> None:
         while len(self.running) < self.pool.slots:

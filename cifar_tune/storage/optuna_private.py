@@ -161,6 +161,16 @@ def leave_waiting(
     return True
 
 
+def list_waiting(study: optuna.Study) -> list[int]:
+    """Return the ids of the trials that wait, in one query however many others there are."""
+    trials = TrialModel.__table__
+    waiting = select(trials.c.trial_id).where(
+        (trials.c.study_id == study._study_id) & (trials.c.state == TrialState.WAITING)
+    )
+    with get_engine(study).connect() as connection:
+        return sorted(connection.scalars(waiting))
+
+
 def list_newest_ended(engine: Engine, key: str, limit: int) -> list[tuple[int, int]]:
     """Return study and trial ids of the newest trials that ended and have a user attribute."""
     trial, attribute = TrialModel, TrialUserAttributeModel

@@ -48,6 +48,17 @@ def test_ids_and_storage(study: optuna.Study, storage: RDBStorage) -> None:
     assert name == "study"
 
 
+def test_the_ids_of_those_that_wait_and_no_others(study: optuna.Study) -> None:
+    assert private.list_waiting(study) == []
+    study.enqueue_trial({"x": 0.1})
+    study.enqueue_trial({"x": 0.2})
+    open_new(study)
+    waiting = [private.get_trial_id(trial) for trial in study.trials[:2]]
+    assert private.list_waiting(study) == waiting
+    study.ask()
+    assert private.list_waiting(study) == waiting[1:]
+
+
 def test_stand_in_has_the_id_where_optuna_looks_for_it(study: optuna.Study) -> None:
     frozen = optuna.get_all_study_summaries(storage=private.get_storage(study))
     stand_in: Any = private.StudyStandIn(2)
