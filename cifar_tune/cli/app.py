@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that ``--help`` answers 
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
@@ -13,7 +14,6 @@ from contextlib import suppress
 import click
 
 from cifar_tune import __version__
-from cifar_tune.cli.lazy_group import LazyGroup
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.storage.passwords import mask_passwords
 
@@ -57,66 +57,77 @@ def _exit_at_once() -> None:
     os._exit(INTERRUPTED)
 
 
-_COMMANDS = {
+COMMANDS = {
     "bench": (
-        "cifar_tune.cli.bench:bench",
+        "bench",
         "Time the plain torchvision loop, a tuned one and ours, in turn, on this machine.",
     ),
-    "best": (
-        "cifar_tune.cli.best:best",
-        "The best configuration of a study: which it is, and what it is worth.",
-    ),
+    "best": ("best", "The best configuration of a study: which it is, and what it is worth."),
     "calibrate": (
-        "cifar_tune.cli.bench:calibrate",
+        "bench",
         "Simulate studies whose truth is known and print how often intervals and verdicts are "
         "right.",
     ),
     "dashboard": (
-        "cifar_tune.cli.dashboard:dashboard",
+        "dashboard",
         "Show stored studies in the browser with optuna-dashboard, also while they run.",
     ),
-    "data": (
-        "cifar_tune.cli.data:data",
-        "See which images are here, and bring the full CIFAR-10 in.",
-    ),
+    "data": ("data", "See which images are here, and bring the full CIFAR-10 in."),
     "overhead": (
-        "cifar_tune.cli.bench:overhead",
+        "bench",
         "Measure what the runner itself costs: asking, recording, pruning, telling.",
     ),
     "predict": (
-        "cifar_tune.cli.export:predict",
+        "export",
         "Say what an exported MODEL makes of image files, as calibrated probabilities.",
     ),
     "report": (
-        "cifar_tune.cli.report:report",
+        "report",
         "Write what the storage holds of a study as one HTML file that needs no network.",
     ),
     "serve": (
-        "cifar_tune.cli.dashboard:serve",
+        "dashboard",
         "Show studies in the browser, and run what is queued, in one process that stays.",
     ),
-    "study": (
-        "cifar_tune.cli.study:study",
-        "List, show, plan and run studies, and queue trials.",
-    ),
+    "study": ("study", "List, show, plan and run studies, and queue trials."),
     "test-reads": (
-        "cifar_tune.cli.trial:test_reads",
+        "trial",
         "List every time that the test images were read: when, for which trial, what came out.",
     ),
-    "trial": (
-        "cifar_tune.cli.trial:trial",
-        "What single trials are made of, and what they are worth.",
-    ),
-    "weights": (
-        "cifar_tune.cli.data:weights",
-        "See which pretrained weights are here, and bring others in.",
-    ),
+    "trial": ("trial", "What single trials are made of, and what they are worth."),
+    "weights": ("data", "See which pretrained weights are here, and bring others in."),
 }
+"""The module of each command, which calls it the same, and the first paragraph of its help."""
+
+
+class LazyGroup(click.Group):
+    """The commands of ``COMMANDS``, whose modules are imported only when they are called.
+
+    This is the recipe of Click's documentation, "Lazily Loading Subcommands", with one addition:
+    the line that the group's help shows of each command stands beside its module, so that the help
+    imports none of them either.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands in alphabetical order."""
+        return sorted([*super().list_commands(ctx), *COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, importing its module; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"cifar_tune.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line for each command, importing none."""
+        shown = {name: click.Command(name, help=text) for name, (_, text) in COMMANDS.items()}
+        click.Group(commands=shown).format_commands(ctx, formatter)
 
 
 @click.group(
     cls=LazyGroup,
-    lazy_commands=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: cifar-tune study run dropout",
 )

@@ -1,53 +1,36 @@
-"""The commands of ``cifar-tune best``: show, confirm and rerun.
-
-``ablate.py`` and ``export.py`` have the others.
-"""
+"""The commands of ``cifar-tune best`` but ``export``, which ``export.py`` has."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_tune import paths
 from cifar_tune.cli import best_tables
-from cifar_tune.cli.console import command_line, make_console, print_json, study_header
-from cifar_tune.cli.lazy_group import LazyGroup
-from cifar_tune.cli.options import (
-    ChosenOptions,
-    MachineOptions,
-    gather,
-    options,
-    study_options,
+from cifar_tune.cli.console import (
+    command_line,
+    make_console,
+    print_json,
+    run_on_console,
+    study_header,
 )
+from cifar_tune.cli.export import best_export
+from cifar_tune.cli.options import ChosenOptions, gather, options, study_options
+from cifar_tune.errors import InputError
+from cifar_tune.search.preparation import MachineOptions, prepare_derived
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cifar_tune.cli.selector import StudySelector
     from cifar_tune.config.derived import Purpose
     from cifar_tune.config.study_file import StudySpec
-    from cifar_tune.evaluation.best import BestRecord, Choice
+    from cifar_tune.evaluation.best import BestRecord
     from cifar_tune.evaluation.candidates import Candidate
-    from cifar_tune.search.runner import StudyOutcome
-    from cifar_tune.storage.location import StorageLocation
+    from cifar_tune.storage.selector import StudySelector
 
-_COMMANDS = {
-    "ablate": (
-        "cifar_tune.cli.ablate:best_ablate",
-        "Train the best configuration without each of its hyperparameters: which made the "
-        "difference?",
-    ),
-    "export": (
-        "cifar_tune.cli.export:best_export",
-        "Write the best configuration's model as a folder that plain torchvision loads.",
-    ),
-}
-_READING = ("profile", "epochs", "set", "storage", "json")
-TRAINING = (
+_TRAINING = (
     "profile",
     "epochs",
     "set",
@@ -69,72 +52,39 @@ _top_option = click.option(
 )
 
 
-@dataclass(frozen=True)
-class StudyBest:
-    """A stored study, where it is, and all that is known of its best configuration."""
-
-    spec: StudySpec
-    location: StorageLocation
-    record: BestRecord
-
-    def choose(self, chosen: ChosenOptions) -> Choice:
-        """Return the configuration that is meant."""
-        from cifar_tune.evaluation.best import choose
-
-        return choose(self.record, chosen.trial, chosen.trial_name)
+def _seeds_option(default: int, text: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--seeds", type=click.IntRange(min=1), default=default, show_default=True, help=text
+    )
 
 
-def read_best(study: StudySelector, top: int | None = None) -> StudyBest:
-    """Return the stored study that is meant, with all that is known of its best configuration.
-
-    Args:
-        study: The study.
-        top: The length of the short list; None as for ``ranking.rank``.
-
-    Raises:
-        InputError: It is not stored, or has no complete trial.
-    """
-    spec, location = study.find()
-
-    from cifar_tune.evaluation.best import compute_best
-
-    return StudyBest(spec, location, compute_best(location, spec, top))
-
-
-@click.group(
-    cls=LazyGroup,
-    lazy_commands=_COMMANDS,
-    epilog="Example: cifar-tune best confirm dropout --seeds 3",
-)
+@click.group(epilog="Example: cifar-tune best confirm dropout --seeds 3")
 def best() -> None:
     """The best configuration of a study: which it is, and what it is worth."""
 
 
+best.add_command(best_export)
+
+
 @best.command("show", epilog="Example: cifar-tune best show dropout")
 @_top_option
-@study_options(*_READING)
+@study_options("profile", "epochs", "set", "storage", "json")
 def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
     """Say which configuration is the best so far, and how much of its lead is probably luck.
 
     NAME is the name of a study file or its path.
     """
-    known = read_best(study, top)
+    record = _read_best(study, top)
     if as_json:
-        _print_best_json(known)
+        print_json(_to_json(record, record.to_dict()))
     else:
-        best_tables.print_best(make_console(), known.record, study.name)
-
-
-def _print_best_json(known: StudyBest) -> None:
-    print_json({**study_header(known.spec, known.location), **known.record.to_dict()})
+        best_tables.print_best(make_console(), record, study.name)
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh ones, each."
-)
+@_seeds_option(3, "Fresh ones, each.")
 @_top_option
-@study_options(*TRAINING)
+@study_options(*_TRAINING)
 @gather("machine", MachineOptions)
 def best_confirm(
     study: StudySelector, seeds: int, top: int | None, machine: MachineOptions, as_json: bool
@@ -144,27 +94,22 @@ def best_confirm(
     NAME is the name of a study file or its path. The runs are a study of their own, which the
     search never sees. Run again to continue, or with more --seeds.
     """
-    before = read_best(study, top)
+    before = _read_best(study, top)
     console = make_console(to_stderr=as_json)
-    shortlist = [standing.candidate for standing in before.record.ranking.shortlist]
-    outcome = run_derived(before, "confirm", shortlist, seeds, machine, console)
-    exit_code = derived_exit_code(outcome)
-    after = read_best(study, top)
+    shortlist = [standing.candidate for standing in before.ranking.shortlist]
+    exit_code = _train(before, "confirm", shortlist, seeds, machine, console)
+    after = _read_best(study, top)
     if as_json:
-        _print_best_json(after)
+        print_json(_to_json(after, after.to_dict()))
     elif exit_code == 0:
-        best_tables.print_confirmation(console, after.record, study.name)
-    else:
-        best_tables.print_unfinished(console, outcome)
+        best_tables.print_confirmation(console, after, study.name)
     sys.exit(exit_code)
 
 
 @best.command("rerun", epilog="Example: cifar-tune best rerun dropout --seeds 5 --json")
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh ones."
-)
+@_seeds_option(5, "Fresh ones.")
 @options("trial", "named", "train-on")
-@study_options(*TRAINING)
+@study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)
 @gather("machine", MachineOptions)
 def best_rerun(
@@ -179,102 +124,169 @@ def best_rerun(
     NAME is the name of a study file or its path. Without --trial or --name it is the confirmed
     best, else the likely best. Every read is written to the ledger before the figure is shown.
     """
-    before = read_best(study)
+    before = _read_best(study)
 
     from cifar_tune.config.derived import rerun_purpose
+    from cifar_tune.evaluation.best import choose
 
-    choice = before.choose(chosen)
-    candidate = choice.candidate
     console = make_console(to_stderr=as_json)
+    choice = choose(before, chosen.trial, chosen.trial_name)
     best_tables.print_choice(console, choice)
-    purpose = rerun_purpose(chosen.train_on)
-    outcome = run_derived(before, purpose, [candidate], seeds, machine, console)
-    exit_code = derived_exit_code(outcome)
+    candidate, purpose = choice.candidate, rerun_purpose(chosen.train_on)
+    exit_code = _train(before, purpose, [candidate], seeds, machine, console)
     if exit_code == 0:
         # Only when all seeds are done: a figure that is seen early invites to stop there.
         wanted = {f"{candidate.label}/seed={seed}" for seed in range(1, seeds + 1)}
         _read_test_images(before, purpose, wanted, machine)
-    after = read_best(study)
-    rerun = after.record.rerun_of(candidate, chosen.train_on)
+    after = _read_best(study)
+    rerun = after.rerun_of(candidate, chosen.train_on)
     if as_json:
-        print_json(
-            {
-                **study_header(after.spec, after.location),
-                "rerun": None if rerun is None else rerun.to_dict(),
-                "test_use": after.record.test_use.to_dict(),
-            }
-        )
+        figures = {"rerun": rerun and rerun.to_dict(), "test_use": after.test_use.to_dict()}
+        print_json(_to_json(after, figures))
     elif exit_code == 0 and rerun is not None:
-        best_tables.print_rerun(console, rerun, after.record.test_use)
-    else:
-        best_tables.print_unfinished(console, outcome)
+        best_tables.print_rerun(console, rerun, after.test_use)
     sys.exit(exit_code)
 
 
+@best.command("ablate", epilog="Example: cifar-tune best ablate beyond-scratch --only crop_padding")
+@click.option(
+    "--against",
+    metavar="NAMED",
+    help="Put back the values of this named trial; by default those of the file's first.",
+)
+@click.option(
+    "--only",
+    "groups",
+    multiple=True,
+    metavar="KEY[,KEY]",
+    help="Put back this hyperparameter alone, or several together; by default each that differs "
+    "by itself. May be repeated.",
+)
+@_seeds_option(3, "Fresh ones, each.")
+@options("trial", "named")
+@study_options(*_TRAINING)
+@gather("chosen", ChosenOptions)
+@gather("machine", MachineOptions)
+def best_ablate(
+    study: StudySelector,
+    against: str | None,
+    groups: tuple[str, ...],
+    seeds: int,
+    chosen: ChosenOptions,
+    machine: MachineOptions,
+    as_json: bool,
+) -> None:
+    """Train the best configuration without each of its hyperparameters: which made the difference?
+
+    NAME is the name of a study file or its path. Each is put back to what a named trial has, the
+    others stay. The runs stand beside those of `best rerun`, on the same seeds, and are compared on
+    the validation images; the search never sees them.
+    """
+    before = _read_best(study)
+
+    from cifar_tune.evaluation.ablation import put_back
+    from cifar_tune.evaluation.best import choose
+
+    choice = choose(before, chosen.trial, chosen.trial_name)
+    candidate = choice.candidate
+    reference = _read_reference(before.spec, study.name, against)
+    groups_put_back = _read_groups(groups, candidate, reference)
+    without = [put_back(candidate, reference, keys) for keys in groups_put_back]
+    console = make_console(to_stderr=as_json)
+    best_tables.print_choice(console, choice)
+    # Beside the re-runs and on their seeds, so that the configuration itself is trained once.
+    exit_code = _train(before, "rerun", [candidate, *without], seeds, machine, console)
+    after = _read_best(study)
+    ablation = after.ablation_of(candidate)  # there is none where it was interrupted at once
+    if as_json:
+        print_json(_to_json(after, {"ablation": ablation and ablation.to_dict()}))
+    elif exit_code == 0 and ablation is not None:
+        best_tables.print_ablation(console, ablation)
+    sys.exit(exit_code)
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _read_best(study: StudySelector, top: int | None = None) -> BestRecord:
+    spec, location = study.find()
+
+    from cifar_tune.evaluation.best import compute_best
+
+    return compute_best(location, spec, top)
+
+
+def _to_json(record: BestRecord, figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {**study_header(record.spec, record.location), **figures}
+
+
+def _train(
+    record: BestRecord,
+    purpose: Purpose,
+    candidates: Sequence[Candidate],
+    seeds: int,
+    machine: MachineOptions,
+    console: Console,
+) -> int:
+    """Train configurations on fresh seeds, and return the exit code.
+
+    What is left undone is printed, but not beside JSON.
+    """
+    from cifar_tune.config.derived import fresh_seed
+    from cifar_tune.search.runner import RunOptions
+
+    seconds = machine.seconds
+    named = [candidate.as_named() for candidate in candidates]
+    prepared = prepare_derived(record.spec, record.location, purpose, named, seeds, machine)
+    seed = fresh_seed(record.study_seed, purpose)
+    outcome = run_on_console(prepared, console, RunOptions(None, seconds, seed=seed))
+    is_done = not (outcome.interrupted or outcome.failed or outcome.left.trials)
+    if not is_done and not console.stderr:
+        best_tables.print_unfinished(console, outcome)
+    return 130 if outcome.interrupted else 0 if is_done else 1
+
+
 def _read_test_images(
-    known: StudyBest, purpose: Purpose, wanted: set[str], machine: MachineOptions
+    record: BestRecord, purpose: Purpose, wanted: set[str], machine: MachineOptions
 ) -> None:
     """Evaluate those of the wanted re-runs on the test images that were not yet."""
     from cifar_tune.config.derived import derived_name
     from cifar_tune.evaluation.test_images import evaluate_on_test, unread
     from cifar_tune.training.device import choose_device
 
-    study_name = derived_name(known.spec.study_name, purpose)
-    root, device = paths.data_root(machine.data_dir), choose_device(machine.device)
-    for name in unread(known.location, study_name):
-        if name in wanted:
-            evaluate_on_test(known.location, study_name, name, root, device, command_line())
-
-
-# --- derived studies ----------------------------------------------------------------------------
-
-
-def run_derived(
-    known: StudyBest,
-    purpose: Purpose,
-    candidates: Sequence[Candidate],
-    seeds: int,
-    machine: MachineOptions,
-    console: Console,
-) -> StudyOutcome:
-    """Run what is left of a study that is derived from another one.
-
-    Args:
-        known: The study that it is derived from.
-        purpose: What the runs are for.
-        candidates: The configurations that are trained.
-        seeds: How many fresh seeds each of them has.
-        machine: What they are trained on.
-        console: Where the progress is shown.
-    """
-    from cifar_tune.cli.execution import Prepared
-    from cifar_tune.cli.run import run_on_console
-    from cifar_tune.config.derived import derive_spec, fresh_seed
-    from cifar_tune.search.budget import parse_duration
-    from cifar_tune.search.runner import RunOptions
-    from cifar_tune.storage.studies import read_precision
-    from cifar_tune.training.device import choose_device
-    from cifar_tune.workers.choose import choose_workers
-
-    spec, location = known.spec, known.location
-    seconds = None if machine.timeout is None else parse_duration(machine.timeout)
+    location, study_name = record.location, derived_name(record.spec.study_name, purpose)
     device = choose_device(machine.device)
-    named = [candidate.as_named() for candidate in candidates]
-    prepared = Prepared(
-        spec=derive_spec(spec, purpose, named, seeds),
-        reason=f"that of {spec.study_name}",
-        location=location,
-        device=device,
-        workers=choose_workers(machine.workers, machine.per_gpu, device, machine.slots),
-        root=paths.data_root(machine.data_dir),
-        precision=read_precision(location, spec.study_name),
-    )
-    seed = fresh_seed(known.record.study_seed, purpose)
-    return run_on_console(prepared, console, RunOptions(None, seconds, seed=seed))
+    for name in unread(location, study_name):
+        if name in wanted:
+            evaluate_on_test(location, study_name, name, machine.root, device, command_line())
 
 
-def derived_exit_code(outcome: StudyOutcome) -> int:
-    """Return the exit code of a command that ran a derived study."""
-    if outcome.interrupted:
-        return 130
-    return 1 if outcome.failed or outcome.left.trials else 0
+def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[str, float]:
+    """Return the values of a named trial of the study file."""
+    named = {trial.name: trial.params for trial in spec.named}
+    if not spec.space.ranges():
+        raise InputError(f"{name}: searches nothing, so there is nothing to put back")
+    if not named:
+        raise InputError(f"{name}: has no named trial whose values could be put back")
+    reference = next(iter(named)) if against is None else against
+    if reference not in named:
+        raise InputError(f"--against {against}: expected a named trial: {', '.join(named)}")
+    return named[reference]
+
+
+def _read_groups(
+    groups: Sequence[str], candidate: Candidate, reference: Mapping[str, float]
+) -> list[tuple[str, ...]]:
+    """Return which hyperparameters are put back together; without groups, each by itself."""
+    differing = [key for key, value in reference.items() if candidate.params[key] != value]
+    if not differing:
+        raise InputError(f"{candidate.label}: has the values that are to be put back")
+    wanted = [tuple(group.split(",")) for group in groups]
+    for group in wanted:
+        for key in group:
+            if key not in differing:
+                raise InputError(
+                    f"--only {','.join(group)}: {key} is not one of the hyperparameters that "
+                    f"differ: {', '.join(differing)}"
+                )
+    return wanted or [(key,) for key in differing]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from cifar_tune.cli.console import make_table
 from cifar_tune.config.wording import format_params
 from cifar_tune.wording import format_accuracy, format_count, format_duration, format_percent
 
@@ -27,8 +27,8 @@ def describe(candidate: Candidate) -> str:
     """Return a configuration's label, its trials and what sets it apart."""
     numbers = ", ".join(map(str, candidate.numbers))
     trials = f"trial {numbers}" if len(candidate.numbers) == 1 else f"trials {numbers}"
-    own = format_params({**candidate.params, **candidate.settings})
-    return f"{candidate.label} ({trials}{'; ' + own if own else ''})"
+    own = "; " + format_params(candidate.own) if candidate.own else ""
+    return f"{candidate.label} ({trials}{own})"
 
 
 def print_choice(console: Console, choice: Choice) -> None:
@@ -41,13 +41,13 @@ def print_best(console: Console, record: BestRecord, name: str) -> None:
     best = record.ranking.observed_best.candidate
     console.print(
         f"Best by observed value: {describe(best)}, validation accuracy "
-        f"{format_accuracy(best.mean)} on {record.images:,} images, "
+        f"{format_accuracy(best.mean)} on {record.spec.protocol.validation_images:,} images, "
         f"{format_count(len(best.outcomes), 'seed')}.",
         style="bold",
     )
     console.print(_describe_lead(record.ranking))
     console.print()
-    console.print(_make_shortlist_table(record.ranking))
+    console.print(_shortlist_table(record.ranking))
     console.print()
     if record.confirmation is None:
         console.print(f"Test it on fresh seeds: cifar-tune best confirm {shlex.quote(name)}")
@@ -73,7 +73,7 @@ def print_confirmation(console: Console, record: BestRecord, name: str) -> None:
 
 def print_rerun(console: Console, rerun: Rerun, use: TestUse) -> None:
     """Print what a configuration gave that was trained again, seed by seed."""
-    table = _make_table("seed", "trial", "val acc", "test acc", "time")
+    table = make_table("seed", "trial", "val acc", "test acc", "time")
     for replicate in rerun.replicates:
         table.add_row(
             replicate["replicate"].removeprefix("seed="),
@@ -91,7 +91,7 @@ def print_rerun(console: Console, rerun: Rerun, use: TestUse) -> None:
 
 def print_ablation(console: Console, ablation: Ablation) -> None:
     """Print what becomes of a configuration without each of its hyperparameters."""
-    table = _make_table("put back", "seeds", "val acc", "95 % interval", "lost without it")
+    table = make_table("put back", "seeds", "val acc", "95 % interval", "lost without it")
     for part in ablation.parts:
         loss = part.loss
         table.add_row(
@@ -140,13 +140,12 @@ def _describe_lead(ranking: Ranking) -> str:
     return text
 
 
-def _make_shortlist_table(ranking: Ranking) -> Table:
-    table = _make_table("configuration", "seeds", "val acc", "95 % interval", "expected", "is best")
+def _shortlist_table(ranking: Ranking) -> Table:
+    table = make_table("configuration", "seeds", "val acc", "95 % interval", "expected", "is best")
     for standing in ranking.shortlist:
         candidate = standing.candidate
-        own = format_params({**candidate.params, **candidate.settings})
         table.add_row(
-            candidate.label + (f" ({own})" if own else ""),
+            candidate.label + (f" ({format_params(candidate.own)})" if candidate.own else ""),
             str(len(candidate.outcomes)),
             format_accuracy(candidate.mean),
             f"{100 * max(standing.low, 0):.1f} to {format_percent(min(standing.high, 1))}",
@@ -158,7 +157,7 @@ def _make_shortlist_table(ranking: Ranking) -> Table:
 
 def _print_confirmed(console: Console, confirmation: Confirmation) -> None:
     columns = ("configuration", "seeds", "first seen", "fresh seeds", "95 % interval")
-    table = _make_table(*columns, "shrinkage", "behind")
+    table = make_table(*columns, "shrinkage", "behind")
     for confirmed in confirmation.candidates:
         behind, shrinkage = confirmed.behind, confirmed.shrinkage
         seeds, mean, interval = _format_measured(confirmed.val_accuracy)
@@ -232,10 +231,3 @@ def _print_test_use(console: Console, use: TestUse) -> None:
     console.print(use.sentence())
     for warning in use.warnings():
         console.print(f"Warning: {warning}", style="yellow")
-
-
-def _make_table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import signal
 import threading
@@ -15,23 +16,21 @@ import click
 from rich.console import Console
 
 from cifar_tune import paths
-from cifar_tune.cli.console import make_console
-from cifar_tune.cli.options import (
-    MachineOptions,
-    ServerOptions,
-    WorkOptions,
-    gather,
-    options,
-)
+from cifar_tune.cli.console import make_console, run_on_console
+from cifar_tune.cli.options import gather, options
+from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.errors import InputError, StorageError
-from cifar_tune.storage.location import explain_errors, locate_storage
+from cifar_tune.search.preparation import MachineOptions, Prepared, WorkOptions, prepare
+from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 
 if TYPE_CHECKING:
-    from cifar_tune.cli.execution import Prepared
+    from optuna.storages import RDBStorage
+
     from cifar_tune.dashboard.access import Access
     from cifar_tune.dashboard.server import Server
     from cifar_tune.search.live import LiveRun
     from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.search.service import Service
     from cifar_tune.storage.queue import TrialQueue
     from cifar_tune.storage.study_requests import Request
 
@@ -40,6 +39,27 @@ _SERVED = ("host", "port", "token", "read-only", "open")
 _GC_THRESHOLDS = (100_000, 50, 100)
 """Objects made before Python looks for garbage. Thousands of trials are loaded in two thirds of the
 time: nearly all of the objects made meanwhile stay."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where a server listens and who is let in, as given on the command line."""
+
+    host: str
+    port: int
+    token: str | None
+    is_read_only: bool | None
+    opens: bool
+
+    def choose_access(self) -> Access:
+        """Return who is let in, and what they may do.
+
+        Raises:
+            InputError: What was asked for is not safe.
+        """
+        from cifar_tune.dashboard.access import choose_access
+
+        return choose_access(self.host, self.token, self.is_read_only)
 
 
 @click.command("dashboard", epilog="Example: cifar-tune dashboard --open")
@@ -51,15 +71,9 @@ def dashboard(storage: str | None, server: ServerOptions) -> None:
     Other machines reach it with --host 0.0.0.0; then it needs a token, and is read-only unless
     --read-write is given. Ctrl-C stops it.
     """
-    from cifar_tune.dashboard.access import choose_access
-
     location = locate_storage(storage)
-    access = choose_access(server.host, server.token, server.is_read_only)
+    access = server.choose_access()
 
-    from cifar_tune.dashboard.app import make_app
-    from cifar_tune.dashboard.guard import guard
-    from cifar_tune.dashboard.queue.app import make_queue_app
-    from cifar_tune.dashboard.server import open_server
     from cifar_tune.storage.studies import open_to_read
 
     with explain_errors(location):
@@ -68,13 +82,29 @@ def dashboard(storage: str | None, server: ServerOptions) -> None:
         raise StorageError(
             f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
         )
-    page = make_queue_app(opened, None, is_read_only=access.is_read_only)
-    app = make_app(opened, paths.artifacts_folder(location.beside), page)
-    listening = open_server(guard(app, access), server.host, server.port)
-    gc.set_threshold(*_GC_THRESHOLDS)
+    listening = _listen(opened, location, None, access, server)
     with _stopped_by_signals(listening):
         _announce(make_console(), listening, access, opens=server.opens)
         listening.run()
+
+
+def _listen(
+    storage: RDBStorage,
+    location: StorageLocation,
+    service: Service | None,
+    access: Access,
+    server: ServerOptions,
+) -> Server:
+    """Open the server of the dashboard and the page of the queue."""
+    from cifar_tune.dashboard.app import make_app
+    from cifar_tune.dashboard.guard import guard
+    from cifar_tune.dashboard.queue.app import make_queue_app
+    from cifar_tune.dashboard.server import open_server
+
+    gc.set_threshold(*_GC_THRESHOLDS)
+    page = make_queue_app(storage, service, is_read_only=access.is_read_only)
+    app = make_app(storage, paths.artifacts_folder(location.beside), page)
+    return open_server(guard(app, access), server.host, server.port)
 
 
 def _announce(
@@ -145,20 +175,14 @@ def serve(
     Trials and studies are queued at /queue in the browser or by `cifar-tune study queue`. What was
     queued outlives the process: the same command goes on. Ctrl-C stops it.
     """
-    from cifar_tune.cli.execution import prepare
-    from cifar_tune.cli.selector import StudySelector
-    from cifar_tune.dashboard.access import choose_access
+    from cifar_tune.storage.selector import StudySelector
 
     location = locate_storage(storage)
-    access = choose_access(server.host, server.token, server.is_read_only)
+    access = server.choose_access()
     asked = [
         (name, prepare(StudySelector(name, profile, {}, storage), work, machine)) for name in names
     ]
 
-    from cifar_tune.dashboard.app import make_app
-    from cifar_tune.dashboard.guard import guard
-    from cifar_tune.dashboard.queue.app import make_queue_app
-    from cifar_tune.dashboard.server import open_server
     from cifar_tune.search.live import LiveRun
     from cifar_tune.search.progress import PlainLines
     from cifar_tune.search.service import Service
@@ -170,13 +194,10 @@ def serve(
         # The server's threads have a connection of their own, which no lease of a run fences.
         shown = studies.open_to_write(location)
         queue = TrialQueue(studies.open_to_write(location))
-        runner = _RequestRunner(storage, work, machine, console)
-        service = Service(queue, runner.run, LiveRun(PlainLines(console)))
-        page = make_queue_app(shown, service, is_read_only=access.is_read_only)
-        app = make_app(shown, paths.artifacts_folder(location.beside), page)
-        listening = open_server(guard(app, access), server.host, server.port)
+        run = functools.partial(_run_request, storage, work, machine, console)
+        service = Service(queue, run, LiveRun(PlainLines(console)))
+        listening = _listen(shown, location, service, access, server)
         _queue_studies(queue, asked)
-        gc.set_threshold(*_GC_THRESHOLDS)
         thread = threading.Thread(target=listening.run, name="server", daemon=True)
         thread.start()
         note = "trials are queued at /queue, or with `cifar-tune study queue`"
@@ -190,8 +211,6 @@ def serve(
 
 def _queue_studies(queue: TrialQueue, asked: list[tuple[str, Prepared]]) -> None:
     """Queue the studies of the command line, unless they are queued from the last time."""
-    from cifar_tune.cli.queue import TERMINAL, nameable
-
     known = {request.study_name for request in queue.list_requests() if request.params is None}
     for name, prepared in asked:
         spec = prepared.spec
@@ -199,30 +218,24 @@ def _queue_studies(queue: TrialQueue, asked: list[tuple[str, Prepared]]) -> None
             queue.ask_for_study(spec, nameable(spec.source, name), TERMINAL)
 
 
-@dataclass(frozen=True)
-class _RequestRunner:
-    """Carries out requests with the options of the command line."""
+def _run_request(
+    storage: str | None,
+    work: WorkOptions,
+    machine: MachineOptions,
+    console: Console,
+    request: Request,
+    live: LiveRun,
+    should_stop: Callable[[], bool],
+) -> StudyOutcome:
+    """Run what a request asks for, with the options of the command line."""
+    from cifar_tune.search.runner import RunOptions
+    from cifar_tune.storage.selector import StudySelector
 
-    storage: str | None
-    work: WorkOptions
-    machine: MachineOptions
-    console: Console
-
-    def run(self, request: Request, live: LiveRun, should_stop: Callable[[], bool]) -> StudyOutcome:
-        """Run what a request asks for."""
-        from cifar_tune.cli.execution import load_materials, prepare, run_prepared
-        from cifar_tune.cli.run import announce
-        from cifar_tune.cli.selector import StudySelector
-        from cifar_tune.search.runner import RunOptions
-
-        study = StudySelector(request.study, request.profile, request.overrides, self.storage)
-        prepared = prepare(study, self.work, self.machine)
-        if prepared.spec.study_name != request.study_name:
-            raise InputError(
-                f"{request.study}: makes {prepared.spec.study_name} now, expected "
-                f"{request.study_name}"
-            )
-        options = RunOptions(only_queued=request.params is not None)
-        materials = load_materials(prepared, options)
-        prepared = announce(prepared, self.console)
-        return run_prepared(prepared, materials, live, options, should_stop)
+    study = StudySelector(request.study, request.profile, request.overrides, storage)
+    prepared = prepare(study, work, machine)
+    if prepared.spec.study_name != request.study_name:
+        raise InputError(
+            f"{request.study}: makes {prepared.spec.study_name} now, expected {request.study_name}"
+        )
+    only_queued = RunOptions(only_queued=request.params is not None)
+    return run_on_console(prepared, console, only_queued, live, should_stop)

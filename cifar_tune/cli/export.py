@@ -10,15 +10,14 @@ import click
 
 from cifar_tune import paths
 from cifar_tune.cli import best_tables
-from cifar_tune.cli.best import read_best
 from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.cli.options import ChosenOptions, gather, options, study_options
 from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:
-    from cifar_tune.cli.selector import StudySelector
     from cifar_tune.evaluation.best import Choice
     from cifar_tune.evaluation.export.model import Export
+    from cifar_tune.storage.selector import StudySelector
 
 
 @click.command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
@@ -48,26 +47,20 @@ def best_export(
     NAME is the name of a study file or its path. The folder has the weights as safetensors, the
     configuration with a fitted temperature, and a model card.
     """
-    known = read_best(study)
+    spec, location = study.find()
 
+    from cifar_tune.evaluation.best import choose, compute_best
     from cifar_tune.evaluation.export.model import export
     from cifar_tune.evaluation.export.model_files import check_folder
     from cifar_tune.evaluation.export.onnx import check_installed, export_onnx
 
+    record = compute_best(location, spec)
     check_folder(out, overwrite=overwrite)
     if onnx:
         check_installed()
-    choice = known.choose(chosen)
+    choice = choose(record, chosen.trial, chosen.trial_name)
     root = paths.data_root(data_dir)
-    exported = export(
-        known.location,
-        known.record,
-        choice.candidate,
-        chosen.train_on,
-        out,
-        root,
-        command_line(),
-    )
+    exported = export(record, choice.candidate, chosen.train_on, out, root, command_line())
     onnx_difference = export_onnx(out, root) if onnx else None
     if as_json:
         configuration = {"configuration": choice.candidate.label, "why": choice.why}

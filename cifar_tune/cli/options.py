@@ -1,4 +1,4 @@
-"""Options that several commands share, and the records in which commands receive them."""
+"""Options that several commands share, and how commands receive them as records."""
 
 from __future__ import annotations
 
@@ -18,43 +18,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
-
-
-# --- records of options -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MachineOptions:
-    """What a study is trained on, and until when, as given on the command line."""
-
-    device: str | None = None
-    workers: str | None = None
-    per_gpu: int | None = None
-    slots: int | None = None
-    data_dir: Path | None = None
-    precision: str | None = None
-    timeout: str | None = None
-
-
-@dataclass(frozen=True)
-class WorkOptions:
-    """How much of a study is run, and from which seed, as given on the command line."""
-
-    trials: int | None = None
-    seeds: int | None = None
-    only: tuple[str, ...] = ()
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """Where a server listens and who is let in, as given on the command line."""
-
-    host: str
-    port: int
-    token: str | None
-    is_read_only: bool | None
-    opens: bool
 
 
 @dataclass(frozen=True)
@@ -122,10 +85,14 @@ def study_options(*names: str) -> Decorator:
             storage: str | None,
             **values: Any,
         ) -> Any:
-            from cifar_tune.cli.selector import StudySelector  # which loads pydantic
+            # Imported here, since they load pydantic.
+            from cifar_tune.config.study_file import parse_override
+            from cifar_tune.storage.selector import StudySelector
 
-            study = StudySelector.from_options(name, profile, epochs, settings, storage)
-            return command(study=study, **values)
+            overrides = dict(map(parse_override, settings))
+            if epochs is not None:
+                overrides["epochs"] = epochs
+            return command(study=StudySelector(name, profile, overrides, storage), **values)
 
         return click.argument("name")(options(*names)(run))
 

@@ -13,11 +13,12 @@ from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import study_options
 from cifar_tune.errors import InputError
+from cifar_tune.search.preparation import choose_profile
 from cifar_tune.storage.location import StorageLocation, explain_errors
 
 if TYPE_CHECKING:
-    from cifar_tune.cli.selector import StudySelector
     from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
+    from cifar_tune.storage.selector import StudySelector
     from cifar_tune.storage.study_requests import Request
 
 TERMINAL = "command line"
@@ -54,7 +55,10 @@ def queue(
         _cancel(spec, location, cancel, as_json=as_json)
     elif params:
         request = _add(spec, nameable(loaded, study.name), location, params, seed)
-        _print_added(spec, request, as_json=as_json)
+        if as_json:
+            print_json(dataclasses.asdict(request))
+        else:
+            _print_added(spec, request)
     else:
         _show(spec, location, as_json=as_json)
 
@@ -63,9 +67,8 @@ def _choose_study(
     loaded: LoadedStudyFile, study: StudySelector, device: str | None, data_dir: Path | None
 ) -> StudySpec:
     """Return the stored study that is meant if there is one, else the one that a run would make."""
-    from cifar_tune.cli.execution import choose_profile
-    from cifar_tune.cli.selector import read_stored
     from cifar_tune.config.study_file import resolve
+    from cifar_tune.storage.selector import read_stored
     from cifar_tune.training.device import choose_device
 
     if study.profile is not None:
@@ -94,9 +97,9 @@ def _add(
     from cifar_tune.storage.queue import TrialQueue
     from cifar_tune.storage.studies import open_to_write
 
-    given = dict(map(_split, texts))
-    params, faults = read_params(spec, given)
-    lines = [f"--param {key}={given[key]}: {fault}" for key, fault in faults.items()]
+    values = dict(map(_split, texts))
+    params, faults = read_params(spec, values)
+    lines = [f"--param {key}={values[key]}: {fault}" for key, fault in faults.items()]
     if seed is not None and seed > MOST_SEED:
         lines.append(f"--seed: expected a whole number from 0 to {MOST_SEED}")
     if lines:
@@ -106,12 +109,9 @@ def _add(
         return queue.ask_for_trial(spec, study, params, seed, TERMINAL)
 
 
-def _print_added(spec: StudySpec, request: Request, *, as_json: bool) -> None:
+def _print_added(spec: StudySpec, request: Request) -> None:
     from cifar_tune.evaluation.invocations import name_options
 
-    if as_json:
-        print_json(dataclasses.asdict(request))
-        return
     make_console().print(
         f"Request {request.id}: a trial of {spec.study_name} with {request.describe()}. A run of "
         "the study takes it up, at once if one is going on: `cifar-tune study run "
@@ -126,7 +126,9 @@ def _cancel(spec: StudySpec, location: StorageLocation, cancel: str, *, as_json:
 
     with explain_errors(location):
         requests = _list(spec, location)
-        waiting = {str(one.id): one.id for one in requests if one.state == "waiting"}
+        waiting = {
+            str(request.id): request.id for request in requests if request.state == "waiting"
+        }
         is_cancelled = cancel in waiting and TrialQueue(open_to_write(location)).cancel(
             spec.study_name, cancel
         )

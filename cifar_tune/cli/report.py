@@ -22,9 +22,9 @@ from cifar_tune.files import replacing
 from cifar_tune.storage.location import StorageLocation
 
 if TYPE_CHECKING:
-    from cifar_tune.cli.selector import StudySelector
     from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
     from cifar_tune.reports.blocks import Page
+    from cifar_tune.storage.selector import StudySelector
 
 ACTIVATIONS = "activations"
 DOCUMENT_SUFFIX = ".j2"

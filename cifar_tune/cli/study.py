@@ -1,59 +1,39 @@
-"""The commands of ``cifar-tune study``: list, show, plan and run.
-
-``queue.py`` and ``share.py`` have the others.
-"""
+"""The commands of ``cifar-tune study`` but ``queue``, which ``queue.py`` has."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
-from cifar_tune.cli.console import make_console, print_json, study_header
-from cifar_tune.cli.lazy_group import LazyGroup
-from cifar_tune.cli.options import (
-    MachineOptions,
-    WorkOptions,
-    gather,
-    options,
-    study_options,
-)
+from cifar_tune.cli import tables
+from cifar_tune.cli.console import announce, make_console, print_json, run_on_console, study_header
+from cifar_tune.cli.options import gather, options, study_options
+from cifar_tune.cli.queue import queue
 from cifar_tune.errors import StudyFileError
+from cifar_tune.search.preparation import MachineOptions, WorkOptions, prepare
 from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
-    from cifar_tune.cli.selector import StudySelector
-
-_COMMANDS = {
-    "export": (
-        "cifar_tune.cli.share:study_export",
-        "Write a stored study to a file: definition, trials, metrics, versions, digests, test "
-        "reads.",
-    ),
-    "import": (
-        "cifar_tune.cli.share:study_import",
-        "Add exported studies to the storage; once more changes nothing.",
-    ),
-    "queue": (
-        "cifar_tune.cli.queue:queue",
-        "Queue a trial of a study, or print what is queued.",
-    ),
-}
+    from cifar_tune.storage.selector import StudySelector
 
 
-@click.group(cls=LazyGroup, lazy_commands=_COMMANDS, epilog="Example: cifar-tune study run dropout")
+@click.group(epilog="Example: cifar-tune study run dropout")
 def study() -> None:
     """List, show, plan and run studies, and queue trials."""
+
+
+study.add_command(queue)
 
 
 @study.command("list", epilog="Example: cifar-tune study list")
 @options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files: those in ./studies, then those that come with the package."""
-    from cifar_tune.cli import tables
     from cifar_tune.config.study_file import find_study_files, load_study_file
     from cifar_tune.storage.trial_counts import count_trials_by_file
 
@@ -92,9 +72,8 @@ def study_show(study: StudySelector, as_json: bool) -> None:
     NAME is the name of a study file or its path. With --epochs or --set, only the study of its
     own that they name is shown.
     """
-    from cifar_tune.cli import tables
-    from cifar_tune.cli.selector import read_stored
     from cifar_tune.config.study_file import resolve
+    from cifar_tune.storage.selector import read_stored
 
     loaded, location = study.load_file(), study.location
     wanted = list(loaded.content.profiles) if study.profile is None else [study.profile]
@@ -157,8 +136,6 @@ def study_plan(
 
     NAME is the name of a study file or its path.
     """
-    from cifar_tune.cli.execution import prepare
-    from cifar_tune.cli.run import announce
     from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.plan import make_plan
     from cifar_tune.search.progress import plan_lines
@@ -194,13 +171,9 @@ def study_run(
     NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
     stops cleanly.
     """
-    from cifar_tune.cli import tables
-    from cifar_tune.cli.execution import prepare
-    from cifar_tune.cli.run import run_on_console
-    from cifar_tune.search.budget import parse_duration
     from cifar_tune.search.runner import RunOptions
 
-    seconds = None if machine.timeout is None else parse_duration(machine.timeout)
+    seconds = machine.seconds
     prepared = prepare(study, work, machine)
     console = make_console(to_stderr=as_json)
     outcome = run_on_console(prepared, console, RunOptions(work.trials, seconds, seed=work.seed))
@@ -210,3 +183,59 @@ def study_run(
     else:
         tables.print_outcome(console, outcome, spec.protocol.validation_images, location)
     sys.exit(130 if outcome.interrupted else 1 if outcome.failed else 0)
+
+
+# --- to and from another machine ---------------------------------------------------------------
+
+
+@study.command("export", epilog="Example: cifar-tune study export dropout --out dropout.json")
+@study_options("profile", "epochs", "set", "storage")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write the JSON file.",
+)
+def study_export(study: StudySelector, out: Path) -> None:
+    """Write a stored study to a file: definition, trials, metrics, versions, digests, test reads.
+
+    NAME is the name of a study file or its path. Confirmations, re-runs and what trials say of each
+    image go with it; weights and pictures do not.
+    """
+    spec, location = study.find()
+
+    from cifar_tune.evaluation.export.study import export_study, write_export
+
+    content = export_study(location, spec.study_name)
+    write_export(content, out)
+    counts = ", ".join(
+        f"{exported['study_name']} with {len(exported['trials'])} trials"
+        for exported in content["studies"]
+    )
+    click.echo(f"{out}: {counts}; {len(content['test_reads'])} reads of the test images")
+
+
+@study.command("import", epilog="Example: cifar-tune study import dropout.json")
+@click.argument(
+    "files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True
+)
+@options("storage", "json")
+def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) -> None:
+    """Add exported studies to the storage; once more changes nothing.
+
+    Each FILE is what `cifar-tune study export` wrote. One that was altered is refused.
+    """
+    from cifar_tune.evaluation.export.study import import_study, read_export
+
+    location = locate_storage(storage)
+    contents = [read_export(path) for path in files]  # all, before any is added
+    imports = [import_study(content, location) for content in contents]
+    trials = {name: added for imported in imports for name, added in imported.trials.items()}
+    test_reads = sum(imported.test_reads for imported in imports)
+    if as_json:
+        print_json({"storage": str(location), "trials": trials, "test_reads": test_reads})
+        return
+    for study_name, added in trials.items():
+        click.echo(f"{study_name}: {added} trials added to {location}")
+    click.echo(f"{test_reads} reads of the test images added to the ledger")

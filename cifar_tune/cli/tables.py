@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cifar_tune.config.wording import format_params, short_name
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, width: int) -> Table:
     """Return a table of the trials of a study, with the best one marked.
 
-    Args:
-        trials: The trials.
-        best: The best of them.
-        width: Columns of the terminal; three hyperparameters fit into 80.
+    Three hyperparameters fit into a terminal that is 80 columns wide.
     """
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
     gap = 2 if width >= 100 else 0  # besides the column that the box takes
-    table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False, padding=(0, gap, 0, 0))
-    table.add_column("#", justify="right")
-    table.add_column("trial", no_wrap=True)
-    table.add_column("state")
-    for name in names:
-        table.add_column(short_name(name), justify="right")
     has_settings = any(trial.settings for trial in trials)
-    if has_settings:
-        table.add_column("settings")
-    table.add_column("epochs", justify="right")
-    table.add_column("val acc", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
+    table = Table(
+        Column("#", justify="right"),
+        Column("trial", no_wrap=True),
+        "state",
+        *(Column(short_name(name), justify="right") for name in names),
+        *(["settings"] if has_settings else []),
+        Column("epochs", justify="right"),
+        Column("val acc", justify="right", no_wrap=True),
+        Column("time", justify="right", no_wrap=True),
+        box=SIMPLE_HEAD,
+        header_style="bold",
+        show_edge=False,
+        padding=(0, gap, 0, 0),
+    )
     for trial in trials:
         is_best = best is not None and trial.number == best.number
         table.add_row(
@@ -75,14 +75,7 @@ def print_list(
     counts: Mapping[str, Mapping[str, int]],
     location: StorageLocation,
 ) -> None:
-    """Print study files and what is stored of each.
-
-    Args:
-        console: Where to print.
-        files: The study files.
-        counts: How many trials each stored study has, by the name of its file and its own.
-        location: Where they are stored.
-    """
+    """Print study files and how many trials each stored study has, by its file and its name."""
     for file in files:
         console.print(Text.assemble((file.name, "bold"), f"  {file.content.title}"))
         profiles = ", ".join(file.content.profiles)
@@ -95,7 +88,7 @@ def print_list(
 def print_study_file(
     console: Console, loaded: LoadedStudyFile, profiles: Mapping[str, Any]
 ) -> None:
-    """Print a study file: its space, named trials and claims, and the profiles ``profiles``."""
+    """Print a study file: its space, named trials and claims, and some of its profiles."""
     content = loaded.content
     console.print(Text.assemble((loaded.name, "bold"), f"  {content.title}   ({loaded.path})"))
     console.print(" ".join(content.description.split()))
@@ -136,9 +129,9 @@ def print_outcome(
         best, accuracy = outcome.best, outcome.best.val_accuracy
         error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
         values = format_params({**best.params, **best.settings})
+        own = f" ({values})" if values else ""
         console.print(
-            f"Best: {best.label}, validation accuracy {format_accuracy(accuracy)}"
-            + (f" ({values})" if values else ""),
+            f"Best: {best.label}, validation accuracy {format_accuracy(accuracy)}{own}",
             style="bold",
         )
         console.print(
@@ -150,10 +143,9 @@ def print_outcome(
         console.print("Nothing was left to do; --trials N adds N sampled trials.")
     if left and outcome.why_left is not None:
         console.print(f"Left undone: {_describe_left(outcome)}, since {outcome.why_left}.")
-    ended = "Interrupted" if outcome.interrupted else "Done"
+    ended = f"{'Interrupted' if outcome.interrupted else 'Done'} after"
     console.print(
-        f"{ended} after {format_duration(outcome.seconds)}; stored in {location}.",
-        soft_wrap=True,
+        f"{ended} {format_duration(outcome.seconds)}; stored in {location}.", soft_wrap=True
     )
     if outcome.interrupted or left:
         console.print("The same command continues.")

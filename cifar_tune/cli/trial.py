@@ -27,10 +27,10 @@ from cifar_tune.wording import format_accuracy, format_duration
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cifar_tune.cli.selector import StudySelector
     from cifar_tune.evaluation.reproduce import Reproduction
     from cifar_tune.evaluation.test_reads import TestRead, TestResult
     from cifar_tune.evaluation.trial import TrialDossier
+    from cifar_tune.storage.selector import StudySelector
     from cifar_tune.training.records import EpochMetrics
 
 _DATA = ("profile", "epochs", "set", "device", "storage", "data-dir", "json")

@@ -28,22 +28,21 @@ class BestRecord(FreshRuns):
     """All that is known of the best configuration of a study.
 
     Attributes:
-        title: The study file's title.
+        spec: The study.
+        location: Where it is stored.
         study_seed: The seed from which those of its trials derive.
-        images: How many validation images its trials were measured on.
     """
 
-    study_name: str
-    title: str
+    spec: StudySpec
+    location: StorageLocation
     study_seed: int
-    images: int
     ranking: Ranking
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ranking and what was run since, as JSON has them."""
         ranking = self.ranking
         return {
-            "validation_images": self.images,
+            "validation_images": self.spec.protocol.validation_images,
             "observed_best": ranking.observed_best.candidate.label,
             "likely_best": ranking.standings[0].candidate.label,
             "lead": ranking.lead,
@@ -70,10 +69,9 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
     fresh = read_fresh_runs(location, spec.study_name, candidates)
     return BestRecord(
         **vars(fresh),
-        study_name=spec.study_name,
-        title=spec.title,
+        spec=spec,
+        location=location,
         study_seed=study_seed,
-        images=spec.protocol.validation_images,
         ranking=rank(candidates, spec.protocol.validation_images, top),
     )
 
@@ -134,6 +132,6 @@ def _not_complete(
     numbers = {candidate.label: ", ".join(map(str, candidate.numbers)) for candidate in candidates}
     known = ", ".join(f"{label} ({trials})" for label, trials in numbers.items())
     return InputError(
-        f"{option}: {record.study_name} has no complete trial of that {what}; "
+        f"{option}: {record.spec.study_name} has no complete trial of that {what}; "
         f"complete are, with their numbers: {known}"
     )

@@ -22,7 +22,6 @@ from cifar_tune.evaluation.export.temperature import fit_temperature
 from cifar_tune.evaluation.trial import TrialDossier, read_dossier
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
-from cifar_tune.storage.location import StorageLocation
 from cifar_tune.training.trainer import evaluate
 from cifar_tune.wording import format_duration
 
@@ -51,7 +50,6 @@ class Export:
 
 
 def export(
-    location: StorageLocation,
     record: BestRecord,
     candidate: Candidate,
     train_on: str,
@@ -66,7 +64,6 @@ def export(
     trial.
 
     Args:
-        location: The storage.
         record: The configurations of the study.
         candidate: The configuration.
         train_on: Which images it was trained on, as in ``TrialConfig``.
@@ -80,7 +77,7 @@ def export(
         InputError: There is no such re-run.
         DataError: The images are no longer what they were.
     """
-    dossier, weights = _find_trial(location, record, candidate, train_on)
+    dossier, weights = _find_trial(record, candidate, train_on)
     config = TrialConfig(**dossier.config)
     data = load_search_data(config.data, root)
     reads = [read.result.accuracy for read in dossier.test_reads]
@@ -92,7 +89,7 @@ def export(
         calibration = fit_temperature(logits, labels)
     rerun = record.rerun_of(candidate, train_on)
     card = ModelCard(
-        title=record.title,
+        title=record.spec.title,
         source=f"study {dossier.study_name}, {name}",
         device=str(dossier.facts.get("device", "an unknown device")),
         software=dossier.facts.get("software", {}),
@@ -131,22 +128,23 @@ def _validation_logits(
 
 
 def _find_trial(
-    location: StorageLocation, record: BestRecord, candidate: Candidate, train_on: str
+    record: BestRecord, candidate: Candidate, train_on: str
 ) -> tuple[TrialDossier, Path]:
     """Return the trial to export, and the file of its kept weights."""
+    location, own_study = record.location, record.spec.study_name
     trials = _trials_by_preference(record, candidate, train_on)
     for study_name, number in trials:
         dossier = read_dossier(location, study_name, str(number))
         if dossier.weights_file is not None:
             return dossier, dossier.weights_file
-    again = f"cifar-tune best rerun {record.study_name.partition(':')[0]} --seeds 1"
+    again = f"cifar-tune best rerun {record.spec.file_name} --seeds 1"
     again += f" --trial {candidate.numbers[0]}"
     if not trials:
         raise InputError(
             f"{candidate.label}: was not trained on training and validation images; "
             f"`{again} --train-on train+val` does that"
         )
-    dossier = read_dossier(location, record.study_name, str(candidate.numbers[0]))
+    dossier = read_dossier(location, own_study, str(candidate.numbers[0]))
     seconds = format_duration(sum(epoch.seconds for epoch in dossier.history))
     raise WeightsError(
         f"{candidate.label}: no weights of it are on the disk: they were not kept, or gave way to "
@@ -165,5 +163,5 @@ def _trials_by_preference(
     if train_on == "train":
         own = zip(candidate.outcomes, candidate.numbers, strict=True)
         first = sorted((-outcome, number) for outcome, number in own)
-        trials += [(record.study_name, number) for _, number in first]
+        trials += [(record.spec.study_name, number) for _, number in first]
     return trials

@@ -7,9 +7,10 @@ import pytest
 from command_line import Cli
 from commands import Path, walk_commands
 
-from cifar_tune.cli.options import MachineOptions, gather, study_options
-from cifar_tune.cli.selector import StudySelector
+from cifar_tune.cli.options import gather, study_options
 from cifar_tune.errors import InputError
+from cifar_tune.search.preparation import MachineOptions
+from cifar_tune.storage.selector import StudySelector
 
 STUDY_COMMANDS = {
     path: command

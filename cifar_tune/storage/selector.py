@@ -1,4 +1,4 @@
-"""Which study a command means, and what the storage holds of it."""
+"""Which stored study is meant, and what the storage holds of a study file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from cifar_tune.config.study_file import (
     StudySpec,
     find_study_files,
     load_study_file,
-    parse_override,
     resolve,
 )
 from cifar_tune.errors import InputError
@@ -27,7 +26,7 @@ from cifar_tune.storage.trial_counts import count_trials_by_file
 
 @dataclass(frozen=True)
 class StudySelector:
-    """Which study is meant, as it was said on the command line.
+    """Which study is meant.
 
     Attributes:
         name: The name of a study file or its path.
@@ -40,25 +39,6 @@ class StudySelector:
     profile: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     storage: str | None = None
-
-    @classmethod
-    def from_options(
-        cls,
-        name: str,
-        profile: str | None,
-        epochs: int | None,
-        settings: tuple[str, ...],
-        storage: str | None,
-    ) -> StudySelector:
-        """Return what the argument and the options of a command say.
-
-        Raises:
-            InputError: A text of ``--set`` is not of the form ``key=value``.
-        """
-        overrides = dict(map(parse_override, settings))
-        if epochs is not None:
-            overrides["epochs"] = epochs
-        return cls(name, profile, overrides, storage)
 
     @property
     def location(self) -> StorageLocation:

@@ -1,8 +1,9 @@
-"""Prepares a study from what was asked for on a command line, and runs it.
+"""Prepares a study from what was asked for, and runs it.
 
-Nothing is printed here, so that a Python program can do the same. PyTorch and Optuna are imported
-inside the functions: the fork server of local workers loads PyTorch for them from the moment that
-the input is known to be right.
+Nothing is printed here, so that a Python program can do the same. Whatever loads pydantic, PyTorch
+or Optuna is imported inside the functions: the options of commands are declared from the records of
+this module, and the fork server of local workers loads PyTorch for them from the moment that the
+input is known to be right.
 """
 
 from __future__ import annotations
@@ -14,24 +15,77 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune import paths
-from cifar_tune.cli.options import MachineOptions, WorkOptions
-from cifar_tune.cli.selector import StudySelector
-from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
 from cifar_tune.errors import InputError
 from cifar_tune.storage.location import StorageLocation, explain_errors
-from cifar_tune.workers.choose import has_local_workers
-from cifar_tune.workers.local.fork_server import begin_fork_server
 
 if TYPE_CHECKING:
     import torch
 
+    from cifar_tune.config.derived import Purpose
+    from cifar_tune.config.schema import NamedTrial
+    from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
     from cifar_tune.config.trial import Precision
-    from cifar_tune.search.observer import Observer
-    from cifar_tune.search.plan import Costs
+    from cifar_tune.search.observer import MakeAnnotator, Observer
     from cifar_tune.search.runner import RunOptions, StudyOutcome
+    from cifar_tune.storage.selector import StudySelector
     from cifar_tune.training.precision import PrecisionCheck
     from cifar_tune.workers.kind import WorkerChoice
     from cifar_tune.workers.protocol import Materials, Pool
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What a study is trained on, and until when, as it was asked for; None leaves it open."""
+
+    device: str | None = None
+    workers: str | None = None
+    per_gpu: int | None = None
+    slots: int | None = None
+    data_dir: Path | None = None
+    precision: str | None = None
+    timeout: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Stop a run after this many seconds.
+
+        Raises:
+            InputError: ``timeout`` is no duration.
+        """
+        if self.timeout is None:
+            return None
+
+        from cifar_tune.search.budget import parse_duration
+
+        return parse_duration(self.timeout)
+
+    @property
+    def root(self) -> Path:
+        """The folder of imported images and weights."""
+        return paths.data_root(self.data_dir)
+
+    def choose(self) -> tuple[torch.device, WorkerChoice]:
+        """Return the device and the workers.
+
+        Raises:
+            InputError: What was asked for is not known.
+            DeviceError: This machine does not have it.
+        """
+        from cifar_tune.training.device import choose_device
+        from cifar_tune.workers.choose import choose_workers
+
+        device = choose_device(self.device)
+        return device, choose_workers(self.workers, self.per_gpu, device, self.slots)
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """How much of a study is run, and from which seed, as it was asked for."""
+
+    trials: int | None = None
+    seeds: int | None = None
+    only: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +126,10 @@ def prepare(
         machine: What it is to be run on.
         begins_workers: Whether workers of this machine are going to be needed.
     """
+    from cifar_tune.config.study_file import resolve
+    from cifar_tune.workers.choose import has_local_workers
+    from cifar_tune.workers.local.fork_server import begin_fork_server
+
     loaded = study.load_file()
     location = study.location
     if work.trials and not loaded.content.space.ranges():
@@ -81,19 +139,48 @@ def prepare(
     if begins_workers and has_local_workers(machine.workers):
         begin_fork_server()
 
-    from cifar_tune.training.device import choose_device
     from cifar_tune.training.precision import read_precision
-    from cifar_tune.workers.choose import choose_workers
 
     precision = read_precision(machine.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
-    device = choose_device(machine.device)
-    workers = choose_workers(machine.workers, machine.per_gpu, device, machine.slots)
-    root = paths.data_root(machine.data_dir)
+    (device, workers), root = machine.choose(), machine.root
     profile, reason = study.profile, "as asked for"
     if profile is None:
         profile, reason = choose_profile(loaded, study.overrides, work.only, device, root)
     spec = resolve(loaded, profile, study.overrides, work.seeds, work.only)
     return Prepared(spec, reason, location, device, workers, root, precision)
+
+
+def prepare_derived(
+    spec: StudySpec,
+    location: StorageLocation,
+    purpose: Purpose,
+    named: Sequence[NamedTrial],
+    seeds: int,
+    machine: MachineOptions,
+) -> Prepared:
+    """Check what a study that is derived from a stored one is to be run on; write nothing.
+
+    Args:
+        spec: The stored study.
+        location: Where it is stored.
+        purpose: What the runs are for.
+        named: The configurations that are trained.
+        seeds: How many fresh seeds each of them has.
+        machine: What they are trained on.
+    """
+    from cifar_tune.config.derived import derive_spec
+    from cifar_tune.storage.studies import read_precision
+
+    device, workers = machine.choose()
+    return Prepared(
+        spec=derive_spec(spec, purpose, named, seeds),
+        reason=f"that of {spec.study_name}",
+        location=location,
+        device=device,
+        workers=workers,
+        root=machine.root,
+        precision=read_precision(location, spec.study_name),
+    )
 
 
 def choose_profile(
@@ -104,6 +191,7 @@ def choose_profile(
     root: Path,
 ) -> tuple[str, str]:
     """Return the profile to use and why: no run begins unasked with what must be fetched first."""
+    from cifar_tune.config.study_file import resolve
     from cifar_tune.data.search_data import has_full_set
     from cifar_tune.models.weights import missing_weights
 
@@ -164,6 +252,7 @@ def run_prepared(
     materials: Materials,
     observer: Observer,
     options: RunOptions,
+    make_annotator: MakeAnnotator,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> StudyOutcome:
     """Run what is left of a study.
@@ -173,9 +262,9 @@ def run_prepared(
         materials: The images and weights.
         observer: Told what happens.
         options: How much is to be done.
+        make_annotator: As for ``Runner``.
         should_stop: As for ``Runner``.
     """
-    from cifar_tune.dashboard.notes.annotator import StudyAnnotator
     from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.runner import Runner, Workers
     from cifar_tune.search.slots import settle_slots
@@ -188,11 +277,8 @@ def run_prepared(
         with_slots = settle_slots(choice, spec, device, observer.noted)
         return make_pool(with_slots, materials, device, spec.profile.resources, logs)
 
-    def measure() -> Costs:
-        return measure_costs(spec, device, choice.threads)
-
-    workers = Workers(materials, begin_workers, measure)
+    workers = Workers(materials, begin_workers, lambda: measure_costs(spec, device, choice.threads))
     runner = Runner(
-        spec, prepared.location, workers, observer, options, StudyAnnotator, should_stop
+        spec, prepared.location, workers, observer, options, make_annotator, should_stop
     )
     return runner.run()
