@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
-from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.console import make_console, make_table, print_json
 from cifar_tune.cli.options import options
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
     from rich.console import Console
 
     from cifar_tune.benchmarks.cases import CaseResult
@@ -55,6 +54,7 @@ def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool)
     """
     from cifar_tune.benchmarks.cases import list_cases, time_case
     from cifar_tune.benchmarks.plain_loop import software_line
+    from cifar_tune.benchmarks.study import compare_study
     from cifar_tune.training.device import choose_device, describe_device
 
     chosen = choose_device(device)
@@ -65,40 +65,25 @@ def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool)
             raise InputError(f"--only {name}: expected one of {', '.join(known)}")
     console = make_console(to_stderr=as_json)
     console.print(f"{describe_device(chosen)}; {software_line()}")
-    results = [
-        time_case(case, chosen, rounds, _print_epoch_to(console))
-        for case in cases
-        if not only or case.name in only
-    ]
-    studies = []
-    if not only or STUDY in only:
-        studies = [_compare_study(chosen, seed, console) for seed in range(rounds)]
-    if as_json:
-        print_json(
-            {
-                "device": describe_device(chosen),
-                "cases": [result.to_dict() for result in results],
-                "study": _summarize_studies(studies) if studies else None,
-            }
-        )
-    else:
-        _print_bench(console, results, studies)
 
-
-def _print_epoch_to(console: Console) -> Callable[[str, str, float], None]:
     def print_epoch(case: str, way: str, seconds: float) -> None:
         console.print(f"  {case:<14}{way:<6}{seconds:9.3f} s")
 
-    return print_epoch
-
-
-def _compare_study(device: torch.device, seed: int, console: Console) -> StudyResult:
-    from cifar_tune.benchmarks.study import compare_study
-
     def print_trial(whose: str, seconds: float, accuracy: float) -> None:
-        console.print(f"  study         {whose:<6}{seconds:9.1f} s  {100 * accuracy:.1f} %")
+        console.print(f"  {STUDY:<14}{whose:<6}{seconds:9.1f} s  {100 * accuracy:.1f} %")
 
-    return compare_study("dropout", device, seed, print_trial)
+    wanted = only or known
+    results = [
+        time_case(case, chosen, rounds, print_epoch) for case in cases if case.name in wanted
+    ]
+    seeds = range(rounds if STUDY in wanted else 0)
+    studies = [compare_study("dropout", chosen, seed, print_trial) for seed in seeds]
+    if as_json:
+        timed = [result.to_dict() for result in results]
+        summary = _summarize_studies(studies) if studies else None
+        print_json({"device": describe_device(chosen), "cases": timed, "study": summary})
+    else:
+        _print_bench(console, results, studies)
 
 
 def _summarize_studies(studies: Sequence[StudyResult]) -> dict[str, object]:
@@ -125,10 +110,8 @@ def _print_bench(
 
 
 def _make_speed_table(results: Sequence[CaseResult]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("case")
-    for heading in ("plain", "tuned", "ours", "ours / plain", "ours / tuned", "peak", "memory"):
-        table.add_column(heading, justify="right")
+    headings = ("case", "plain", "tuned", "ours", "ours / plain", "ours / tuned", "peak", "memory")
+    table = make_table(*headings, box=None, pad_edge=False, padding=(0, 1))
     for result in results:
         rates = [
             f"{result.ways[way].images_per_second:,.0f}/s" if way in result.ways else "-"
@@ -229,11 +212,9 @@ def calibrate(rounds: int, as_json: bool) -> None:
 
 
 def _make_calibration_table(rates: Sequence[Rate]) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False)
-    for heading in ("what", "where"):
-        table.add_column(heading)
-    for heading in ("claims", "seeds", "measured", "should be", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("claims", "seeds", "measured", "should be", "")
+    figures = [Column(heading, justify="right", no_wrap=True) for heading in headings]
+    table = Table("what", "where", *figures, box=SIMPLE_HEAD, header_style="bold", show_edge=False)
     for rate in rates:
         wanted = f"{100 * rate.low:.0f} to {100 * rate.high:.0f} %"
         if rate.low == 0:

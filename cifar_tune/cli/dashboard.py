@@ -198,15 +198,22 @@ def serve(
         service = Service(queue, run, LiveRun(PlainLines(console)))
         listening = _listen(shown, location, service, access, server)
         _queue_studies(queue, asked)
-        thread = threading.Thread(target=listening.run, name="server", daemon=True)
-        thread.start()
-        note = "trials are queued at /queue, or with `cifar-tune study queue`"
-        _announce(console, listening, access, note, opens=server.opens)
-        try:
+        with _running(listening):
+            note = "trials are queued at /queue, or with `cifar-tune study queue`"
+            _announce(console, listening, access, note, opens=server.opens)
             service.run()
-        finally:
-            listening.stop()
-            thread.join(LEAVE_SECONDS)
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    """Let a server run in a thread of its own."""
+    thread = threading.Thread(target=server.run, name="server", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join(LEAVE_SECONDS)
 
 
 def _queue_studies(queue: TrialQueue, asked: list[tuple[str, Prepared]]) -> None:

@@ -6,11 +6,11 @@ import csv
 import dataclasses
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -19,12 +19,13 @@ from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import gather, study_options
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import replacing
-from cifar_tune.storage.location import StorageLocation
 
 if TYPE_CHECKING:
-    from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
+    from cifar_tune.config.study_file import StudySpec
+    from cifar_tune.evaluation.study import ReportRecord
     from cifar_tune.reports.blocks import Page
     from cifar_tune.storage.selector import StudySelector
+    from cifar_tune.training.pictures.activation_record import ActivationRecord
 
 ACTIVATIONS = "activations"
 DOCUMENT_SUFFIX = ".j2"
@@ -54,16 +55,6 @@ class _ActivationOptions:
     images: tuple[str, ...]
     layers: tuple[str, ...]
     data_dir: Path | None
-
-
-@dataclass(frozen=True)
-class _Report:
-    """A report: its page, and the same numbers for ``--json`` and ``--csv``."""
-
-    name: str
-    page: Page
-    record: Mapping[str, Any]
-    rows: Sequence[Mapping[str, object]]
 
 
 @click.command("report", epilog="Example: cifar-tune report dropout")
@@ -124,61 +115,58 @@ def report(study: StudySelector, output: _OutputOptions, activations: _Activatio
     if output.as_json and output.as_csv:
         raise InputError("--json and --csv: expected one of the two")
     if study.name != ACTIVATIONS:
-        _refuse_activation_options(activations)
+        flags = {
+            "study": activations.study_name,
+            "trial": activations.trial,
+            "image": activations.images,
+            "layer": activations.layers,
+        }
+        _refuse(flags, f"`cifar-tune report {ACTIVATIONS}`")
     if study.name.endswith(DOCUMENT_SUFFIX):
         _write_document(study, output)
         return
-    if output.check:
-        raise InputError(f"--check: belongs to a document, such as results.md{DOCUMENT_SUFFIX}")
-    if study.name == ACTIVATIONS:
-        drawn = _make_activations(study, activations)
-    else:
-        drawn = _make_study(study)
+    _refuse({"check": output.check}, f"a document, such as results.md{DOCUMENT_SUFFIX}")
+    name, record, page = (
+        _make_activations(study, activations) if study.name == ACTIVATIONS else _make_study(study)
+    )
     if output.as_json:
-        print_json(drawn.record)
+        print_json(record.to_dict())
     elif output.as_csv:
-        writer = csv.DictWriter(sys.stdout, drawn.rows[0].keys(), lineterminator="\n")
+        rows = record.to_rows()
+        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(drawn.rows)
+        writer.writerows(rows)
     else:
-        _write_page(drawn, study.location, output.out)
+        _write_page(page, output.out or paths.report_file(study.location.beside, name))
     if output.figures is not None:
         from cifar_tune.reports.figure_files import write_figures
 
-        files = write_figures(drawn.page, output.figures, output.figure_format)
+        files = write_figures(page, output.figures, output.figure_format)
         console = make_console(to_stderr=output.as_json or output.as_csv)
         console.print(f"{len(files)} figures in {output.figures}", soft_wrap=True)
 
 
-def _refuse_activation_options(activations: _ActivationOptions) -> None:
-    flags = {
-        "study": activations.study_name,
-        "trial": activations.trial,
-        "image": activations.images,
-        "layer": activations.layers,
-    }
+def _refuse(flags: Mapping[str, object], owner: str) -> None:
     for flag, value in flags.items():
         if value:
-            raise InputError(f"--{flag}: belongs to `cifar-tune report {ACTIVATIONS}`")
+            raise InputError(f"--{flag}: belongs to {owner}")
 
 
 def _write_document(study: StudySelector, output: _OutputOptions) -> None:
     path, location = Path(study.name), study.location
-    _refuse_study_options(path, output)
+    parameters = click.get_current_context().params
+    flags = {"profile": "profile", "epochs": "epochs", "set": "settings"}
+    flags |= {"json": "as_json", "csv": "as_csv"}
+    values = {flag: parameters[parameter] for flag, parameter in flags.items()}
+    _refuse(values, f"a report of one study, {path} is a template")
+    if output.figure_format != "svg":
+        raise InputError(f"--figure-format {output.figure_format}: expected svg with a template")
 
     from cifar_tune.reports.document import check_document, render_document
     from cifar_tune.reports.figure_files import write_charts
 
     out = path.with_suffix("") if output.out is None else output.out
-
-    def find_study(
-        name: str, profile: str | None, overrides: dict[str, Any]
-    ) -> tuple[LoadedStudyFile, StudySpec]:
-        wanted = dataclasses.replace(study, name=name, profile=profile, overrides=overrides)
-        spec, _ = wanted.find()
-        return spec.source, spec
-
-    document = render_document(path, location, find_study, out, output.figures)
+    document = render_document(path, study, out, output.figures)
     if output.check:
         check_document(document, out, output.figures)
         make_console().print(f"{out}: is what {location} makes of {path}", soft_wrap=True)
@@ -187,34 +175,40 @@ def _write_document(study: StudySelector, output: _OutputOptions) -> None:
     if output.figures is not None:
         files = write_charts(document.charts, output.figures)
         figures = f"{len(files)} figures in {output.figures}"
-    text = document.text.encode()
-    with replacing(out, len(text), StorageError) as temporary:
-        temporary.write_bytes(text)
-    make_console().print(f"{out}: {len(text) / 1e3:.1f} kB, {figures}", soft_wrap=True)
+    size = _write(document.text, out)
+    make_console().print(f"{out}: {size / 1e3:.1f} kB, {figures}", soft_wrap=True)
 
 
-def _refuse_study_options(path: Path, output: _OutputOptions) -> None:
-    parameters = click.get_current_context().params
-    flags = {"profile": "profile", "epochs": "epochs", "settings": "set"}
-    flags |= {"as_json": "json", "as_csv": "csv"}
-    for parameter, flag in flags.items():
-        if parameters[parameter]:
-            raise InputError(f"--{flag}: belongs to a report of one study, {path} is a template")
-    if output.figure_format != "svg":
-        raise InputError(f"--figure-format {output.figure_format}: expected svg with a template")
+def _write_page(page: Page, out: Path) -> None:
+    from cifar_tune.reports.html import render_page
+
+    size = _write(render_page(page), out)
+    make_console().print(f"{out}: {page.title}, {size / 1e6:.1f} MB", soft_wrap=True)
 
 
-def _make_study(study: StudySelector) -> _Report:
+def _write(text: str, out: Path) -> int:
+    """Write a file, and return how many bytes it has."""
+    content = text.encode()
+    with replacing(out, len(content), StorageError) as temporary:
+        temporary.write_bytes(content)
+    return len(content)
+
+
+def _make_study(study: StudySelector) -> tuple[str, ReportRecord, Page]:
+    """Return the name, the numbers and the page of a report of a study."""
     spec, location = study.find()
 
     from cifar_tune.evaluation.study import compute_report
     from cifar_tune.reports.study_page import draw_report
 
     record = compute_report(location, spec.source, spec, study.name)
-    return _Report(spec.study_name, draw_report(record), record.to_dict(), record.to_rows())
+    return spec.study_name, record, draw_report(record)
 
 
-def _make_activations(study: StudySelector, activations: _ActivationOptions) -> _Report:
+def _make_activations(
+    study: StudySelector, activations: _ActivationOptions
+) -> tuple[str, ActivationRecord, Page]:
+    """Return the name, the numbers and the page of a report of feature maps."""
     name, spec = _find_study_with_weights(study, activations.study_name)
 
     from cifar_tune.evaluation.activations import compute_activations
@@ -233,8 +227,7 @@ def _make_activations(study: StudySelector, activations: _ActivationOptions) -> 
     chosen += [f"--image {shlex.quote(image)}" for image in activations.images]
     chosen += [f"--layer {shlex.quote(layer)}" for layer in activations.layers]
     page = draw_activations(record, f"cifar-tune report {ACTIVATIONS} {' '.join(chosen)}")
-    name = f"{ACTIVATIONS}-{spec.study_name}-trial-{record.trial}"
-    return _Report(name, page, record.to_dict(), record.to_rows())
+    return f"{ACTIVATIONS}-{spec.study_name}-trial-{record.trial}", record, page
 
 
 def _find_study_with_weights(study: StudySelector, study_name: str | None) -> tuple[str, StudySpec]:
@@ -244,13 +237,3 @@ def _find_study_with_weights(study: StudySelector, study_name: str | None) -> tu
         with suppress(InputError):
             return name, dataclasses.replace(study, name=name).find()[0]
     return names[-1], dataclasses.replace(study, name=names[-1]).find()[0]
-
-
-def _write_page(drawn: _Report, location: StorageLocation, out: Path | None) -> None:
-    from cifar_tune.reports.html import render_page
-
-    path = out if out is not None else paths.report_file(location.beside, drawn.name)
-    text = render_page(drawn.page).encode()
-    with replacing(path, len(text), StorageError) as temporary:
-        temporary.write_bytes(text)
-    make_console().print(f"{path}: {drawn.page.title}, {len(text) / 1e6:.1f} MB", soft_wrap=True)

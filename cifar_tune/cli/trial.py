@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from cifar_tune import paths
 from cifar_tune.cli.console import command_line, make_console, print_json
@@ -25,8 +24,6 @@ from cifar_tune.storage.location import (
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cifar_tune.evaluation.reproduce import Reproduction
     from cifar_tune.evaluation.test_reads import TestRead, TestResult
     from cifar_tune.evaluation.trial import TrialDossier
@@ -71,10 +68,9 @@ def trial_test(
         results.append(result)
         if not as_json:
             _print_test_result(result, location)
-    if as_json and trial_name is not None:
-        print_json(dataclasses.asdict(results[0]))
-    elif as_json:
-        print_json({"test_results": list(map(dataclasses.asdict, results))})
+    if as_json:
+        records = list(map(dataclasses.asdict, results))
+        print_json(records[0] if trial_name is not None else {"test_results": records})
     elif not results:
         make_console().print(
             f"{spec.study_name}: every named trial that is complete and whose weights were kept "
@@ -143,14 +139,15 @@ def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
         print_json({"storage": str(location), **dossier.to_dict()})
         return
     console = make_console()
-    console.print(Text(f"{dossier.study_name}, {dossier.summary.label}", style="bold"))
-    for key, value in _list_facts(dossier):
-        console.print(f"  {key}: {value}", soft_wrap=True)
-    sections = {"configuration": dossier.config, "made with": _flatten(dossier.facts)}
+    sections = {
+        f"{dossier.study_name}, {dossier.summary.label}": list(_list_facts(dossier)),
+        "configuration": dossier.config.items(),
+        "made with": _flatten(dossier.facts).items(),
+    }
     for title, values in sections.items():
         if values:
             console.print(title, style="bold")
-        for key, value in values.items():
+        for key, value in values:
             console.print(f"  {key}: {value}", soft_wrap=True)
     if dossier.history:
         console.print("epochs", style="bold")
@@ -227,10 +224,9 @@ def trial_rerun(
         f"{dossier.study_name}, {dossier.summary.label}: {len(dossier.history)} epochs, "
         f"which took {format_duration(seconds)} then"
     )
-
     root, chosen = paths.data_root(data_dir), choose_device(device)
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-") as folder:
-        reproduction = reproduce(dossier, root, chosen, Path(folder), _print_epochs_to(console))
+    print_epoch = functools.partial(_print_epoch, console)
+    reproduction = reproduce(dossier, root, chosen, print_epoch)
     if as_json:
         header = {"study_name": dossier.study_name, "trial": dossier.number}
         print_json({**header, **reproduction.to_dict()})
@@ -240,14 +236,11 @@ def trial_rerun(
     sys.exit(0 if reproduction.is_reproduced else 1)
 
 
-def _print_epochs_to(console: Console) -> Callable[[EpochMetrics, EpochMetrics], None]:
-    def print_epoch(stored: EpochMetrics, again: EpochMetrics) -> None:
-        console.print(
-            f"epoch {again.epoch}: validation accuracy {format_accuracy(again.val_accuracy)}, "
-            f"stored {format_accuracy(stored.val_accuracy)}"
-        )
-
-    return print_epoch
+def _print_epoch(console: Console, stored: EpochMetrics, again: EpochMetrics) -> None:
+    console.print(
+        f"epoch {again.epoch}: validation accuracy {format_accuracy(again.val_accuracy)}, stored "
+        f"{format_accuracy(stored.val_accuracy)}"
+    )
 
 
 def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,12 +86,11 @@ def reproduce(
     dossier: TrialDossier,
     root: Path,
     device: torch.device,
-    folder: Path,
     on_epoch: Callable[[EpochMetrics, EpochMetrics], None],
 ) -> Reproduction:
     """Train a stored trial again.
 
-    Imported images and weights are in ``root``; nothing in ``folder`` is needed afterwards.
+    Imported images and weights are in ``root``.
     ``on_epoch`` is called after each epoch with the stored one and the new one.
 
     Raises:
@@ -114,9 +114,9 @@ def reproduce(
         return len(again) < len(stored) or len(stored) == config.epochs
 
     kept = dossier.weights_sha256 is not None
-    files = TrialFiles(weights=folder / "weights.safetensors" if kept else None)
-    threads = dossier.facts.get("threads")
-    with _threads(threads if device.type == "cpu" else None):
+    threads = dossier.facts.get("threads") if device.type == "cpu" else None
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-") as folder, _threads(threads):
+        files = TrialFiles(weights=Path(folder) / "weights.safetensors" if kept else None)
         callbacks = TrainingCallbacks(on_epoch=take)
         result = run_trial(config, data, weights, device, callbacks, files).result
         now = describe_device(device)

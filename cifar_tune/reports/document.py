@@ -7,12 +7,13 @@ stored decides what it says, so text and evidence cannot drift apart.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import functools
 import itertools
 import os
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from cifar_tune.config.derived import family
-from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, load_study_file
+from cifar_tune.config.study_file import load_study_file
 from cifar_tune.config.wording import format_params
 from cifar_tune.errors import CifarTuneError, InputError, WorkError
 from cifar_tune.evaluation.claims import ClaimRecord
@@ -35,6 +36,7 @@ from cifar_tune.reports.markdown import pipe_table, to_markdown
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.selector import StudySelector
 from cifar_tune.storage.trials import summarize
 from cifar_tune.wording import format_duration, format_percent, format_points
 
@@ -47,23 +49,14 @@ class Document:
     charts: Mapping[str, Chart]
 
 
-FindStudy = Callable[[str, str | None, dict[str, Any]], tuple[LoadedStudyFile, StudySpec]]
-"""Return the stored study of a study file's name, a profile and overrides."""
-
-
 def render_document(
-    path: Path,
-    location: StorageLocation,
-    find_study: FindStudy,
-    out: Path,
-    figures: Path | None,
+    path: Path, storage: StudySelector, out: Path, figures: Path | None
 ) -> Document:
     """Fill a template in.
 
     Args:
         path: The template.
-        location: The storage that it takes figures from.
-        find_study: Finds the studies that it asks for.
+        storage: Says where the studies that it asks for are stored.
         out: The file where the document is going to be.
         figures: The folder where its figures are going to be; None leaves them out.
 
@@ -78,14 +71,15 @@ def render_document(
 
     @functools.cache
     def open_study(name: str, profile: str | None = None, **overrides: Any) -> StoredReport:
-        loaded, spec = find_study(name, profile, overrides)
-        return StoredReport(compute_report(location, loaded, spec, name), charts, link)
+        study = dataclasses.replace(storage, name=name, profile=profile, overrides=overrides)
+        spec, location = study.find()
+        return StoredReport(compute_report(location, spec.source, spec, name), charts, link)
 
     environment = _environment()
     environment.globals |= {
         "study": open_study,
         "published": published_figure,
-        "runs": lambda *studies: _runs(location, studies),
+        "runs": lambda *studies: _runs(storage.location, studies),
     }
     try:
         template = environment.from_string(source)
