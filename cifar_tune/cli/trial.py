@@ -24,6 +24,8 @@ from cifar_tune.storage.location import (
 from cifar_tune.wording import format_accuracy, format_duration
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cifar_tune.evaluation.reproduce import Reproduction
     from cifar_tune.evaluation.test_reads import TestRead, TestResult
     from cifar_tune.evaluation.trial import TrialDossier
