@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from kill_study import kill_study
 from one_trial import SMALL, command, write_study_file
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
-from processes import Runner, are_gone, kill_all, kill_process, write_study
+from processes import Runner, are_gone, kill_process, write_study
 
 from cifar_tune.search import costs
 
@@ -27,13 +26,6 @@ ONE_TRIAL = ("--only", "kill/p=0.1", "--seeds", "1")
 LONG_EPOCHS = ("--set", "train_images=320", "--set", "batch_size=8", "--epochs", "2")
 LONG_STEP = ("--set", "train_images=3000", "--set", "batch_size=3000")
 DATABASE = Path("storage") / "cifar-tune.db"
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
-    """A test that fails leaves none behind."""
-    yield
-    kill_all()
 
 
 @pytest.fixture

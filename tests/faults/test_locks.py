@@ -23,34 +23,14 @@ from one_trial import (
     expect_equal,
     process_that_ends,
     said_in_one_line,
-    write_study_file,
 )
 from optuna.trial import TrialState
-from processes import Runner, kill_all
+from processes import Runner
 
 from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage import waiting
 
 LOCKED = "another program has kept it locked for"
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
-    """A test that fails leaves none behind."""
-    yield
-    kill_all()
-
-
-@pytest.fixture
-def study_file(tmp_path: Path) -> Path:
-    """A study file; its named trial is what the tests run."""
-    return write_study_file(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
-    """The named trial, undisturbed."""
-    return Quiet(tmp_path_factory.mktemp("quiet"))
 
 
 class Lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,32 +12,13 @@ import invariants
 import psutil
 import pytest
 from command_line import Cli
-from one_trial import Quiet, command, expect_equal, write_study_file
+from one_trial import Quiet, command, expect_equal
 from optuna.trial import TrialState
-from processes import Runner, are_gone, kill_all
+from processes import Runner, are_gone
 
 from cifar_tune.storage import lease
 
 HOUR = 3600.0
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
-    """A test that fails leaves none behind."""
-    yield
-    kill_all()
-
-
-@pytest.fixture
-def study_file(tmp_path: Path) -> Path:
-    """A study file; its named trial is what the tests run."""
-    return write_study_file(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
-    """The named trial, undisturbed."""
-    return Quiet(tmp_path_factory.mktemp("quiet"))
 
 
 def dump(database: Path) -> list[str]:
