@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
-import os
 import platform
 import shlex
 import signal
@@ -14,121 +12,39 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from command_line import TINY, Answer, Cli
+from command_line import Cli
 from dashboard_client import STUDY as SHOWN
 from dashboard_client import ask_app
 from optuna.trial import create_trial
 from optuna_dashboard import save_note
-from places import STUDY_FILES
-from postgres import HOST, Server, psycopg, running_server
+from postgres import HOST, psycopg
+from postgres_study import (
+    BOTH,
+    ENCODED,
+    NAMES,
+    ONE,
+    OWNER,
+    PASSWORD,
+    READER,
+    STUDY,
+    Ask,
+    Database,
+    assert_complete,
+    study,
+)
 from sqlalchemy import Engine, event
 
-from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.app import make_app
-from cifar_tune.search import costs
-from cifar_tune.search.costs import measure_costs
-from cifar_tune.search.plan import Costs
 from cifar_tune.search.progress import PlainLines
 from cifar_tune.storage import server as database_server
-from cifar_tune.storage import studies, waiting
+from cifar_tune.storage import studies
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import locate_storage
-
-OWNER, READER = "owner", "reader"
-PASSWORD, ENCODED = "s3cr3t/p4ss", "s3cr3t%2Fp4ss"
-STUDY = "learning-rate"
-NAMES = ("learning-rate/lr=0.01", "learning-rate/lr=0.001")
-ONE, BOTH = ("--only", NAMES[0]), ("--only", NAMES[0], "--only", NAMES[1])
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        for role in (OWNER, READER):
-            server.execute(f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", role)
-        yield server
-
-
-@dataclass
-class Database:
-    """An empty database, and all that commands printed."""
-
-    server: Server
-    name: str
-    printed: list[str] = field(default_factory=list)
-
-    def url(self, user: str = OWNER, password: str = ENCODED) -> str:
-        return self.server.url(user, password, self.name)
-
-    def execute(self, statement: str, *names: str) -> list[Any]:
-        return self.server.execute(statement, *names, database=self.name)
-
-    def dump(self) -> dict[str, list[Any]]:
-        """All rows of all tables, as text."""
-        found = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        tables = [name for (name,) in found]
-        return {
-            table: sorted(self.execute("SELECT it::text FROM {} AS it", table)) for table in tables
-        }
-
-
-@pytest.fixture
-def database(server: Server) -> Database:
-    name = f"studies-{next(_numbers)}"
-    server.execute("CREATE DATABASE {} OWNER {}", name, OWNER)
-    # Before version 15 everyone may make tables in every database.
-    server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", database=name)
-    server.execute("GRANT CREATE ON SCHEMA public TO {}", OWNER, database=name)
-    return Database(server, name)
-
-
-Ask = Callable[..., Answer]
-
-
-@functools.cache
-def measured_once() -> Costs:
-    spec = resolve(load_study_file(STUDY), "quick", {"train_images": 64, "batch_size": 32})
-    return measure_costs(spec, torch.device("cpu"), 1)
-
-
-@pytest.fixture
-def ask(cli: Cli, database: Database, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Run a command on the database, its URL being in the environment.
-
-    The study is the shipped one, but for keeping weights.
-    """
-    shipped = STUDY_FILES / f"{STUDY}.toml"
-    Path("studies").mkdir()
-    with Path("studies", shipped.name).open("x", encoding="utf-8") as file:
-        for line in shipped.read_text(encoding="utf-8").splitlines():
-            file.write(f"{line}\n")
-            if line == "[profiles.quick]":
-                file.write('keep_weights = "named"\n')
-    monkeypatch.setenv("CIFAR_TUNE_STORAGE", database.url())
-    # Measuring the machine takes longer than the trials of most of these runs.
-    monkeypatch.setattr(costs, "measure_costs", lambda *_: measured_once())
-
-    def run(*arguments: str, code: int = 0) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["cifar-tune", *arguments])
-        answer = cli(*arguments)
-        database.printed += [answer.out, answer.err]
-        assert answer.code == code, answer.err
-        assert "Traceback" not in answer.err
-        return answer
-
-    return run
-
-
-def study(action: str, *arguments: str, epochs: int = 1) -> tuple[str, ...]:
-    return ("study", action, STUDY, *TINY, "--epochs", str(epochs), *arguments)
 
 
 def assert_no_password(database: Database, folder: Path) -> None:
@@ -376,97 +292,6 @@ def test_two_programs_make_the_tables_at_the_same_moment(database: Database) -> 
         thread.join()
     assert errors == []
     assert set(database.dump()) >= {"studies", "trials", "alembic_version", "cifar_tune_lease"}
-
-
-# --- a server that goes away --------------------------------------------------------------------
-
-
-@pytest.fixture
-def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    """Do something when an epoch was stored, between two transactions."""
-    ended = PlainLines.epoch_ended
-
-    def arrange(wanted: int, act: Callable[[], None]) -> None:
-        def act_and_go_on(lines: PlainLines, number: int, metrics: Any) -> None:
-            ended(lines, number, metrics)
-            if metrics.epoch == wanted:
-                act()
-
-        monkeypatch.setattr(PlainLines, "epoch_ended", act_and_go_on)
-
-    return arrange
-
-
-def assert_complete(database: Database, epochs: int) -> None:
-    assert database.execute("SELECT number, state FROM trials") == [(0, "COMPLETE")]
-    steps = database.execute("SELECT step FROM trial_intermediate_values ORDER BY step")
-    assert steps == [(step,) for step in range(1, epochs + 1)]
-
-
-def test_run_goes_on_after_a_restart_of_the_server(
-    ask: Ask, database: Database, at_epoch: Callable[..., None]
-) -> None:
-    def restart() -> None:
-        database.server.stop()
-        threading.Timer(2, database.server.start).start()
-
-    at_epoch(2, restart)
-    ask(*study("run", *ONE, epochs=3))
-    assert_complete(database, epochs=3)
-
-
-def test_run_that_is_cut_off_within_a_transaction_is_finished_by_the_next(
-    ask: Ask, database: Database
-) -> None:
-    cut = []
-
-    def cut_off(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO trial_intermediate_values") and not cut:
-            who = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'owner'"
-            cut.extend(database.execute(who))
-
-    event.listen(Engine, "after_cursor_execute", cut_off)
-    try:
-        error = ask(*study("run", *ONE, epochs=2), code=2).err
-    finally:
-        event.remove(Engine, "after_cursor_execute", cut_off)
-    assert "the server closed the connection; run the same command again" in error
-    assert database.execute("SELECT state FROM trials") == [("RUNNING",)]
-    ask(*study("run", *ONE, epochs=2))
-    assert_complete(database, epochs=2)
-
-
-def test_server_that_stays_away_ends_the_run(
-    ask: Ask, database: Database, at_epoch: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(waiting, "LOCK_SECONDS", 2)
-    at_epoch(1, database.server.stop)
-    try:
-        error = ask(*study("run", *ONE, epochs=2), code=2).err
-    finally:
-        database.server.start()
-    assert "Connection refused" in error
-    # The lease is still there. Its holder has ended, which this process, having been it, has not.
-    database.execute("UPDATE cifar_tune_lease SET process_started = 0")
-    at_epoch(1, lambda: None)
-    ask(*study("run", *ONE, epochs=2))
-    assert_complete(database, epochs=2)
-
-
-def test_ctrl_c_is_heard_while_a_run_waits_for_its_server(
-    ask: Ask, database: Database, at_epoch: Callable[..., None]
-) -> None:
-    def stop() -> None:
-        database.server.stop()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    at_epoch(1, stop)
-    start = time.monotonic()
-    try:
-        ask(*study("run", *ONE, epochs=2), code=130)
-    finally:
-        database.server.start()
-    assert time.monotonic() - start < 50  # a server is waited for longer
 
 
 def test_the_dashboard_shows_a_study(cli: Cli, database: Database, tmp_path: Path) -> None:
