@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from cifar_tune.errors import CifarTuneError
 
 
@@ -42,9 +44,9 @@ def explain_disk(path: Path, error_type: type[CifarTuneError]) -> Iterator[None]
     """Turn an error of the disk into one that says that ``path`` cannot be written, and why."""
     try:
         yield
-    except OSError as error:
-        full = error.errno == errno.ENOSPC
-        reason = "the disk is full" if full else error.strerror or str(error)
+    except (OSError, SafetensorError) as error:  # safetensors' own has no error number
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        reason = "the disk is full" if full else getattr(error, "strerror", "") or str(error)
         raise error_type(f"{path}: cannot be written: {reason}") from error
 
 

@@ -117,11 +117,8 @@ def _file_name(study_name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=,-]+", "_", study_name)
 
 
-def is_checkout() -> bool:
-    """Return whether the package runs from a checkout of its repository."""
-    return (_PACKAGE.parent / ".git").exists() and (_PACKAGE.parent / "pyproject.toml").exists()
-
-
-def checkout_folder() -> Path:
-    """Return the folder of the checkout, meaningful where ``is_checkout``."""
-    return _PACKAGE.parent
+def checkout_folder() -> Path | None:
+    """Return the folder of the repository whose checkout the package runs from; None for none."""
+    folder = _PACKAGE.parent
+    is_checkout = (folder / ".git").exists() and (folder / "pyproject.toml").exists()
+    return folder if is_checkout else None

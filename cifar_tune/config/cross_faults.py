@@ -6,6 +6,7 @@ They are looked for in a file that has other faults too, so that all are reporte
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -119,10 +120,8 @@ def _params_faults(
 def _valid_ranges(space: object) -> dict[str, Range]:
     ranges: dict[str, Range] = {}
     for key, entry in _table(space).items():
-        try:
+        with suppress(ValidationError):  # reported with the file's own faults
             ranges.update(Space.model_validate({key: entry}).ranges())
-        except ValidationError:
-            continue  # reported with the file's own faults
     return ranges
 
 

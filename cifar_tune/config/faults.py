@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -89,7 +89,8 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
         return f"{key}.name: is missing"
     if kind == "union_tag_invalid":
         return f"{key}.name = {context['tag']!r}: expected one of {context['expected_tags']}"
-    return f"{key} = {_short(detail['input'])}: expected {_expected(kind, context, detail['msg'])}"
+    expected = _EXPECTED[kind].format(**context) if kind in _EXPECTED else detail["msg"]
+    return f"{key} = {_short(detail['input'])}: expected {expected}"
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:
@@ -100,10 +101,6 @@ def _without_tags(location: Sequence[int | str]) -> list[int | str]:
         if not is_tag and part != "[key]":
             keys.append(part)
     return keys
-
-
-def _expected(kind: str, context: Mapping[str, Any], message: str) -> str:
-    return _EXPECTED[kind].format(**context) if kind in _EXPECTED else message
 
 
 def _owner(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from cifar_tune.config.faults import suggest
@@ -64,11 +65,6 @@ def read_seed(text: str) -> tuple[int | None, str]:
     """Return the seed that was typed, None for none, and what was expected if it is wrong."""
     if not text:
         return None, ""
-    if (
-        text.isascii()
-        and text.isdecimal()
-        and len(text) <= len(str(MOST_SEED))
-        and int(text) <= MOST_SEED
-    ):
+    if re.fullmatch(r"[0-9]{1,19}", text) and int(text) <= MOST_SEED:
         return int(text), ""
     return None, f"expected a whole number from 0 on, at most {MOST_SEED}"

@@ -50,7 +50,7 @@ def _values_of(hyperparameter: Hyperparameter) -> Any:
     return Annotated[hyperparameter.type, limits]
 
 
-@_with_fields({key: (_values_of(one) | None, None) for key, one in HYPERPARAMETERS.items()})
+@_with_fields({key: (_values_of(value) | None, None) for key, value in HYPERPARAMETERS.items()})
 class Hyperparameters(Strict):
     """Values of hyperparameters, where they are given."""
 

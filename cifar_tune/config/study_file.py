@@ -207,26 +207,22 @@ def resolve(
 ) -> StudySpec:
     """Pick a profile of a study file and apply overrides of its protocol.
 
-    What a named trial sets for itself stays, also where an override says otherwise for the rest.
+    Overrides that change nothing are dropped, so that they do not make a study of their own. What a
+    named trial sets for itself stays, also where an override says otherwise for the rest.
 
-    Args:
-        loaded: The study file.
-        profile_name: The profile to pick.
-        overrides: Protocol keys with new values; those that change nothing are dropped, so that
-            they do not make a study of their own.
-        seeds: Replicates of the named trials, if not the profile's.
-        only: Names of the named trials to keep; then nothing is sampled. Empty keeps all.
+    ``seeds`` are the replicates of the named trials, if not the profile's. ``only`` names the named
+    trials to keep; then nothing is sampled. Empty keeps all.
 
     Raises:
         StudyFileError: The profile or a key is unknown, or a value is not allowed.
     """
-    file = loaded.content
-    if profile_name not in file.profiles:
-        known = ", ".join(file.profiles)
+    profiles = loaded.content.profiles
+    if profile_name not in profiles:
         raise StudyFileError(
-            f"--profile {profile_name}: expected one of the profiles of {loaded.path}: {known}"
+            f"--profile {profile_name}: expected one of the profiles of {loaded.path}: "
+            f"{', '.join(profiles)}"
         )
-    profile = file.profiles[profile_name]
+    profile = profiles[profile_name]
     protocol = _override(loaded, profile_name, overrides or {})
     changes = _changes(profile.protocol, protocol)
     suffix = ",".join(f"{key}={changes[key]}" for key in sorted(changes))
@@ -235,8 +231,8 @@ def resolve(
         profile_name=profile_name,
         profile=profile,
         overrides=changes,
-        named=_pick(loaded, only) if only else tuple(file.named),
-        claims=tuple(file.claims),
+        named=_pick(loaded, only),
+        claims=tuple(loaded.content.claims),
         source=loaded,
     )
     return spec.with_profile(
@@ -293,6 +289,7 @@ def _changes(before: Protocol, after: Protocol) -> dict[str, Any]:
 
 
 def _pick(loaded: LoadedStudyFile, names: Sequence[str]) -> tuple[NamedTrial, ...]:
+    """Return the named trials of these names, or all where no name is given."""
     named = {trial.name: trial for trial in loaded.content.named}
     unknown = [name for name in names if name not in named]
     if unknown:
@@ -300,4 +297,4 @@ def _pick(loaded: LoadedStudyFile, names: Sequence[str]) -> tuple[NamedTrial, ..
         raise StudyFileError(
             "\n".join(f"--only {name}: expected a named trial: {known}" for name in unknown)
         )
-    return tuple(trial for name, trial in named.items() if name in names)
+    return tuple(trial for name, trial in named.items() if not names or name in names)

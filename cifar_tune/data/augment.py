@@ -142,10 +142,7 @@ def _shift(pixels: Tensor, shift: Tensor) -> Tensor:
     steps = torch.arange(size, device=pixels.device)
     column = (steps + shift[:, :1]).view(-1, 1, size)
     row = (steps + shift[:, 1:]).view(-1, size, 1)
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    index = row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
-    flat = index.flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
-    return pixels.flatten(2).gather(2, flat).view_as(pixels) * inside.unsqueeze(1)
+    return _take_pixels(pixels, column, row)
 
 
 def _flip_and_rotate(pixels: Tensor, draws: Draws) -> Tensor:
@@ -156,12 +153,17 @@ def _flip_and_rotate(pixels: Tensor, draws: Draws) -> Tensor:
     a0, a1, a2, a3, a4, a5 = (part.view(-1, 1, 1) for part in draws.affine.unbind(dim=1))
     column = (a2 + a0 * x + a1 * y) >> _AFFINE_BITS
     row = (a5 + a3 * x + a4 * y) >> _AFFINE_BITS
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     column = torch.where(draws.flip.view(-1, 1, 1), size - 1 - column, column)
+    return _take_pixels(pixels, column, row)
+
+
+def _take_pixels(pixels: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """Return images of the pixels at these places, black where a place is outside the image."""
+    size = pixels.shape[-1]
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     index = row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
     flat = index.to(torch.int64).flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
-    sampled = pixels.flatten(2).gather(2, flat).view_as(pixels)
-    return sampled * inside.unsqueeze(1)
+    return pixels.flatten(2).gather(2, flat).view_as(pixels) * inside.unsqueeze(1)
 
 
 def _resize_last(pixels: Tensor, size: int) -> Tensor:

@@ -65,10 +65,7 @@ def make_table(full: Mapping[str, LabelledImages]) -> bytes:
 
 
 def read_table(counts: Mapping[str, int]) -> dict[str, Fingerprints]:
-    """Read the table that travels with the package.
-
-    Args:
-        counts: images of each split, in the table's order.
+    """Read the table that travels with the package, for the images of each split, in its order.
 
     Raises:
         DataError: it is missing or has another size.
@@ -86,8 +83,6 @@ def read_table(counts: Mapping[str, int]) -> dict[str, Fingerprints]:
     table = rows.reshape(-1, _KEY_BYTES + 1)
     weights = 256 ** np.arange(_KEY_BYTES - 1, -1, -1, dtype=np.int64)
     keys, labels = table[:, :_KEY_BYTES].astype(np.int64) @ weights, table[:, _KEY_BYTES]
-    splits, start = {}, 0
-    for split, count in counts.items():
-        splits[split] = Fingerprints(keys[start : start + count], labels[start : start + count])
-        start += count
-    return splits
+    ends = np.cumsum(list(counts.values()))[:-1]
+    parts = zip(counts, np.split(keys, ends), np.split(labels, ends), strict=True)
+    return {split: Fingerprints(*of_split) for split, *of_split in parts}

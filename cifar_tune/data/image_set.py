@@ -10,14 +10,13 @@ Source: https://huggingface.co/docs/safetensors/index#format
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from cifar_tune.data.cifar10 import FULL_SET, FULL_SET_DIGESTS, LabelledImages, UInt8Array
 from cifar_tune.errors import DataError
@@ -27,7 +26,8 @@ from cifar_tune.wording import printable
 FORMAT = "cifar-tune image set 1"
 SPLITS = ("train", "validation", "test")
 
-_MAX_HEADER = 1_000_000
+Place = tuple[int, tuple[int, ...]]
+"""Of an array in the file: its first byte and its shape."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:
     """
     try:
         with path.open("rb") as file:
-            image_set, tensors = _read_header(path, file)
+            image_set, places = _read_header(path, file)
             arrays = {
-                key: np.memmap(file, np.uint8, "c", tensor.start, tensor.shape)
-                for key, tensor in tensors.items()
+                key: np.memmap(file, np.uint8, "c", start, shape)
+                for key, (start, shape) in places.items()
                 if key.split(" ")[0] in splits
             }
     except FileNotFoundError:
@@ -101,14 +101,6 @@ def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:
         if part.labels.max() >= len(image_set.classes):
             raise _fault(path, f"is damaged: its {split} labels are not those of its classes")
     return replace(image_set, splits=parts)
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    """Where an array is in the file: its first byte and its shape."""
-
-    start: int
-    shape: tuple[int, ...]
 
 
 def _arrays(image_set: ImageSet) -> dict[str, UInt8Array]:
@@ -141,64 +133,54 @@ def _make_header(image_set: ImageSet, arrays: Mapping[str, UInt8Array]) -> bytes
     return len(text).to_bytes(8, "little") + text
 
 
-def _read_header(path: Path, file: IO[bytes]) -> tuple[ImageSet, dict[str, _Tensor]]:
-    """Return the image set without its splits, and where the arrays are, checked in full."""
-    file_size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(_MAX_HEADER, file_size - 8):
-        raise _fault(path, "is damaged, cut short or not an image set of this program")
+def _read_header(path: Path, file: IO[bytes]) -> tuple[ImageSet, dict[str, Place]]:
+    """Return the image set without its splits, and the places of the arrays in the file."""
     try:
+        with safe_open(path, framework="numpy"):
+            pass  # its header is one of safetensors, whose arrays fill the file to the last byte
+        length = int.from_bytes(file.read(8), "little")
         entries = json.loads(file.read(length))
         metadata = entries.pop("__metadata__")
-        known = metadata["format"] == FORMAT
         image_set = ImageSet(
-            name=str(metadata["name"]),
+            name=metadata["name"],
             classes=tuple(map(str, json.loads(metadata["classes"]))),
             splits={},
-            digests={
-                str(key): str(value) for key, value in json.loads(metadata["digests"]).items()
-            },
-            source=str(metadata["source"]),
+            digests=dict(json.loads(metadata["digests"])),
+            source=metadata["source"],
         )
-        tensors = _place_tensors(entries, 8 + length, file_size)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        _check_arrays(entries)
+        places = {
+            key: (8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
+            for key, entry in entries.items()
+        }
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise _fault(path, "is damaged, cut short or not an image set of this program") from error
-    if not known:
+    if metadata.get("format") != FORMAT:
         raise _fault(path, f"is not of the format {FORMAT!r}")
-    if image_set.name != path.stem or set(image_set.digests) != set(tensors):
+    if image_set.name != path.stem or set(image_set.digests) != set(places):
         raise _fault(path, f"is the image set {printable(image_set.name)} under another name")
     if image_set.name == FULL_SET and image_set.digests != FULL_SET_DIGESTS:
         raise _fault(path, "is not CIFAR-10: its digests are others")
-    return image_set, tensors
+    return image_set, places
 
 
-def _place_tensors(entries: dict[str, Any], start: int, file_size: int) -> dict[str, _Tensor]:
-    """Check that the arrays are the expected ones and fill the file to the last byte.
+def _check_arrays(entries: Mapping[str, Any]) -> None:
+    """Check that the arrays of a header are images with their labels, by split.
 
     Raises:
-        ValueError: they do not; LookupError or TypeError where an entry has another form.
+        ValueError: They are not.
     """
-    tensors, end = {}, start
-    for key, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"][0]):
-        shape = tuple(entry["shape"])
-        if entry["dtype"] != "U8" or not all(type(side) is int and side > 0 for side in shape):
-            raise ValueError(f"{key}: not a non-empty array of uint8")
-        if entry["data_offsets"] != [end - start, end - start + math.prod(shape)]:
-            raise ValueError(f"{key}: does not follow on the array before")
-        tensors[key] = _Tensor(end, shape)
-        end += math.prod(shape)
-    present = [split for split in SPLITS if f"{split} images" in tensors]
-    if "train" not in present or set(tensors) != {
-        f"{split} {kind}" for split in present for kind in ("images", "labels")
-    }:
+    present = [split for split in SPLITS if f"{split} images" in entries]
+    expected = {f"{split} {kind}" for split in present for kind in ("images", "labels")}
+    if "train" not in present or set(entries) != expected:
         raise ValueError("other arrays than images and labels by split")
     for split in present:
-        count, *rest = tensors[f"{split} images"].shape
-        if rest != [3, rest[-1], rest[-1]] or tensors[f"{split} labels"].shape != (count,):
+        images, labels = entries[f"{split} images"], entries[f"{split} labels"]
+        count, *sides = images["shape"]
+        if sides != [3, sides[-1], sides[-1]] or labels["shape"] != [count]:
             raise ValueError(f"{split}: not images with their labels")
-    if end != file_size:
-        raise ValueError("the file's size is another")
-    return tensors
+        if not count * sides[-1] or {images["dtype"], labels["dtype"]} != {"U8"}:
+            raise ValueError(f"{split}: not non-empty arrays of uint8")
 
 
 def _fault(path: Path, what: str) -> DataError:

@@ -9,15 +9,17 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cifar_tune import paths
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
-from cifar_tune.data.cifar10 import CLASSES, FULL_SET, LabelledImages
+from cifar_tune.data.cifar10 import CLASSES, FULL_SET, LabelledImages, UInt8Array
 from cifar_tune.data.image_set import ImageSet, open_image_set
-from cifar_tune.data.splits import Rows, balanced_head, plain_split, stratified_split
 from cifar_tune.errors import DataError
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,61 @@ class SearchData:
         return Split(Subset(self.train, rows[0]), Subset(self.train, rows[1]))
 
 
-def _union(one: Subset, other: Subset) -> Subset:
-    """Return the images of two subsets, one behind the other."""
-    if one.pool is other.pool:
-        return Subset(one.pool, np.concatenate([one.rows, other.rows]))
-    first, second = one.copy(), other.copy()
+def _union(first: Subset, second: Subset) -> Subset:
+    """Return the images of two subsets, the second's behind the first's."""
+    if first.pool is second.pool:
+        return Subset(first.pool, np.concatenate([first.rows, second.rows]))
+    parts = first.copy(), second.copy()
     pool = LabelledImages(
-        np.concatenate([first.images, second.images]),
-        np.concatenate([first.labels, second.labels]),
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
     )
     return Subset(pool, np.arange(len(pool)))
+
+
+# --- which rows train and which validate ----------------------------------------------------------
+
+
+def plain_split(total: int, first: int, second: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw two disjoint sets of rows at random, regardless of class, as the assignment did.
+
+    There are ``total`` rows to draw from; ``first`` of them train and ``second`` validate, together
+    at most ``total``. The draw is NumPy's PCG64, the same on every machine.
+    """
+    order = np.random.default_rng(seed).permutation(total)
+    return order[:first], order[first : first + second]
+
+
+def stratified_split(labels: UInt8Array, first: int, second: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw two disjoint sets of rows at random, each with the classes in proportion.
+
+    In each set, a class has its share of the rows to within one row. ``labels`` (uint8 [N]) are of
+    the rows to draw from, the rest is as for ``plain_split``.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # Shuffled rows of each class are spread evenly over 0 to 1; any stretch of that has all classes
+    # in proportion.
+    place = np.zeros(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels[order] == label)
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    spread = order[np.argsort(place, kind="stable")]
+    return spread[:first], spread[first : first + second]
+
+
+def balanced_head(labels: UInt8Array, count: int) -> Rows:
+    """Return the first ``count`` rows when classes take turns, in the original order.
+
+    Every class has ``count / classes`` rows, give or take one.
+    """
+    rank = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = labels == label
+        rank[rows] = np.arange(rows.sum())
+    return np.sort(np.lexsort((labels, rank))[:count])
+
+
+# --- opening images -------------------------------------------------------------------------------
 
 
 def load_search_data(name: str, root: Path) -> SearchData:

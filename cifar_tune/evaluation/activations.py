@@ -21,8 +21,8 @@ from cifar_tune.evaluation.kept_model import find_complete, load_kept_model
 from cifar_tune.evaluation.test_images import show_test_images
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
-from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView
-from cifar_tune.training.pictures.feature_maps import Network, describe_freeze, look_into, see
+from cifar_tune.training.pictures.activation_record import ActivationRecord
+from cifar_tune.training.pictures.feature_maps import describe_freeze, look_into, see
 from cifar_tune.wording import printable
 
 DEFAULT_LAYERS = ("conv1", "layer1.0.conv1", "layer1.1.conv2")
@@ -97,7 +97,18 @@ def compute_activations(
         layers=tuple(layer.name for layer in network.layers),
         freezes=tuple(describe_freeze(network, layer) for layer in network.layers),
         grad_cam=network.grad_cam,
-        images=tuple(_view(network, image, image_set.classes) for image in opened),
+        images=tuple(
+            see(
+                network,
+                image.pixels,
+                image_set.classes,
+                image.source,
+                image.label,
+                image.test_index,
+                image.note,
+            )
+            for image in opened
+        ),
     )
 
 
@@ -195,28 +206,14 @@ def _read_file(text: str, size: int) -> _Image:
     path, shown = Path(text), printable(text)
     oddities = Oddities()
     (pixels,) = decode_images(path.parent, (Path(path.name),), size, oddities)
-    if oddities.unreadable.count:
+    if oddities.unreadable:
         raise InputError(
             f"{shown}: cannot be read as an image: it is not there, damaged, too large, of more "
             "than 8 bits a channel or of another format; a test image is named by its index"
         )
     done = {
         f"resized and cropped to {size} x {size} pixels": oddities.other_size,
-        "made RGB": oddities.other_colours if oddities.other_colours.count else oddities.grey,
+        "made RGB": oddities.other_colours or oddities.grey,
     }
-    note = ", ".join(what for what, oddity in done.items() if oddity.count)
+    note = ", ".join(what for what, names in done.items() if names)
     return _Image(shown, None, None, note, pixels)
-
-
-def _view(network: Network, image: _Image, classes: tuple[str, ...]) -> ImageView:
-    seen = see(network, image.pixels)
-    return ImageView(
-        source=image.source,
-        test_index=image.test_index,
-        label=image.label,
-        note=image.note,
-        top=tuple((classes[label], probability) for label, probability in seen.top[:3]),
-        pixels=image.pixels.transpose(1, 2, 0),
-        layers=seen.layers,
-        grad_cam=seen.grad_cam,
-    )

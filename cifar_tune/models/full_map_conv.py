@@ -15,7 +15,7 @@ torchvision's shapes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +135,10 @@ def _parts(weight: Tensor, down: Axis, across: Axis) -> Iterator[tuple[int, int,
 
 
 def replace_whole_map_convolutions(model: nn.Module, input_size: int) -> None:
-    """Let a network that gets images of this height and width compute no more than it has to."""
+    """Let a network that gets images of this height and width compute no more than it has to.
+
+    Its convolutions have one group, no dilation and no bias, as ResNet's have.
+    """
     for name, (down, across) in _find(model, input_size).items():
         convolution = model.get_submodule(name)
         assert isinstance(convolution, nn.Conv2d)
@@ -158,32 +161,20 @@ def _find(model: nn.Module, input_size: int) -> dict[str, tuple[Axis, Axis]]:
     """Return the names of convolutions that can be replaced, with what their kernels meet."""
     axes_by_name: dict[str, tuple[Axis, Axis]] = {}
 
-    def look(name: str) -> Callable[..., None]:
-        def hook(convolution: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            is_plain = convolution.groups == 1 and convolution.bias is None
-            is_plain &= convolution.dilation == (1, 1) and convolution.padding_mode == "zeros"
-            if not is_plain or isinstance(convolution.padding, str):
-                return
-            axes = [
-                look_along(*sizes)
-                for sizes in zip(
-                    inputs[0].shape[2:],
-                    output.shape[2:],
-                    convolution.kernel_size,
-                    convolution.stride,
-                    convolution.padding,
-                    strict=True,
-                )
-            ]
-            down, across = axes
-            if down is not None and across is not None:
-                axes_by_name[name] = (down, across)
-
-        return hook
+    def look(name: str, convolution: nn.Conv2d, images: Tensor, output: Tensor) -> None:
+        sizes = images.shape[2:], output.shape[2:], convolution.kernel_size, convolution.stride
+        padding: Any = convolution.padding  # torchvision's are numbers
+        down, across = (look_along(*axis) for axis in zip(*sizes, padding, strict=True))
+        if down is not None and across is not None:
+            axes_by_name[name] = (down, across)
 
     shadow: Any = copy.deepcopy(model).to("meta").eval()  # computes shapes alone
     for name, module in shadow.named_modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(look(name))
+            module.register_forward_hook(
+                lambda convolution, images, output, name=name: look(
+                    name, convolution, images[0], output
+                )
+            )
     shadow(torch.empty(1, 3, input_size, input_size, device="meta"))
     return axes_by_name

@@ -55,19 +55,14 @@ def _refusal(error: Exception) -> str:
             "holds Python objects or code besides tensors, which are not read; expected a state "
             "dict as torch.save(model.state_dict(), …) writes it, or safetensors"
         )
-    return (
-        f"is not a whole file of torch.save: {str(error).splitlines()[0][:160]}"
-        if str(error)
-        else "is not a whole file of torch.save"
-    )
+    reason = f": {str(error).splitlines()[0][:160]}" if str(error) else ""
+    return f"is not a whole file of torch.save{reason}"
 
 
 def check_backbone(content: object, where: str) -> dict[str, Tensor]:
     """Check a state dict against torchvision's ResNet-18, apart from the head.
 
-    Args:
-        content: what was read.
-        where: what to call it in an error.
+    ``where`` is what an error calls it.
 
     Returns:
         The backbone's tensors in torchvision's order, float32; counters of batch norm at zero
@@ -95,8 +90,9 @@ def check_backbone(content: object, where: str) -> dict[str, Tensor]:
 
 
 def _faults(content: Mapping[Any, Any], backbone: Mapping[str, Tensor]) -> list[str]:
-    missing = [n for n in backbone if n not in content and not n.endswith(COUNTER)]
-    extra = [str(n) for n in content if n not in backbone and not str(n).startswith(HEAD)]
+    missing = [name for name in backbone if name not in content and not name.endswith(COUNTER)]
+    others = [str(name) for name in content if name not in backbone]
+    extra = [name for name in others if not name.startswith(HEAD)]
     shapes, values = [], []
     for name, like in backbone.items():
         value = content.get(name)

@@ -34,10 +34,7 @@ def write_tensors(
     # bytes.
     metadata = {"about": json.dumps(dict(about), sort_keys=True)}
     with replacing(path, size, error_type) as temporary:
-        try:
-            save_file(dict(tensors), temporary, metadata=metadata)
-        except SafetensorError as error:  # e.g. a full disk, without its error number
-            raise error_type(f"{path}: cannot be written: {error}") from error
+        save_file(dict(tensors), temporary, metadata=metadata)
 
 
 def save_model(model: nn.Module, path: Path) -> str:

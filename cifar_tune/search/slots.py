@@ -19,7 +19,7 @@ from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.search.plan import example_config
 from cifar_tune.training.callbacks import NO_CALLBACKS
-from cifar_tune.training.cuda_graph import CudaGraph, Graph
+from cifar_tune.training.cuda_graph import CudaGraph
 from cifar_tune.training.device import cuda_devices
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.step import BatchTotals
@@ -77,7 +77,7 @@ def measure_slots(measure: Callable[[int], float]) -> dict[int, float]:
 
 
 def measure_steps_per_second(
-    config: TrialConfig, device: torch.device, slots: int, make_graph: Callable[[], Graph]
+    config: TrialConfig, device: torch.device, slots: int, make_graph: Callable[[], CudaGraph]
 ) -> float:
     """Train on random images in so many slots at once; return steps a second of all together."""
     count = STEPS * config.batch_size
@@ -103,7 +103,7 @@ def _prepare_slot(
     config: TrialConfig,
     part: Subset,
     device: torch.device,
-    make_graph: Callable[[], Graph],
+    make_graph: Callable[[], CudaGraph],
     stack: ExitStack,
 ) -> Callable[[], None]:
     """Give a slot its graph and stream; return what trains one epoch and waits for its end."""

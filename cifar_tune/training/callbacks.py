@@ -15,18 +15,6 @@ OnEpoch = Callable[[EpochMetrics], bool]
 ShouldStop = Callable[[], bool]
 
 
-def _ignore(*_: object) -> None:
-    pass
-
-
-def _go_on(_: EpochMetrics) -> bool:
-    return True
-
-
-def _never() -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class TrainingCallbacks:
     """The functions that a training calls; those that are left out do nothing.
@@ -42,10 +30,10 @@ class TrainingCallbacks:
             ends the training with ``TrainingStopped``.
     """
 
-    on_start: OnStart = _ignore
-    on_step: OnStep = _ignore
-    on_epoch: OnEpoch = _go_on
-    should_stop: ShouldStop = _never
+    on_start: OnStart = lambda _position, _refusals: None
+    on_step: OnStep = lambda _done: None
+    on_epoch: OnEpoch = lambda _metrics: True
+    should_stop: ShouldStop = lambda: False
 
     def step_done(self, done: int) -> None:
         """Tell of a step, and ask whether to stop.

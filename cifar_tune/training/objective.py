@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from cifar_tune.config.trial import TrialConfig, digest_of
-from cifar_tune.data.search_data import SearchData, Subset
+from cifar_tune.data.search_data import SearchData, Split, Subset
 from cifar_tune.models.weight_files import save_model
 from cifar_tune.models.weights import Weights
 from cifar_tune.training.callbacks import NO_CALLBACKS, TrainingCallbacks
@@ -66,76 +66,89 @@ def run_trial(
     On a CPU the result is a function of configuration, data, weights, PyTorch version and thread
     count, however often it was stopped and continued.
 
-    Args:
-        config: The configuration.
-        data: The images that its split is drawn from.
-        weights: The pretrained weights that the configuration names; None where it names none.
-        device: The device to train on.
-        callbacks: Called as the training goes on.
-        files: Where to keep checkpoints, and the final weights and predictions unless the trial is
-            pruned; None keeps nothing.
-        graphs: The graphs of the training step; None takes those of this thread where the device is
-            a CUDA one, and else has none.
+    ``files`` says where to keep checkpoints, and the final weights and predictions unless the trial
+    is pruned; None keeps nothing. ``graphs`` are those of the training step; None takes those of
+    this thread where the device is a CUDA one, and else has none.
 
     Raises:
-        ValueError: The weights are not those that the configuration names.
+        ValueError: The weights are not those that the configuration names, or none where it does.
         NonFiniteLossError: The training loss became infinite or not a number.
         TrainingStopped: ``should_stop`` said so.
         WeightsError: The final weights cannot be written.
         StorageError: The predictions or a checkpoint cannot be written.
     """
-    keep_freed_memory()
     name = weights.name if weights is not None else "none"
     if name != config.weights:
         raise ValueError(f"the configuration names weights {config.weights}, given were {name}")
+    keep_freed_memory()
     files = files or TrialFiles()
+    graphs = graphs if graphs is not None else graphs_of_thread(device)
     split = data.split(config)
-    step_graphs = graphs if graphs is not None else graphs_of_thread(device)
-    checkpoints = None
-    if files.checkpoints is not None:
-        identity = digest_of([config.digest, dict(data.digests), weights and weights.sha256])
-        checkpoints = Checkpoints(files.checkpoints, identity)
-
-    def train(start: TrainingState | None, refusals: list[str]) -> tuple[nn.Module, Fitted]:
-        pretrained = weights.tensors if weights is not None else None
-        network = TrainingNetwork(
-            config, len(data.classes), pretrained, device, has_graph=step_graphs is not None
-        )
-        model = network.model
-        callbacks.on_start(Position() if start is None else start.position, refusals)
-        images = network.place_training(split.train, files.features)
-        validation = network.place_validation(split.validation, files.features)
-        lent = nullcontext() if step_graphs is None else step_graphs.training(model, images, config)
-        with lent as graph:
-            trainer = Trainer(model, config, callbacks, checkpoints, graph)
-            fitted = trainer.fit(images, validation, start)
-        return network.restore(len(fitted.epochs)), fitted
-
-    model, fitted = _train_from_newest(checkpoints, train)
+    attempts = _Attempts(config, data, split, weights, device, callbacks, files, graphs)
+    model, fitted = attempts.train_from_newest()
     logits = fitted.logits.float().cpu().numpy()
     digest = None
-    if not fitted.pruned and files.weights is not None:
-        digest = save_model(model, files.weights)
-    if not fitted.pruned and files.predictions is not None:
-        rows, pool = split.validation.rows, split.validation.pool
-        predictions = make_predictions(data.classes, rows, pool.images, pool.labels, logits)
-        save_predictions(predictions, files.predictions)
+    if not fitted.pruned:
+        digest = save_model(model, files.weights) if files.weights is not None else None
+        _keep_predictions(data.classes, split.validation, logits, files.predictions)
     result = TrialResult(fitted.epochs, fitted.pruned, digest)
     return TrainedTrial(result, config, data.classes, split.validation, logits, model)
 
 
-def _train_from_newest(
-    checkpoints: Checkpoints | None,
-    train: Callable[[TrainingState | None, list[str]], tuple[nn.Module, Fitted]],
-) -> tuple[nn.Module, Fitted]:
-    """Train from the newest checkpoint that can be used, else from the beginning."""
-    refusals: list[str] = []
-    for state in checkpoints.load() if checkpoints is not None else ():
-        if isinstance(state, UnusableCheckpointError):
-            refusals.append(str(state))
-            continue
-        try:
-            return train(state, refusals)
-        except UnusableCheckpointError as error:
-            refusals.append(str(error))
-    return train(None, refusals)
+@dataclass(frozen=True)
+class _Attempts:
+    """What the attempts to train a trial have in common, each from another of its checkpoints."""
+
+    config: TrialConfig
+    data: SearchData
+    split: Split
+    weights: Weights | None
+    device: torch.device
+    callbacks: TrainingCallbacks
+    files: TrialFiles
+    graphs: StepGraphs | None
+
+    def train_from_newest(self) -> tuple[nn.Module, Fitted]:
+        """Train from the newest checkpoint that can be used, else from the beginning."""
+        if self.files.checkpoints is None:
+            return self._train(None, None, [])
+        weights_sha256 = self.weights and self.weights.sha256
+        identity = digest_of([self.config.digest, dict(self.data.digests), weights_sha256])
+        checkpoints = Checkpoints(self.files.checkpoints, identity)
+        refusals: list[str] = []
+        for state in checkpoints.load():
+            if isinstance(state, UnusableCheckpointError):
+                refusals.append(str(state))
+                continue
+            try:
+                return self._train(checkpoints, state, refusals)
+            except UnusableCheckpointError as error:
+                refusals.append(str(error))
+        return self._train(checkpoints, None, refusals)
+
+    def _train(
+        self, checkpoints: Checkpoints | None, start: TrainingState | None, refusals: list[str]
+    ) -> tuple[nn.Module, Fitted]:
+        config, graphs = self.config, self.graphs
+        pretrained = self.weights.tensors if self.weights is not None else None
+        classes, has_graph = len(self.data.classes), graphs is not None
+        network = TrainingNetwork(config, classes, pretrained, self.device, has_graph=has_graph)
+        self.callbacks.on_start(Position() if start is None else start.position, refusals)
+        images = network.place_training(self.split.train, self.files.features)
+        validation = network.place_validation(self.split.validation, self.files.features)
+        model = network.model
+        lent = nullcontext() if graphs is None else graphs.training(model, images, config)
+        with lent as graph:
+            trainer = Trainer(model, config, self.callbacks, checkpoints, graph)
+            fitted = trainer.fit(images, validation, start)
+        return network.restore(len(fitted.epochs)), fitted
+
+
+def _keep_predictions(
+    classes: tuple[str, ...], part: Subset, logits: npt.NDArray[np.float32], path: Path | None
+) -> None:
+    if path is not None:
+        predictions = make_predictions(
+            classes, part.rows, part.pool.images, part.pool.labels, logits
+        )
+        save_predictions(predictions, path)

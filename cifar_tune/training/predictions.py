@@ -107,10 +107,7 @@ def save_predictions(answers: Answers, path: Path) -> None:
     metadata = {"classes": json.dumps(answers.classes)}
     size = sum(array.nbytes for array in arrays.values())
     with replacing(path, size, StorageError) as temporary:
-        try:
-            save_file(arrays, temporary, metadata=metadata)
-        except SafetensorError as error:  # e.g. a full disk, without its error number
-            raise StorageError(f"{path}: cannot be written: {error}") from error
+        save_file(arrays, temporary, metadata=metadata)
 
 
 def load_predictions(path: Path) -> Answers | None:

@@ -20,13 +20,14 @@ def git_commit() -> str | None:
 
     None where it was installed from a wheel or git is not there.
     """
-    if not paths.is_checkout():
+    folder = paths.checkout_folder()
+    if folder is None:
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         described = subprocess.run(
             command,
-            cwd=paths.checkout_folder(),
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=10,

@@ -31,7 +31,7 @@ from cifar_tune.data.loader import DeviceSplit, draw_epoch, make_batch
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.models.resnet import find_dropouts, set_training
 from cifar_tune.training.callbacks import TrainingCallbacks
-from cifar_tune.training.cuda_graph import CudaGraph, Graph
+from cifar_tune.training.cuda_graph import CudaGraph
 from cifar_tune.training.epoch_tensors import EpochTensors, Masks
 from cifar_tune.training.optimizer import make_optimizer, zero_moments
 from cifar_tune.training.step import BatchTotals, LossAndAccuracy, train_step
@@ -51,7 +51,7 @@ class StepGraph:
     """
 
     def __init__(
-        self, model: nn.Module, split: DeviceSplit, config: TrialConfig, graph: Graph
+        self, model: nn.Module, split: DeviceSplit, config: TrialConfig, graph: CudaGraph
     ) -> None:
         self.model = copy.deepcopy(model)
         self._split = split
@@ -186,7 +186,7 @@ class StepGraphs:
         make_graph: gives one that has recorded nothing.
     """
 
-    def __init__(self, make_graph: Callable[[], Graph]) -> None:
+    def __init__(self, make_graph: Callable[[], CudaGraph]) -> None:
         self._make_graph = make_graph
         self._graphs: OrderedDict[Hashable, StepGraph] = OrderedDict()  # the last used at the end
         self._splits: dict[Hashable, DeviceSplit] = {}

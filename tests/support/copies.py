@@ -24,7 +24,7 @@ from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, FULL_SET_DIGESTS, LabelledImages, UInt8Array
 from cifar_tune.data.fingerprints import make_table
 from cifar_tune.data.importing import array_pickle, formats
-from cifar_tune.data.splits import balanced_head
+from cifar_tune.data.search_data import balanced_head
 
 BATCH = 20
 """Images in a batch of the stand-in."""

@@ -21,6 +21,7 @@ from cifar_tune.data.importing.batches import FORMATS, BatchFormat, read_batches
 from cifar_tune.data.importing.image_folder import (
     ImageFiles,
     Oddities,
+    count_odd,
     decode_images,
     find_splits,
     list_images,
@@ -48,7 +49,7 @@ class _Copy:
 
     splits: dict[Split, LabelledImages]
     source: str
-    locate: Callable[[Split, int], str]
+    locate: Callable[[Split, int], str] = lambda split, row: f"{split} image {row + 1:,}"
 
 
 def read_full_set(path: Path) -> tuple[dict[str, LabelledImages], str]:
@@ -146,7 +147,7 @@ def _read_npz_file(path: Path) -> _Copy:
             shape = list(splits[split].images.shape)
             raise DataError(f"{path}: its {split} images are {shape}, expected {list(expected)}")
     parts = {split: splits[split] for split in split_counts()}
-    return _Copy(parts, "npz file", lambda split, row: f"{split} image {row + 1:,}")
+    return _Copy(parts, "npz file")
 
 
 def _read_image_folder(path: Path) -> _Copy:
@@ -173,18 +174,15 @@ def _read_image_folder(path: Path) -> _Copy:
         images = decode_images(path, part.names, IMAGE_SIZE, oddities)
         _refuse_oddities(path, oddities)
         splits[split] = _in_order(path, split, LabelledImages(images, part.labels), part, table)
-    return _Copy(splits, "image folder", lambda split, row: f"{split} image {row + 1:,}")
+    return _Copy(splits, "image folder")
 
 
 def _refuse_oddities(path: Path, oddities: Oddities) -> None:
     refuse_unreadable(path, oddities)
-    for oddity, one, many in (
-        (oddities.other_size, "is not 32 x 32 pixels", "are not 32 x 32 pixels"),
-        (oddities.grey, "is grey", "are grey"),
-    ):
-        if oddity.count:
-            fault = oddity.says(f"image {one}", f"images {many}")
-            raise DataError(f"{path}: not CIFAR-10: {fault}; expected 32 x 32 RGB")
+    for names, fault in ((oddities.other_size, "not 32 x 32 pixels"), (oddities.grey, "grey")):
+        if names:
+            odd = count_odd(names, f"image is {fault}", f"images are {fault}")
+            raise DataError(f"{path}: not CIFAR-10: {odd}; expected 32 x 32 RGB")
 
 
 def _in_order(
@@ -216,10 +214,10 @@ def _in_order(
         )
     wrong = np.flatnonzero(known.labels[positions] != part.labels)
     if len(wrong):
+        right = CLASSES[known.labels[positions[wrong[0]]]]
         raise DataError(
             f"{path}: not CIFAR-10: {len(wrong):,} of its {split} images are in the folder of "
-            f"another class, first {shown(wrong[0])}, which is of the class "
-            f"{CLASSES[known.labels[positions[wrong[0]]]]}"
+            f"another class, first {shown(wrong[0])}, which is of the class {right}"
         )
     return part.take(np.argsort(positions))
 
@@ -244,14 +242,12 @@ def _prove(path: Path, copy: _Copy) -> None:
 
 def _difference(copy: _Copy, split: Split, kind: str, known: Fingerprints) -> str:
     part = copy.splits[split]
-    fault = f"its {split} {kind} differ"
+    fault, reason = f"its {split} {kind} differ", "are not CIFAR-10's"
     if kind == "labels":
         wrong = np.flatnonzero(part.labels != known.labels)
-        reason = "are not CIFAR-10's"
     else:
         positions = known.positions(image_keys(part.images))
         wrong = np.flatnonzero(positions < 0)
-        reason = "are not CIFAR-10's"
         if not len(wrong):
             wrong = np.flatnonzero(positions != np.arange(len(part)))
             reason = "are in another place than in CIFAR-10"

@@ -35,31 +35,19 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
 @dataclass
-class Oddity:
-    """How many images something is true of, and which is the first."""
-
-    count: int = 0
-    first: str = ""
-
-    def add(self, name: str) -> None:
-        """Count one more."""
-        self.first = self.first or name
-        self.count += 1
-
-    def says(self, one: str, many: str) -> str:
-        """Return ``one`` or ``many`` with the number before it, and the first after it."""
-        return f"{self.count:,} {one if self.count == 1 else many}, first {self.first}"
-
-
-@dataclass
 class Oddities:
-    """What is not as expected in a folder of images, over all its splits."""
+    """The names of images that are not as expected, over all splits of a folder."""
 
-    unreadable: Oddity = field(default_factory=Oddity)
-    grey: Oddity = field(default_factory=Oddity)
-    other_colours: Oddity = field(default_factory=Oddity)
-    other_size: Oddity = field(default_factory=Oddity)
-    ignored: Oddity = field(default_factory=Oddity)
+    unreadable: list[str] = field(default_factory=list)
+    grey: list[str] = field(default_factory=list)
+    other_colours: list[str] = field(default_factory=list)
+    other_size: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+def count_odd(names: Sequence[str], one: str, many: str) -> str:
+    """Return ``one`` or ``many`` with the number of names before it, and the first after it."""
+    return f"{len(names):,} {one if len(names) == 1 else many}, first {names[0]}"
 
 
 @dataclass(frozen=True)
@@ -106,7 +94,7 @@ def list_images(folder: Path, oddities: Oddities) -> ImageFiles:
     classes: list[str] = []
     for entry in _visible(folder):
         if not entry.is_dir():
-            oddities.ignored.add(_shown(entry.relative_to(folder.parent)))
+            oddities.ignored.append(_shown(entry.relative_to(folder.parent)))
             continue
         classes.append(entry.name)
         if len(classes) > MAX_CLASSES:
@@ -117,7 +105,7 @@ def list_images(folder: Path, oddities: Oddities) -> ImageFiles:
                 names.append(name)
                 labels.append(len(classes) - 1)
             else:
-                oddities.ignored.add(_shown(name))
+                oddities.ignored.append(_shown(name))
     if not names:
         raise DataError(f"{folder}: holds no image; expected {folder.name}/CLASS/1.png and so on")
     return ImageFiles(tuple(classes), tuple(names), np.array(labels, dtype=np.uint8))
@@ -137,7 +125,7 @@ def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddi
             try:
                 pixels = _decode(folder / name, _shown(name), size, oddities)
             except Exception:  # decoders raise nearly everything on damaged files
-                oddities.unreadable.add(_shown(name))
+                oddities.unreadable.append(_shown(name))
             else:
                 images[row] = pixels.transpose(2, 0, 1)
     return images
@@ -186,10 +174,11 @@ def refuse_unreadable(folder: Path, oddities: Oddities) -> None:
     Raises:
         DataError: how many, and which first.
     """
-    if oddities.unreadable.count:
+    if oddities.unreadable:
+        images = count_odd(oddities.unreadable, "image", "images")
         raise DataError(
-            f"{folder}: {oddities.unreadable.says('image', 'images')}, cannot be read: damaged, "
-            "too large, of more than 8 bits a channel or no image at all"
+            f"{folder}: {images}, cannot be read: damaged, too large, of more than 8 bits a "
+            "channel or no image at all"
         )
 
 
@@ -202,10 +191,10 @@ def _decode(path: Path, name: str, size: int, oddities: Oddities) -> UInt8Array:
             raise ValueError(f"{name} has more than 8 bits a channel")
         picture = opened.convert("RGB")
         if opened.mode != "RGB":
-            (oddities.grey if opened.mode in _GREY else oddities.other_colours).add(name)
+            (oddities.grey if opened.mode in _GREY else oddities.other_colours).append(name)
     if picture.size != (size, size):
         picture = _fit(picture, size)
-        oddities.other_size.add(name)
+        oddities.other_size.append(name)
     return np.asarray(picture)
 
 
@@ -230,8 +219,7 @@ def _strict_pillow() -> Iterator[None]:
 
 def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:
     """Return what was done, a sentence each; grey and other colours are one thing to the user."""
-    notes = []
-    for oddity, one, many in (
+    kinds = (
         (oddities.grey, "grey image was made RGB", "grey images were made RGB"),
         (
             oddities.other_colours,
@@ -244,10 +232,8 @@ def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:
             f"images were resized and cropped to {size} x {size}",
         ),
         (oddities.ignored, "other file was ignored", "other files were ignored"),
-    ):
-        if oddity.count:
-            notes.append(oddity.says(one, many))
-    return tuple(notes)
+    )
+    return tuple(count_odd(names, one, many) for names, one, many in kinds if names)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -47,7 +47,7 @@ def predict(
     for row, path in enumerate(paths):
         oddities = Oddities()
         images[row] = decode_images(path.parent, (Path(path.name),), size, oddities)[0]
-        if oddities.unreadable.count:
+        if oddities.unreadable:
             unreadable.append(printable(str(path)))
     if unreadable:
         raise InputError("\n".join(f"{path}: cannot be read as an image" for path in unreadable))

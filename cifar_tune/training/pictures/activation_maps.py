@@ -51,39 +51,36 @@ def draw_activation_maps(
         remark: The line below it.
     """
     headings = [("image", "")]
+    explanation = (
+        f"Of each stage the {MAPS} most active maps, each from its smallest value (dark) to its "
+        "largest (light); maps of one pixel are scaled together."
+    )
     if grad_cam is not None:
         headings.append(("Grad-CAM", f"{grad_cam.layer}, {grad_cam.size} x {grad_cam.size}"))
-    headings += [_head(name, layer) for name, layer in zip(stages, views[0].layers, strict=True)]
-    width = 2 * LEFT + len(headings) * (CELL + _GAP) - _GAP
-    height = TOP + len(views) * (CELL + CAPTION) + _REMARK
-    figure = begin_picture(width, height, title, remark)
+        explanation += "\nGrad-CAM: where the network sees what speaks for the predicted class."
+    for stage, layer in zip(stages, views[0].layers, strict=True):
+        channels, height, width = layer.maps.shape
+        headings.append((stage, f"{channels} maps of {height} x {width} px"))
+    page_width = 2 * LEFT + len(headings) * (CELL + _GAP) - _GAP
+    page_height = TOP + len(views) * (CELL + CAPTION) + _REMARK
+    figure = begin_picture(page_width, page_height, title, remark)
     for column, (name, detail) in enumerate(headings):
         left = LEFT + column * (CELL + _GAP)
         write(figure, left, TOP - 32, name, weight="bold")
         write(figure, left, TOP - 17, detail, size=8)
     for row, view in enumerate(views):
         top = TOP + row * (CELL + CAPTION)
-        image = _fit(view.pixels)
-        cells = [image]
-        if grad_cam is not None:
-            cells.append(mix_grad_cam(image, view.grad_cam))
-        cells += [_tile(layer) for layer in view.layers]
-        for column, cell in enumerate(cells):
+        for column, cell in enumerate(_paint_row(view, has_grad_cam=grad_cam is not None)):
             paste(figure, LEFT + column * (CELL + _GAP), top, cell)
         write(figure, LEFT, top + CELL + 6, _describe(view))
-    explanation = (
-        f"Of each stage the {MAPS} most active maps, each from its smallest value (dark) to its "
-        "largest (light); maps of one pixel are scaled together."
-    )
-    if grad_cam is not None:
-        explanation += "\nGrad-CAM: where the network sees what speaks for the predicted class."
-    write(figure, LEFT, height - _REMARK, explanation, size=8)
+    write(figure, LEFT, page_height - _REMARK, explanation, size=8)
     return to_png(figure)
 
 
-def _head(name: str, layer: LayerView) -> tuple[str, str]:
-    channels, height, width = layer.maps.shape
-    return name, f"{channels} maps of {height} x {width} px"
+def _paint_row(view: ImageView, *, has_grad_cam: bool) -> list[UInt8Array]:
+    image = _fit(view.pixels)
+    heat = [mix_grad_cam(image, view.grad_cam)] if has_grad_cam else []
+    return [image, *heat, *map(_tile, view.layers)]
 
 
 def _describe(view: ImageView) -> str:

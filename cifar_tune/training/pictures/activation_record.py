@@ -165,8 +165,7 @@ class ActivationRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the arrays, as JSON has it."""
-        record: dict[str, Any] = _without_arrays(self)
-        return record
+        return dataclasses.asdict(self, dict_factory=_without_arrays)
 
     def to_rows(self) -> list[dict[str, object]]:
         """Return a row of CSV for each image, layer and quantity; shares are fractions."""
@@ -192,12 +191,5 @@ class ActivationRecord:
         ]
 
 
-def _without_arrays(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {
-            name: _without_arrays(part)
-            for name, part in parts.items()
-            if not isinstance(part, np.ndarray)
-        }
-    return [_without_arrays(part) for part in value] if isinstance(value, tuple) else value
+def _without_arrays(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if not isinstance(value, np.ndarray)}

@@ -106,28 +106,22 @@ def _format_accuracy(trial: TrainedTrial) -> str:
 
 def _draw_maps(trial: TrainedTrial, label: str) -> bytes:
     from cifar_tune.training.pictures.activation_maps import draw_activation_maps
-    from cifar_tune.training.pictures.activation_record import ImageView
     from cifar_tune.training.pictures.feature_maps import GRAD_CAM_SIZE, look_into, see
 
     network = look_into(trial.model.cpu(), STAGES.values(), trial.config)
     # Where the image set has no validation images of its own, they are some of those to train on.
     of_training = "" if trial.config.split == "fixed" else " of the training set"
     pool = trial.validation.pool
-    views = []
-    for row in choose_rows(trial.validation, trial.classes):
-        seen = see(network, pool.images[row])
-        views.append(
-            ImageView(
-                source=f"validation image {row}{of_training}",
-                test_index=None,
-                label=trial.classes[int(pool.labels[row])],
-                note="",
-                top=tuple((trial.classes[place], share) for place, share in seen.top[:3]),
-                pixels=np.ascontiguousarray(pool.images[row].transpose(1, 2, 0)),
-                layers=seen.layers,
-                grad_cam=seen.grad_cam,
-            )
+    views = [
+        see(
+            network,
+            pool.images[row],
+            trial.classes,
+            source=f"validation image {row}{of_training}",
+            label=trial.classes[pool.labels[row]],
         )
+        for row in choose_rows(trial.validation, trial.classes)
+    ]
     grad_cam = network.grad_cam if network.grad_cam.size >= GRAD_CAM_SIZE else None
     remark = f"Activation maps of the study's best trial when it ended; {_format_accuracy(trial)}"
     return draw_activation_maps(views, tuple(STAGES), grad_cam, label, remark)

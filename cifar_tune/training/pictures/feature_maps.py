@@ -33,6 +33,7 @@ from cifar_tune.models.resnet import FREEZE_STAGES, frozen_stages
 from cifar_tune.training.pictures.activation_record import (
     FloatArray,
     GradCamLayer,
+    ImageView,
     LayerFreeze,
     LayerStats,
     LayerView,
@@ -87,21 +88,6 @@ class Network:
     def parameters(self) -> int:
         """Parameters of the whole network."""
         return sum(parameter.numel() for parameter in self.model.parameters())
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the network made of an image.
-
-    Attributes:
-        top: labels with their probabilities as fractions, the most probable first.
-        layers: in the network's order.
-        grad_cam: float32 [h, w], of the most probable label.
-    """
-
-    top: tuple[tuple[int, float], ...]
-    layers: tuple[LayerView, ...]
-    grad_cam: FloatArray
 
 
 def look_into(model: nn.Module, names: Iterable[str], config: TrialConfig) -> Network:
@@ -197,12 +183,19 @@ def _find_layer(name: str, operations: Sequence[str], model: nn.Module) -> Layer
     return Layer(name, operation, tuple(passed))
 
 
-def see(network: Network, pixels: UInt8Array) -> Seen:
-    """Show the network one image.
+def see(
+    network: Network,
+    pixels: UInt8Array,
+    classes: Sequence[str],
+    source: str,
+    label: str | None,
+    test_index: int | None = None,
+    note: str = "",
+) -> ImageView:
+    """Show the network one image, and take down what it makes of it.
 
-    Args:
-        network: The network.
-        pixels: uint8 [3, H, H], RGB; it is brought to the network as the trial's images were.
+    ``pixels`` are uint8 [3, H, H], RGB; they are brought to the network as the trial's images were.
+    ``classes`` are names in the order of the labels, the rest is as in ``ImageView``.
     """
     config = network.config
     image = transform(
@@ -216,15 +209,19 @@ def see(network: Network, pixels: UInt8Array) -> Seen:
         outputs = record_operations(network.model, image)
     logits = outputs[next(reversed(outputs))]
     probabilities = logits[0].softmax(dim=0)
-    order = probabilities.argsort(descending=True, stable=True).tolist()
-    layers = (
-        _measure(layer, outputs[layer.operation][0], outputs[layer.measured][0])
-        for layer in network.layers
-    )
-    return Seen(
-        tuple((label, significant(probabilities[label])) for label in order),
-        tuple(layers),
-        _grad_cam(network, image, order[0]),
+    top = probabilities.argsort(descending=True, stable=True)[:3].tolist()
+    return ImageView(
+        source=source,
+        test_index=test_index,
+        label=label,
+        note=note,
+        top=tuple((classes[place], significant(probabilities[place])) for place in top),
+        pixels=np.ascontiguousarray(pixels.transpose(1, 2, 0)),
+        layers=tuple(
+            _measure(layer, outputs[layer.operation][0], outputs[layer.measured][0])
+            for layer in network.layers
+        ),
+        grad_cam=_grad_cam(network, image, top[0]),
     )
 
 

@@ -11,15 +11,45 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from places import REPOSITORY
 
 from cifar_tune.config.faults import schema_faults
+from cifar_tune.config.hyperparameter import Hyperparameter
 from cifar_tune.config.schema import Protocol, Settings
 from cifar_tune.config.space import Space
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.config.trial import HYPERPARAMETERS, SEARCHABLE
-from cifar_tune.config.wording import format_params, hyperparameter_table, long_name, short_name
+from cifar_tune.config.wording import format_params, long_name, short_name
 from cifar_tune.errors import StudyFileError
 from cifar_tune.search.samplers import distributions
 
 RANGES: dict[str, tuple[float, float]] = {"learning_rate": (0.1, 1.0), "cosine_t_max": (1, 2)}
+
+
+def hyperparameter_table() -> str:
+    """Return the Markdown table of all hyperparameters that the README has."""
+    lines = ["| key | what it is | values | by default |", "|---|---|---|---|"]
+    for key, declared in HYPERPARAMETERS.items():
+        cells = (f"`{key}`", declared.help, _describe_values(declared), _describe_default(declared))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _describe_values(declared: Hyperparameter) -> str:
+    if declared.choices:
+        return " or ".join(f'`"{choice}"`' for choice in declared.choices) + ", not searched"
+    low = f"above {declared.gt:g}" if declared.gt is not None else f"from {declared.ge:g}"
+    high = ""
+    if declared.lt is not None:
+        high = f" to below {declared.lt:g}"
+    elif declared.le is not None:
+        high = f" to {declared.le:g}"
+    return f"{low}{high}" + (", whole" if declared.is_whole else "")
+
+
+def _describe_default(declared: Hyperparameter) -> str:
+    if declared.is_required:
+        return "always given"
+    if declared.default is None:
+        return "not given"
+    return f'`"{declared.default}"`' if declared.choices else f"{declared.default:g}"
 
 
 def make_space(key: str, *, log: bool = False) -> Space:

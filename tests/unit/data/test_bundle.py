@@ -11,7 +11,7 @@ import pytest
 
 from cifar_tune.data import bundle
 from cifar_tune.data.cifar10 import LabelledImages, sha256
-from cifar_tune.data.splits import balanced_head
+from cifar_tune.data.search_data import balanced_head
 from cifar_tune.errors import DataError
 
 SIZES = {"train": 5_000, "validation": 1_000, "test": 1_000}

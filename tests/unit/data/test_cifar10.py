@@ -15,8 +15,7 @@ from command_line import Cli
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place
-from cifar_tune.data.search_data import SearchData
-from cifar_tune.data.splits import balanced_head, plain_split, stratified_split
+from cifar_tune.data.search_data import SearchData, balanced_head, plain_split, stratified_split
 from cifar_tune.errors import DataError
 
 

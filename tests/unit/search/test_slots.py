@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from command_line import Cli
+from function_graph import FunctionGraph
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
@@ -18,7 +19,6 @@ from cifar_tune.search.slots import (
     measure_steps_per_second,
     settle_slots,
 )
-from cifar_tune.training.cuda_graph import FunctionGraph
 from cifar_tune.workers.choose import choose_workers
 from cifar_tune.workers.local.pool import make_seats
 

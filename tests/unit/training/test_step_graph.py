@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from function_graph import FunctionGraph
 from torch import Tensor
 
 from cifar_tune.config.trial import TrialConfig
@@ -23,7 +24,7 @@ from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model
 from cifar_tune.training import step_graph
 from cifar_tune.training.callbacks import TrainingCallbacks
-from cifar_tune.training.cuda_graph import CudaGraph, FunctionGraph
+from cifar_tune.training.cuda_graph import CudaGraph
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.records import TrialFiles, TrialResult
 from cifar_tune.training.step_graph import GRAPHS_KEPT, StepGraphs, graphs_of_thread
