@@ -1,8 +1,9 @@
-"""Writes a file so that a reader sees all of it or nothing."""
+"""Writes a file so that a reader sees all of it or nothing, and hashes one."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -13,6 +14,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from cifar_tune.errors import CifarTuneError
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

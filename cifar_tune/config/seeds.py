@@ -6,15 +6,10 @@ import hashlib
 
 
 def derive_seed(parent: int, *path: str | int) -> int:
-    """Derive a seed from another one and a path of names, the same on every machine.
+    """Derive a seed from another one and what it is for, e.g. ``"trial", 7``.
 
-    Args:
-        parent: The seed to derive from.
-        path: What the new seed is for, e.g. ``"trial", 7``. Different paths give independent
-            seeds.
-
-    Returns:
-        An integer from 0 to 2³¹ - 1: the first 31 bits of the SHA-256 of parent and path.
+    Different paths give independent seeds, the same on every machine: from 0 to 2³¹ - 1, the first
+    31 bits of the SHA-256 of parent and path.
     """
     text = "/".join(map(str, (parent, *path)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1

@@ -95,10 +95,7 @@ class StudySpec:
     ) -> TrialConfig:
         """Return the full configuration of a trial.
 
-        Args:
-            params: The searched values.
-            seed: The seed of the trial.
-            settings: What a named trial sets for itself.
+        ``params`` are the searched values, ``settings`` what a named trial sets for itself.
         """
         fields = self.protocol.given() | {**(settings or {}), **params, "seed": seed}
         fields |= {"train_on": self.train_on, "precision": self.precision or "fp32"}
@@ -116,8 +113,7 @@ class StudySpec:
     def weights(self, more_trials: int | None = None) -> set[str]:
         """Return the names of the pretrained weights that its trials start from.
 
-        Args:
-            more_trials: Sample so many trials, if not as many as the study file states.
+        ``more_trials`` are sampled, if not as many as the study file states.
         """
         needed = {self.named_config(named, seed=0).weights for named in self.named}
         if self.profile.trials if more_trials is None else more_trials:

@@ -67,12 +67,8 @@ def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws |
     """Draw flips, rotations and crops, each image its own; None where there is no augmentation.
 
     With the strength 1 they are the report's recipe. The flip probability grows with the strength
-    up to one half, where it is strongest, unless it is given; the rotation up to ±120° at 4.
-
-    Args:
-        count: Number of images N.
-        config: The configuration of the trial.
-        generator: A CPU generator, so that every device gets the same draws.
+    up to one half, where it is strongest, unless it is given; the rotation up to ±120° at 4. The
+    generator is one of the CPU, so that every device gets the same draws.
     """
     if not config.augments:
         return None
@@ -88,14 +84,10 @@ def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws |
 
 
 def rotation_matrices(degrees: Tensor, size: int) -> Tensor:
-    """Return inverse rotations about the centre, counter-clockwise as ``Image.rotate`` has them.
+    """Return inverse rotations about the centre, int32 [N, 6], as ``Draws.affine`` has them.
 
-    Args:
-        degrees: float64 [N].
-        size: height and width of the image in pixels.
-
-    Returns:
-        int32 [N, 6], as ``Draws.affine``.
+    ``degrees`` (float64 [N]) are counter-clockwise as for ``Image.rotate``; ``size`` is the height
+    and width of the image in pixels.
     """
     radians = degrees * (math.pi / 180)
     cos, sin = radians.cos(), radians.sin()

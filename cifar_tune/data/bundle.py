@@ -52,9 +52,7 @@ def apply_rule(full: dict[str, LabelledImages], split: str) -> LabelledImages:
 def read_bundled(split: str, folder: Path = FOLDER) -> LabelledImages:
     """Read one split of the bundle and check it against the manifest's digests.
 
-    Args:
-        split: ``"train"`` (5,000 images), ``"validation"`` (1,000) or ``"test"`` (1,000).
-        folder: The folder of the bundle.
+    It is ``"train"`` (5,000 images), ``"validation"`` (1,000) or ``"test"`` (1,000).
 
     Raises:
         DataError: a file is missing, cannot be decoded, or is not what its digest names.

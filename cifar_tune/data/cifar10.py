@@ -7,6 +7,7 @@ University of Toronto, 2009.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,15 @@ class LabelledImages:
     def take(self, rows: npt.NDArray[np.int64]) -> LabelledImages:
         """Return the images at ``rows`` (int64 [M]), in that order."""
         return LabelledImages(self.images[rows], self.labels[rows])
+
+
+def digest_splits(splits: Mapping[str, LabelledImages]) -> dict[str, str]:
+    """Return the SHA-256 of ``train images``, ``train labels`` and so on, as hexadecimal."""
+    return {
+        f"{split} {kind}": digest
+        for split, part in splits.items()
+        for kind, digest in part.digests().items()
+    }
 
 
 def sha256(array: UInt8Array) -> str:

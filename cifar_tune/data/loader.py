@@ -88,11 +88,7 @@ def make_batch(
 ) -> tuple[Tensor, Tensor]:
     """Gather and transform a batch; nothing in it waits for the device.
 
-    Args:
-        split: The split.
-        config: The configuration of the trial.
-        chosen: Rows of ``split.images``, int64 [B].
-        draws: Of these images; None does not augment.
+    ``chosen`` are rows of ``split.images``, int64 [B], with their ``draws``; None does not augment.
 
     Returns:
         Normalised images float32 [B, 3, S, S], or features where the split has them, and labels

@@ -15,7 +15,7 @@ from cifar_tune import paths
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.bundle import read_bundled
-from cifar_tune.data.cifar10 import CLASSES, FULL_SET, LabelledImages, UInt8Array
+from cifar_tune.data.cifar10 import CLASSES, FULL_SET, LabelledImages, UInt8Array, digest_splits
 from cifar_tune.data.image_set import ImageSet, open_image_set
 from cifar_tune.errors import DataError
 
@@ -202,12 +202,7 @@ def load_search_data(name: str, root: Path) -> SearchData:
     """
     if name == "bundled":
         parts = {split: read_bundled(split) for split in ("train", "validation")}
-        digests = {
-            f"{split} {kind}": digest
-            for split, part in parts.items()
-            for kind, digest in part.digests().items()
-        }
-        return SearchData(name, CLASSES, parts["train"], parts["validation"], digests)
+        return SearchData(name, CLASSES, **parts, digests=digest_splits(parts))
     image_set = open_imported(name, root, ("train", "validation"))
     seen = {key: value for key, value in image_set.digests.items() if not key.startswith("test")}
     return SearchData(

@@ -12,7 +12,6 @@ full ``resnet18_tiny_imagenet_32.safetensors``, gives; with ``--write`` it write
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cifar_tune.errors import WeightsError
+from cifar_tune.files import sha256_of_file
 from cifar_tune.models.state_dict import COUNTER, HEAD, check_backbone, digest_of_tensors
 
 NAME = "tiny-imagenet-32"
@@ -85,7 +85,7 @@ def read_bundled_weights(path: Path = BUNDLED) -> dict[str, Tensor]:
 
 
 def _read_full_file(path: Path) -> dict[str, Tensor]:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SOURCE_SHA256:
+    if sha256_of_file(path) != SOURCE_SHA256:
         raise WeightsError(f"{path}: its SHA-256 is not {SOURCE_SHA256}")
     return load_file(path)
 

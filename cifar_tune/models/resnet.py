@@ -93,10 +93,7 @@ def build_model(
 ) -> nn.Module:
     """Build the network of a trial on the CPU, its weights drawn from torch's global generator.
 
-    Args:
-        config: The configuration of the trial.
-        classes: How many the images have.
-        pretrained: torchvision's tensors of everything but the head, to start from.
+    ``pretrained`` are torchvision's tensors of everything but the head, to start from.
     """
     model = resnet18(weights=None)
     if config.stem == "cifar":

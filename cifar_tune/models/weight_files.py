@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cifar_tune.errors import CifarTuneError, WeightsError
-from cifar_tune.files import replacing
+from cifar_tune.files import replacing, sha256_of_file
 
 
 def write_tensors(
@@ -48,7 +47,7 @@ def save_model(model: nn.Module, path: Path) -> str:
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_tensors(state, {"made_by": "cifar-tune"}, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of_file(path)
 
 
 def load_model(model: nn.Module, path: Path, sha256: str) -> None:
@@ -60,7 +59,7 @@ def load_model(model: nn.Module, path: Path, sha256: str) -> None:
         WeightsError: The file is gone, is another one, or does not fit the model.
     """
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256_of_file(path)
     except OSError as error:
         raise WeightsError(f"{path}: kept weights cannot be read: {error.strerror}") from error
     if digest != sha256:

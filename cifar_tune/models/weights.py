@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from torch import Tensor
 from cifar_tune import paths
 from cifar_tune.data.download import download
 from cifar_tune.errors import WeightsError
+from cifar_tune.files import sha256_of_file
 from cifar_tune.models.bundled_weights import NAME as TINY_IMAGENET_32
 from cifar_tune.models.bundled_weights import SHA256 as TINY_IMAGENET_32_SHA256
 from cifar_tune.models.bundled_weights import read_bundled_weights
@@ -92,7 +92,7 @@ def import_weights(path: Path, name: str | None, root: Path) -> Weights:
         WeightsError: the file or the name will not do, or the copy cannot be written.
     """
     try:
-        digest = _sha256_of(path)
+        digest = sha256_of_file(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
     if name is None:
@@ -187,8 +187,3 @@ def _read_about(path: Path) -> dict[str, str]:
         raise WeightsError(
             f"{path}: is damaged or was not written by cifar-tune: {error}; import it again"
         ) from error
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,10 +10,9 @@ from cifar_tune.errors import DeviceError
 
 
 def choose_device(wanted: str | None = None) -> torch.device:
-    """Return the device asked for, or the best there is: CUDA, then Apple MPS, then the CPU.
+    """Return the device asked for: ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
 
-    Args:
-        wanted: ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; None or ``auto`` chooses.
+    None or ``auto`` chooses the best there is: CUDA, then Apple MPS, then the CPU.
 
     Raises:
         DeviceError: it is not a device's name, or there is none such here.

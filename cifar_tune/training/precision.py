@@ -60,12 +60,8 @@ def check_precision(config: TrialConfig, device: torch.device, threads: int) -> 
 
     bf16 is chosen where a step is at least 1.1 times as fast and moves the gradient, over all
     weights, at most half as far as another batch of images does: then what the rounding adds is
-    small beside the noise that stochastic gradient descent lives with.
-
-    Args:
-        config: The configuration of a trial of the study.
-        device: The device that trains.
-        threads: PyTorch threads on the processor that a trial has.
+    small beside the noise that stochastic gradient descent lives with. A trial has so many PyTorch
+    threads on the processor.
     """
     if not _has_bf16(device):
         return PrecisionCheck("fp32", "this device has no bf16")

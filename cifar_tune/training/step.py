@@ -25,12 +25,9 @@ class LossAndAccuracy:
 
 
 def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
-    """Return the logits of a batch, float [B, number of classes].
+    """Return the logits of a batch, float [B, number of classes], in the precision of the weights.
 
-    Args:
-        model: The network, on the device of the images.
-        images: Float32 [B, 3, S, S], or what a frozen part made of them.
-        precision: What is computed in; logits come in the precision of the model's weights.
+    Images are float32 [B, 3, S, S], or what a frozen part made of them.
     """
     with computing_in(precision, images.device):
         logits: Tensor = model(images)
@@ -38,20 +35,11 @@ def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
 
 
 def train_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    config: TrialConfig,
+    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor, config: TrialConfig
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of gradient descent on a batch.
+    """Take one step of gradient descent on a batch of images, as for ``forward``, and their labels.
 
-    Args:
-        model: The network, on the device of the images.
-        optimizer: Moves its weights.
-        images: As for ``forward``.
-        labels: Int64 [B].
-        config: The configuration of the trial; its precision and label smoothing are read here.
+    Of the configuration, precision and label smoothing are read here.
 
     Returns:
         The mean loss before the step and the number classified rightly, both on the device.

@@ -86,10 +86,7 @@ class Trainer:
     ) -> Fitted:
         """Train up to the last epoch, or to the one after which ``on_epoch`` says to stop.
 
-        Args:
-            train: The training images.
-            validation: The validation images.
-            start: The state to go on from; None begins anew.
+        It goes on from the state ``start``; None begins anew.
 
         Raises:
             NonFiniteLossError: A training loss became infinite or not a number.
@@ -101,44 +98,29 @@ class Trainer:
         position, logits = Position(), torch.empty(0)
         if start is not None:
             position = start.position
-            self._restore(start, totals)
+            seed_dropouts(self._model, self._config, position.epochs + 1)
+            batches = restore(start, self._model, self._optimizer, self._schedule)
+            totals.restore(batches, position.steps)
         pruned = not all(map(self._callbacks.on_epoch, position.history))
         while not pruned and position.epochs < self._config.epochs:
             position, logits = self._run_epoch(position, totals, train, validation)
             totals = BatchTotals(self._model, train, self._config)
             if position.epochs < self._config.epochs:
-                self.save(position)
+                self._save(position, {})
             pruned = not self._callbacks.on_epoch(position.history[-1])
         if self._graph is not None:
             self._given_model.load_state_dict(self._model.state_dict())
         return Fitted(position.history, logits, pruned)
 
-    def save(self, position: Position, batches: Mapping[str, Tensor] | None = None) -> None:
-        """Save the state of the training, if it has a place for that.
-
-        Args:
-            position: How far the training has come.
-            batches: The totals of the steps done of an epoch that was begun.
-
-        Raises:
-            StorageError: The state cannot be saved.
-        """
+    def _save(self, position: Position, batches: Mapping[str, Tensor]) -> None:
+        """Save the state with the totals of the steps done of an epoch that was begun."""
         if self._checkpoints is not None:
             self._checkpoints.save(
-                capture(self._model, self._optimizer, self._schedule, position, batches or {})
+                capture(self._model, self._optimizer, self._schedule, position, batches)
             )
 
-    def _restore(self, start: TrainingState, totals: BatchTotals) -> None:
-        seed_dropouts(self._model, self._config, start.position.epochs + 1)
-        batches = restore(start, self._model, self._optimizer, self._schedule)
-        totals.restore(batches, start.position.steps)
-
     def _run_epoch(
-        self,
-        position: Position,
-        totals: BatchTotals,
-        train: DeviceSplit,
-        validation: DeviceSplit,
+        self, position: Position, totals: BatchTotals, train: DeviceSplit, validation: DeviceSplit
     ) -> tuple[Position, Tensor]:
         """Train the next epoch, or what is left of it, and evaluate; return the logits too."""
         config, epoch = self._config, position.epochs + 1
@@ -151,7 +133,7 @@ class Trainer:
         except TrainingStopped:
             elapsed = time.perf_counter() - begun
             stopped = Position(position.epochs, totals.batches, elapsed, position.history)
-            self.save(stopped, totals.tensors())
+            self._save(stopped, totals.tensors())
             raise
         step_schedule(self._schedule)
         seconds = round(time.perf_counter() - begun, 3)
@@ -179,15 +161,8 @@ def train_epoch(
 ) -> LossAndAccuracy:
     """Train one pass over the training images; the host waits for the device only at its end.
 
-    Args:
-        model: The network, on the device of the split.
-        optimizer: Moves its weights.
-        split: The training images.
-        config: The configuration of the trial.
-        epoch: Its number, from 1; order and augmentation of the images follow from it.
-        callbacks: Called after each step.
-        totals: Of the steps that are done already, which are left out; None for none. The steps
-            that are done now are added.
+    Order and augmentation of the images follow from the number of the epoch, from 1. ``totals`` are
+    of the steps that are done already, which are left out; the steps that are done now are added.
 
     Raises:
         NonFiniteLossError: A loss is not finite; the error names the first step with one.
@@ -212,12 +187,7 @@ def evaluate(
 ) -> Evaluation:
     """Compute loss, accuracy and logits on a split, in evaluation mode.
 
-    Args:
-        model: The network, on the device of the split.
-        split: The images.
-        config: The configuration of the trial.
-        epoch: The epoch that the augmentation is of, where the protocol augments these images.
-        callbacks: Called after each batch.
+    ``epoch`` is the one that the augmentation is of, where the protocol augments these images.
 
     Raises:
         TrainingStopped: ``should_stop`` said so.

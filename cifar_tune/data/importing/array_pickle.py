@@ -42,10 +42,6 @@ _NAMES = {
 def read_official_batch(content: bytes, where: str) -> Any:
     """Return the value of a batch; strings of Python 2 become str, with one character a byte.
 
-    Args:
-        content: The whole file.
-        where: The file, for messages.
-
     Raises:
         DataError: It is not one of the official files.
     """

@@ -60,12 +60,7 @@ class BatchFormat:
 
 
 def read_batches(form: BatchFormat, load: Load, count: int) -> dict[str, LabelledImages]:
-    """Read all batches of one format.
-
-    Args:
-        form: The format.
-        load: Gives the files.
-        count: Images in a batch.
+    """Read all batches of one format, with ``count`` images in each.
 
     Raises:
         DataError: A file is damaged or is not such a batch. The content is not proven.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cifar_tune.data.cifar10 import (
     FULL_SET_DIGESTS,
     IMAGE_SIZE,
     LabelledImages,
+    digest_splits,
 )
 from cifar_tune.data.fingerprints import Fingerprints, image_keys, read_table
 from cifar_tune.data.importing.archives import check_size, read_tar
@@ -228,21 +229,18 @@ def _prove(path: Path, copy: _Copy) -> None:
     Raises:
         DataError: a part differs.
     """
-    differing = [
-        (split, kind)
-        for split, part in copy.splits.items()
-        for kind, digest in part.digests().items()
-        if digest != FULL_SET_DIGESTS[f"{split} {kind}"]
-    ]
+    digests = digest_splits(copy.splits)
+    differing = [part for part, digest in digests.items() if digest != FULL_SET_DIGESTS[part]]
     if differing:
         table = read_table(split_counts())
-        faults = [_difference(copy, split, kind, table[split]) for split, kind in differing]
+        faults = [_difference(copy, part, table) for part in differing]
         raise DataError(f"{path}: not CIFAR-10: {'; '.join(faults)}")
 
 
-def _difference(copy: _Copy, split: Split, kind: str, known: Fingerprints) -> str:
-    part = copy.splits[split]
-    fault, reason = f"its {split} {kind} differ", "are not CIFAR-10's"
+def _difference(copy: _Copy, name: str, table: Mapping[Split, Fingerprints]) -> str:
+    split, kind = name.split(" ")
+    part, known = copy.splits[split], table[split]
+    fault, reason = f"its {name} differ", "are not CIFAR-10's"
     if kind == "labels":
         wrong = np.flatnonzero(part.labels != known.labels)
     else:

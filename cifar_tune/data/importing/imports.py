@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from cifar_tune import paths
-from cifar_tune.data.cifar10 import CLASSES, FULL_SET, FULL_SET_DIGESTS, LabelledImages
+from cifar_tune.data.cifar10 import (
+    CLASSES,
+    FULL_SET,
+    FULL_SET_DIGESTS,
+    LabelledImages,
+    digest_splits,
+)
 from cifar_tune.data.download import download
 from cifar_tune.data.image_set import SPLITS, ImageSet, open_image_set, write_image_set
 from cifar_tune.data.importing.formats import read_full_set
@@ -49,11 +55,7 @@ class ImportReport:
 
 
 def import_cifar10(path: Path, root: Path) -> ImportReport:
-    """Import a copy of the whole of CIFAR-10 in any format, proven by digest.
-
-    Args:
-        path: the copy, as ``formats.read_full_set`` takes it.
-        root: where imported image sets are kept.
+    """Import a copy of the whole of CIFAR-10, as ``formats.read_full_set`` takes it.
 
     Raises:
         DataError: it is not CIFAR-10, or cannot be read or written; nothing was written.
@@ -95,12 +97,7 @@ def import_images(path: Path, name: str, root: Path, size: int = 32) -> ImportRe
     except MemoryError as error:
         raise DataError(f"{path}: the images do not fit into memory at --size {size}") from error
     _check_classes(path, classes, splits)
-    digests = {
-        f"{split} {kind}": digest
-        for split, part in splits.items()
-        for kind, digest in part.digests().items()
-    }
-    return _keep(ImageSet(name, classes, splits, digests, source), root, notes)
+    return _keep(ImageSet(name, classes, splits, digest_splits(splits), source), root, notes)
 
 
 def fetch_cifar10(root: Path) -> ImportReport:
@@ -135,11 +132,8 @@ def verify_image_set(name: str, root: Path) -> dict[str, bool]:
             f"{path}: is not there; the image set {printable(name)} is not imported"
         ) from error
     recorded = FULL_SET_DIGESTS if name == FULL_SET else image_set.digests
-    return {
-        f"{split} {kind}": digest == recorded[f"{split} {kind}"]
-        for split, part in image_set.splits.items()
-        for kind, digest in part.digests().items()
-    }
+    digests = digest_splits(image_set.splits)
+    return {part: digest == recorded[part] for part, digest in digests.items()}
 
 
 def list_image_sets(root: Path) -> list[dict[str, Any]]:

@@ -43,12 +43,8 @@ def draw_activation_maps(
 ) -> bytes:
     """Draw a row for each image as PNG: itself, its Grad-CAM, and the active maps of each stage.
 
-    Args:
-        views: The images, with what the network makes of them; at least one.
-        stages: What the views' layers are called.
-        grad_cam: The layer of the views' Grad-CAM; None where no map is large enough for one.
-        title: The title.
-        remark: The line below it.
+    There is at least one view; ``stages`` are what the views' layers are called. ``grad_cam`` is
+    None where no map is large enough for one. The remark stands below the title.
     """
     headings = [("image", "")]
     explanation = (

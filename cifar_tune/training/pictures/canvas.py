@@ -42,22 +42,11 @@ def begin_picture(width: int, height: int, title: str, remark: str) -> Figure:
     return figure
 
 
-def write(
-    figure: Figure,
-    left: float,
-    top: float,
-    text: str,
-    **properties: Any,
-) -> None:
-    """Put a text on the page.
+def write(figure: Figure, left: float, top: float, text: str, **properties: Any) -> None:
+    """Put a text on the page, as it is: a dollar sign is one.
 
-    Args:
-        figure: The page.
-        left: Of the point where the text is held, in pixels from the page's left edge.
-        top: Of that point, in pixels from the page's upper edge.
-        text: As it is: a dollar sign is one.
-        **properties: Of a text, as matplotlib names them: ``ha`` and ``va`` say where it is held,
-            ``rotation`` is around that point.
+    It is held at a point so many pixels from the page's left and upper edge. ``properties`` are as
+    matplotlib names them: ``ha`` and ``va`` say where it is held, ``rotation`` is around the point.
     """
     width, height = page_size(figure)
     figure.text(

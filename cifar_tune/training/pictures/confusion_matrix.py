@@ -45,12 +45,8 @@ def draw_confusion_matrix(
 ) -> bytes:
     """Draw counts of true and predicted classes, coloured by the share of the true class, as PNG.
 
-    Args:
-        labels: The true classes, [N].
-        predicted: The predicted classes, [N].
-        classes: Names in the order of the labels.
-        title: The title.
-        remark: The line below it.
+    ``labels`` are the true classes, [N], as ``predicted``; ``classes`` are their names in order.
+    The remark stands below the title.
     """
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (labels, predicted), 1)

@@ -32,14 +32,10 @@ STAGES = {
 def draw_pictures(
     trial: TrainedTrial, label: str, files: TrialFiles, best_so_far: float = 0.0
 ) -> str | None:
-    """Draw the pictures that ``files`` has a place for.
+    """Draw the pictures that ``files`` has a place for, under the trial's name or number.
 
-    Args:
-        trial: The trial; where its activation maps are drawn, its network is of no other use after.
-        label: What the trial is called: its name, or its number.
-        files: Where pictures are written.
-        best_so_far: The highest validation accuracy of the study's complete trials. Activation maps
-            are drawn of a trial that is complete and not below.
+    Activation maps are drawn of a trial that is complete and not below ``best_so_far``, the highest
+    validation accuracy of the study's complete trials; its network is of no other use after.
 
     Returns:
         What could not be drawn and why, in a line; None where all was. No error of drawing is

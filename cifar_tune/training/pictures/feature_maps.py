@@ -93,11 +93,8 @@ class Network:
 def look_into(model: nn.Module, names: Iterable[str], config: TrialConfig) -> Network:
     """Prepare a model for looking into it; it is in evaluation mode and double precision then.
 
-    Args:
-        model: The network, on the CPU, in torchvision's shapes.
-        names: Of layers, in torchvision's words: of an operation, or of a part, meaning its last
-            operation. One that is named twice is taken once.
-        config: The configuration that it was trained with.
+    It is on the CPU, in torchvision's shapes. Layers are named in torchvision's words: an
+    operation, or a part, meaning its last operation. One that is named twice is taken once.
 
     Raises:
         InputError: There is no such layer, or it gives no map.
@@ -125,11 +122,8 @@ def record_operations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
     Operations have the names of ``torchvision.models.feature_extraction``: that of the module, with
     ``_1`` where a block calls its ReLU again; ``add`` and ``flatten`` are no modules. Hooks stand
-    on this model alone, so others of the process are computed undisturbed.
-
-    Args:
-        model: The network, with a ReLU that does not write over its input.
-        images: Float [B, 3, S, S], in the precision of the network.
+    on this model alone, so others of the process are computed undisturbed. Its ReLU must not write
+    over its input; images are float [B, 3, S, S], in the precision of the network.
     """
     outputs: dict[str, Tensor] = {}
 

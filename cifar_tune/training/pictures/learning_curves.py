@@ -26,29 +26,24 @@ _LINES = (("training", COLOURS[0], "o"), ("validation", COLOURS[1], "s"))
 def draw_learning_curves(epochs: Sequence[EpochMetrics], title: str, remark: str) -> bytes:
     """Draw accuracy and loss of training and validation images, side by side, as PNG.
 
-    Args:
-        epochs: In order, at least one.
-        title: The title.
-        remark: The line below it.
+    The epochs are in order, at least one. The remark stands below the title.
     """
     figure = begin_picture(*SIZE, title, remark)
-    accuracy = add_axes(figure, 62, 76, 386, 52)
-    loss = add_axes(figure, 414, 76, 20, 52)
-    _draw_lines(
-        accuracy,
-        epochs,
+    accuracies = (
         [100 * epoch.train_accuracy for epoch in epochs],
         [100 * epoch.val_accuracy for epoch in epochs],
     )
     losses = [epoch.train_loss for epoch in epochs], [epoch.val_loss for epoch in epochs]
-    _draw_lines(loss, epochs, *losses)
     known = [value for value in chain(*losses) if math.isfinite(value) and value > 0]
     is_wide = bool(known) and max(known) > _LOG_SPAN * min(known)
+    numbers = [epoch.epoch for epoch in epochs]
+    accuracy = add_axes(figure, 62, 76, 386, 52)
+    _draw_lines(accuracy, numbers, accuracies, "accuracy (%)")
+    loss = add_axes(figure, 414, 76, 20, 52)
+    scale = ", log scale" if is_wide else ""
+    _draw_lines(loss, numbers, losses, f"loss (cross-entropy in nats{scale})")
     if is_wide:
         loss.set_yscale("log")
-    _label(accuracy, "accuracy (%)")
-    _label(loss, "loss (cross-entropy in nats, log scale)" if is_wide else
-           "loss (cross-entropy in nats)")  # fmt: skip
     figure.legend(
         handles=accuracy.get_lines(),
         loc="upper right",
@@ -63,26 +58,22 @@ def draw_learning_curves(epochs: Sequence[EpochMetrics], title: str, remark: str
 
 
 def _draw_lines(
-    axes: Axes, epochs: Sequence[EpochMetrics], training: list[float], validation: list[float]
+    axes: Axes, epochs: list[int], lines: tuple[list[float], list[float]], quantity: str
 ) -> None:
-    numbers = [epoch.epoch for epoch in epochs]
-    for (name, colour, marker), values in zip(_LINES, (training, validation), strict=True):
+    for (name, colour, marker), values in zip(_LINES, lines, strict=True):
         axes.plot(
-            numbers,
+            epochs,
             values,
             color=colour,
             label=name,
             linewidth=1.8,
-            marker=marker if len(numbers) <= _MARKED_MOST else None,
+            marker=marker if len(epochs) <= _MARKED_MOST else None,
             markersize=4.5,
         )
-    if len(numbers) == 1:
-        axes.set_xlim(numbers[0] - 0.5, numbers[0] + 0.5)
-        axes.set_xticks(numbers)
+    if len(epochs) == 1:
+        axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
+        axes.set_xticks(epochs)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-
-
-def _label(axes: Axes, what: str) -> None:
     axes.set_xlabel("epoch", color=TEXT, size=TEXT_SIZE)
-    axes.set_ylabel(what, color=TEXT, size=TEXT_SIZE)
+    axes.set_ylabel(quantity, color=TEXT, size=TEXT_SIZE)

@@ -21,8 +21,8 @@ from cifar_tune.data.search_data import SearchData
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions, restore_convolutions
 from cifar_tune.models.resnet import build_model, set_training
 from cifar_tune.models.weights import Weights, load_weights
-from cifar_tune.training import frozen_prefix
-from cifar_tune.training.frozen_prefix import FrozenPrefix, takes_features
+from cifar_tune.training import network
+from cifar_tune.training.network import FrozenPrefix, takes_features
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.records import TrialFiles, TrialResult
@@ -173,7 +173,7 @@ def test_without_room_for_features_the_outcome_is_the_same(
     (tmp_path / "file").write_text("no folder")
     nowhere = TrialFiles(features=tmp_path / "file" / "features")
     assert outcome(run(config, bundled, weights, nowhere)) == expected
-    monkeypatch.setattr(frozen_prefix, "MOST_BYTES", 1000)
+    monkeypatch.setattr(network, "MOST_BYTES", 1000)
     folder = tmp_path / "features"
     assert outcome(run(config, bundled, weights, TrialFiles(features=folder))) == expected
     assert not folder.exists()
@@ -195,7 +195,7 @@ def test_the_features_that_were_not_used_for_longest_are_removed(
     sizes = {path: path.stat().st_size for path in old}
     run(frozen(make_config, 4, epochs=1), bundled, weights, files)  # uses both
     os.utime(min(old, key=lambda path: sizes[path]), (1, 1))
-    monkeypatch.setattr(frozen_prefix, "MOST_BYTES", sizes[used] + 400_000)
+    monkeypatch.setattr(network, "MOST_BYTES", sizes[used] + 400_000)
     run(frozen(make_config, 5, epochs=1), bundled, weights, files)
     left = set(tmp_path.iterdir())
     assert used in left
