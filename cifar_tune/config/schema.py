@@ -75,21 +75,17 @@ class Protocol(Hyperparameters, _Conditions):
     @model_validator(mode="after")
     def _has_its_images(self) -> Protocol:
         # Of image sets of the user's own this is checked when they are opened.
-        fixed = self.split == "fixed"
-        if (self.data == "bundled" and not fixed) or (self.data == "cifar10" and fixed):
-            expected = '"fixed"' if self.data == "bundled" else '"plain" or "stratified"'
+        is_bundled, images = self.data == "bundled", self.train_images + self.validation_images
+        if self.data in ("bundled", "cifar10") and (self.split == "fixed") != is_bundled:
+            expected = '"fixed"' if is_bundled else '"plain" or "stratified"'
             raise fault(f'split = "{self.split}"', f'{expected} with data = "{self.data}"')
-        if self.data == "bundled":
-            for field, most in BUNDLED_IMAGES.items():
-                if getattr(self, field) > most:
-                    raise fault(
-                        f"{field} = {getattr(self, field)}", f'at most {most} with data = "bundled"'
-                    )
-        elif (
-            self.data == "cifar10" and self.train_images + self.validation_images > FULL_SET_IMAGES
-        ):
+        for field, most in BUNDLED_IMAGES.items() if is_bundled else ():
+            if getattr(self, field) > most:
+                value = f"{field} = {getattr(self, field)}"
+                raise fault(value, f'at most {most} with data = "bundled"')
+        if self.data == "cifar10" and images > FULL_SET_IMAGES:
             raise fault(
-                f"train_images + validation_images = {self.train_images + self.validation_images}",
+                f"train_images + validation_images = {images}",
                 f"at most {FULL_SET_IMAGES}, the training set of CIFAR-10",
             )
         if self.train_images % self.batch_size == 1:

@@ -80,7 +80,8 @@ def capture(
     for name, parameter in _trained(model):
         kept = optimizer.state[parameter]
         tensors |= {f"moments.{name}.{key}": kept[key] for key in moments_of(optimizer)}
-    tensors |= {f"generator.{name}": state for name, state in _generator_states(model).items()}
+    for name, generator in _generators(model).items():
+        tensors[f"generator.{name}"] = generator.get_state()
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     numbers = {**schedule.state_dict(), "lr": [group["lr"] for group in optimizer.param_groups]}
     return TrainingState(position, tensors, numbers)
@@ -105,20 +106,22 @@ def restore(
     try:
         model.load_state_dict(parts["model"], strict=True)
         for name, parameter in _trained(model):
-            _put(
-                optimizer.state[parameter],
-                {
-                    key: _like(parameter, parts["moments"].pop(f"{name}.{key}"))
-                    for key in moments_of(optimizer)
-                },
-            )
+            moments = optimizer.state[parameter]
+            for key in moments_of(optimizer):
+                value = _like(parameter, parts["moments"].pop(f"{name}.{key}"))
+                if key in moments:  # a graph of the step may use the tensor that is there
+                    moments[key].copy_(value)
+                else:
+                    moments[key] = value
         _expect_equal("moments that are left over", set(parts["moments"]), set())
         numbers = dict(state.schedule)
         for group, rate in zip(optimizer.param_groups, numbers.pop("lr"), strict=True):
             group["lr"] = rate
         _expect_equal("numbers of the schedule", set(numbers), set(schedule.state_dict()))
         schedule.load_state_dict(numbers)
-        _set_generators(model, parts["generator"])
+        for name, generator in _generators(model).items():
+            if name in parts["generator"]:  # masks of another kind of device are others in any case
+                generator.set_state(parts["generator"][name])
     except (RuntimeError, KeyError, ValueError) as error:
         raise UnusableCheckpointError(f"does not fit the trial: {error}") from error
     return {name: value.to(device) for name, value in parts["extra"].items()}
@@ -133,15 +136,6 @@ def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, value) for name, value in model.named_parameters() if value.requires_grad)
 
 
-def _put(moments: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Copy values into the tensors that are there: a graph of the step may use them."""
-    for key, value in values.items():
-        if key in moments:
-            moments[key].copy_(value)
-        else:
-            moments[key] = value
-
-
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     """Return a moment in the parameter's memory order, which Adam's kernel expects."""
     if value.dim() == 0:
@@ -150,25 +144,13 @@ def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(value)
 
 
-def _generator_states(model: nn.Module) -> dict[str, Tensor]:
-    """Return the states of the dropout generators, by device and layer, e.g. ``cpu.fc.0``."""
+def _generators(model: nn.Module) -> dict[str, torch.Generator]:
+    """Return the generators of dropout masks by device and layer, e.g. ``cpu.fc.0``."""
     return {
-        f"{layer.generator.device.type}.{name}": layer.generator.get_state()
+        f"{layer.generator.device.type}.{name}": layer.generator
         for name, layer in find_dropouts(model).items()
         if layer.generator is not None
     }
-
-
-def _set_generators(model: nn.Module, states: Mapping[str, Tensor]) -> None:
-    """Put those into their states that were on this kind of device.
-
-    Another kind has no state here; its masks are other ones in any case.
-    """
-    for name, layer in find_dropouts(model).items():
-        if layer.generator is not None:
-            state = states.get(f"{layer.generator.device.type}.{name}")
-            if state is not None:
-                layer.generator.set_state(state)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -216,11 +198,11 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         """Return the checkpoints, the newest first."""
-        paths = {}
-        for path in self._folder.glob("epoch-*.safetensors"):
-            match = _NAME.fullmatch(path.name)
-            if match is not None:
-                paths[int(match[1]), int(match[2])] = path
+        paths = {
+            (int(match[1]), int(match[2])): path
+            for path in self._folder.glob("epoch-*.safetensors")
+            if (match := _NAME.fullmatch(path.name)) is not None
+        }
         return [paths[place] for place in sorted(paths, reverse=True)]
 
     def _read(self, path: Path) -> TrainingState:

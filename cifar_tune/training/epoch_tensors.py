@@ -92,12 +92,8 @@ class Masks:
         """Let the layer use those of some images."""
         self.layer.noise = self.kept[rows] * self.scale
 
-    def state(self) -> Tensor:
-        """Return the state of the layer's generator."""
+    @property
+    def generator(self) -> torch.Generator:
+        """The generator that the layer draws from."""
         assert self.layer.generator is not None, "it was not seeded"
-        return self.layer.generator.get_state()
-
-    def rewind(self, state: Tensor) -> None:
-        """Put the layer's generator back."""
-        assert self.layer.generator is not None, "it was not seeded"
-        self.layer.generator.set_state(state)
+        return self.layer.generator

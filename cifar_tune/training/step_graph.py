@@ -103,7 +103,7 @@ class StepGraph:
         """Train one pass over the training images; see ``trainer.train_epoch``."""
         set_training(self.model, config)
         first = totals.batches
-        begun = [masks.state() for masks in self._masks]
+        begun = [masks.generator.get_state() for masks in self._masks]
         self._begin(split, config, epoch, totals)
         done = first
         try:
@@ -115,12 +115,13 @@ class StepGraph:
             finally:
                 totals.restore(self._epoch.totals, done)
             if totals.batches * config.batch_size < len(split):
-                self._step_with_rest(totals)
+                rest = slice(self._full * config.batch_size, None)
+                totals.add(*self._train(rest, self.optimizer))
                 callbacks.step_done(totals.batches)
         except TrainingStopped:
             # The masks of the whole epoch are drawn; a state has those of the steps that were done.
             for masks, state in zip(self._masks, begun, strict=True):
-                masks.rewind(state)
+                masks.generator.set_state(state)
                 masks.draw(first, totals.batches, config.batch_size)
             raise
         return totals.close(epoch)
@@ -146,11 +147,6 @@ class StepGraph:
         epoch.totals["losses"].index_copy_(0, place, loss.view(1))
         epoch.totals["right"].index_copy_(0, place, right.view(1))
         epoch.counter.add_(1)
-
-    def _step_with_rest(self, totals: BatchTotals) -> None:
-        """Train on the last batch of an epoch, if it is smaller."""
-        rows = slice(self._full * self._config.batch_size, None)
-        totals.add(*self._train(rows, self.optimizer))
 
     def _train(self, rows: slice | Tensor, optimizer: Optimizer) -> tuple[Tensor, Tensor]:
         for masks in self._masks:

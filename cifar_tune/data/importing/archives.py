@@ -63,7 +63,6 @@ def read_tar(path: Path, sizes: Sizes) -> dict[str, bytes]:
         DataError: the archive is damaged or cut short, or a member is not one that a copy of
             CIFAR-10 has: an unsafe name, a link or device, too large, too many, or twice there.
     """
-    files: dict[str, bytes] = {}
     try:
         limit = min(growth_limit(path), MAX_BYTES)
         with _decompressed(path) as raw:
@@ -71,7 +70,7 @@ def read_tar(path: Path, sizes: Sizes) -> dict[str, bytes]:
             with tarfile.open(
                 fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=_CHUNK
             ) as archive:
-                _read_members(path, archive, sizes, limit, files)
+                files = _read_members(path, archive, sizes, limit)
             while stream.read(_CHUNK):  # to the end, where gzip and xz have their checksums
                 pass
     except _DAMAGE as error:
@@ -110,8 +109,9 @@ def check_size(where: str, size: int, bounds: tuple[int, int]) -> None:
 
 
 def _read_members(
-    path: Path, archive: tarfile.TarFile, sizes: Sizes, limit: int, files: dict[str, bytes]
-) -> None:
+    path: Path, archive: tarfile.TarFile, sizes: Sizes, limit: int
+) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
     held = 0
     for count, member in enumerate(archive, 1):
         if count > MAX_MEMBERS:
@@ -130,6 +130,7 @@ def _read_members(
         check_size(f"{path}: {printable(member.name)}", member.size, sizes[name])
         content = archive.extractfile(member)
         files[name] = content.read() if content is not None else b""
+    return files
 
 
 def _check_member(path: Path, member: tarfile.TarInfo) -> None:

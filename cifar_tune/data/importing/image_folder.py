@@ -7,8 +7,7 @@ here are used; what they cannot decode, or what is larger than Pillow's limit, i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,7 +119,9 @@ def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddi
     ``names`` start from ``folder``.
     """
     images = np.empty((len(names), 3, size, size), dtype=np.uint8)
-    with _strict_pillow():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # but for pictures above Pillow's limit, which are refused
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for row, name in enumerate(names):
             try:
                 pixels = _decode(folder / name, _shown(name), size, oddities)
@@ -206,15 +207,6 @@ def _fit(picture: Image.Image, size: int) -> Image.Image:
     left, top = round((width - size) / 2), round((height - size) / 2)
     resized = picture.resize((width, height), Image.Resampling.BILINEAR)
     return resized.crop((left, top, left + size, top + size))
-
-
-@contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Make errors of pictures above Pillow's limit; its other warnings say nothing to the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
 
 
 def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:

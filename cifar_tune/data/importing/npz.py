@@ -129,13 +129,12 @@ def _read_array(where: str, file: IO[bytes], size: int) -> Array:
 
 
 def _as_images(where: str, array: Array) -> UInt8Array:
-    if array.dtype != np.uint8 or array.ndim != 4 or 0 in array.shape:
-        raise DataError(f"{where}: is {_words(array)}, expected uint8 [N, H, H, 3] or [N, 3, H, H]")
-    _, first, second, third = array.shape
-    if third == 3 and first == second:
-        return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-    if first == 3 and second == third:
-        return np.ascontiguousarray(array)
+    if array.dtype == np.uint8 and array.ndim == 4 and 0 not in array.shape:
+        _, first, second, third = array.shape
+        if third == 3 and first == second:
+            return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+        if first == 3 and second == third:
+            return np.ascontiguousarray(array)
     raise DataError(f"{where}: is {_words(array)}, expected uint8 [N, H, H, 3] or [N, 3, H, H]")
 
 

@@ -5,8 +5,7 @@ matplotlib is imported when something is drawn, in the worker; the runner never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,10 +43,22 @@ def draw_pictures(
     Raises:
         StorageError: A file cannot be written.
     """
+    is_best = not trial.result.pruned and trial.result.val_accuracy >= best_so_far
+    pictures = (
+        ("learning curves", files.learning_curves, _draw_curves),
+        (
+            "confusion matrix",
+            files.confusion_matrix if len(trial.logits) else None,
+            _draw_confusion,
+        ),
+        ("activation maps", files.activation_maps if is_best else None, _draw_maps),
+    )
     faults = []
-    for path, what, draw in _wanted(trial, label, files, best_so_far):
+    for what, path, draw in pictures:
+        if path is None:
+            continue
         try:
-            png = draw()
+            png = draw(trial, label)
         except CifarTuneError:
             raise
         except Exception as error:
@@ -57,20 +68,6 @@ def draw_pictures(
         with replacing(path, len(png), StorageError) as temporary:
             temporary.write_bytes(png)
     return "; ".join(faults) or None
-
-
-def _wanted(
-    trial: TrainedTrial, label: str, files: TrialFiles, best_so_far: float
-) -> Iterator[tuple[Path, str, Callable[[], bytes]]]:
-    """Yield each picture's file, what it is called, and what draws it."""
-    result = trial.result
-    is_best = not result.pruned and result.val_accuracy >= best_so_far
-    if files.learning_curves is not None:
-        yield files.learning_curves, "learning curves", lambda: _draw_curves(trial, label)
-    if files.confusion_matrix is not None and len(trial.logits):
-        yield files.confusion_matrix, "confusion matrix", lambda: _draw_confusion(trial, label)
-    if files.activation_maps is not None and is_best:
-        yield files.activation_maps, "activation maps", lambda: _draw_maps(trial, label)
 
 
 def _draw_curves(trial: TrainedTrial, label: str) -> bytes:
