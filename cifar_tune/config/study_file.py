@@ -204,10 +204,9 @@ def resolve(
     """Pick a profile of a study file and apply overrides of its protocol.
 
     Overrides that change nothing are dropped, so that they do not make a study of their own. What a
-    named trial sets for itself stays, also where an override says otherwise for the rest.
-
-    ``seeds`` are the replicates of the named trials, if not the profile's. ``only`` names the named
-    trials to keep; then nothing is sampled. Empty keeps all.
+    named trial sets for itself stays, also where an override says otherwise for the rest. ``seeds``
+    are the replicates of the named trials, if not the profile's. ``only`` names the named trials to
+    keep; then nothing is sampled. Empty keeps all.
 
     Raises:
         StudyFileError: The profile or a key is unknown, or a value is not allowed.

@@ -87,10 +87,9 @@ def run_trial(
     attempts = _Attempts(config, data, split, weights, device, callbacks, files, graphs)
     model, fitted = attempts.train_from_newest()
     logits = fitted.logits.float().cpu().numpy()
-    digest = None
-    if not fitted.pruned:
-        digest = save_model(model, files.weights) if files.weights is not None else None
-        _keep_predictions(data.classes, split.validation, logits, files.predictions)
+    kept = TrialFiles() if fitted.pruned else files
+    digest = save_model(model, kept.weights) if kept.weights is not None else None
+    _keep_predictions(data.classes, split.validation, logits, kept.predictions)
     result = TrialResult(fitted.epochs, fitted.pruned, digest)
     return TrainedTrial(result, config, data.classes, split.validation, logits, model)
 

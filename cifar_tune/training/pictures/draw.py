@@ -44,13 +44,10 @@ def draw_pictures(
         StorageError: A file cannot be written.
     """
     is_best = not trial.result.pruned and trial.result.val_accuracy >= best_so_far
+    has_logits = len(trial.logits) > 0
     pictures = (
         ("learning curves", files.learning_curves, _draw_curves),
-        (
-            "confusion matrix",
-            files.confusion_matrix if len(trial.logits) else None,
-            _draw_confusion,
-        ),
+        ("confusion matrix", files.confusion_matrix if has_logits else None, _draw_confusion),
         ("activation maps", files.activation_maps if is_best else None, _draw_maps),
     )
     faults = []
