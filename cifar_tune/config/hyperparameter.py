@@ -24,10 +24,7 @@ class Hyperparameter:
         short: Its name where there is little room; its key if empty.
         label: Its name in a text; its key with spaces if empty.
         unit: The unit of its values, if its label does not say it.
-        gt: Its values are greater than this.
-        ge: Its values are at least this.
-        lt: Its values are less than this.
-        le: Its values are at most this.
+        gt, ge, lt, le: The limits of its values, as pydantic names them.
         has_log_scale: Whether a study may search it on a logarithmic scale.
         shares_graph: Whether trials that differ in it share a captured training step: it is on the
             device before an epoch begins, or has no part in a step.

@@ -178,12 +178,7 @@ class Budget(Strict):
 
 
 class Resources(Strict):
-    """What a trial asks of a Ray cluster.
-
-    Attributes:
-        cpus: Cores.
-        gpus: GPUs, or a share of one.
-    """
+    """What a trial asks of a Ray cluster: cores, and GPUs or a share of one."""
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0

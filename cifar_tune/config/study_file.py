@@ -46,12 +46,8 @@ class StudySpec:
     Attributes:
         study_name: The name of the Optuna study, e.g. ``dropout:quick`` or, with overrides,
             ``dropout:quick:epochs=2``.
-        profile_name: The name of the profile in the study file.
         profile: The profile, with the overrides of its protocol and of its seeds.
         overrides: What the overrides change in the protocol.
-        named: The named trials that are trained.
-        claims: The claims that its reports judge.
-        source: The study file.
         train_on: As for ``TrialConfig``; no study file says so.
         precision: Likewise; None as long as it is not settled, which means ``fp32``.
     """

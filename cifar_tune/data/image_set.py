@@ -52,9 +52,8 @@ class ImageSet:
 def write_image_set(image_set: ImageSet, path: Path) -> None:
     """Write an image set to one file, so that a reader sees all of it or nothing.
 
-    Args:
-        image_set: its images are uint8 [N, 3, H, H] with N and H at least 1.
-        path: replaced if it is there; of two processes at once, the later one's file stays.
+    Its images are uint8 [N, 3, H, H] with N and H at least 1. A file that is there is replaced; of
+    two processes at once, the later one's file stays.
 
     Raises:
         DataError: it does not fit on the disk or cannot be written; nothing is left behind.

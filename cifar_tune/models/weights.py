@@ -82,11 +82,8 @@ def missing_weights(names: Iterable[str], root: Path) -> list[str]:
 def import_weights(path: Path, name: str | None, root: Path) -> Weights:
     """Check a state dict of torchvision's ResNet-18 and keep its backbone under a name.
 
-    Args:
-        path: safetensors, or a ``.pth`` file of ``torch.save``.
-        name: The name to call it by; None takes ``imagenet`` for torchvision's ImageNet weights,
-            which are recognised by digest, else the file's own.
-        root: The folder of imported images and weights.
+    The file is safetensors, or a ``.pth`` file of ``torch.save``. Without a name it is called
+    ``imagenet`` if it has torchvision's ImageNet weights, recognised by digest, else as the file.
 
     Raises:
         WeightsError: the file or the name will not do, or the copy cannot be written.

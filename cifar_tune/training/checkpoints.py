@@ -159,10 +159,8 @@ def _generators(model: nn.Module) -> dict[str, torch.Generator]:
 class Checkpoints:
     """The newest states of one trial, as safetensors files in a folder of its own.
 
-    Args:
-        folder: of this trial alone.
-        trial: what the trial is, e.g. the digest of its configuration; a state of another one is
-            refused.
+    ``trial`` says what the trial is, e.g. by the digest of its configuration; a state of another
+    one is refused.
     """
 
     def __init__(self, folder: Path, trial: str) -> None:

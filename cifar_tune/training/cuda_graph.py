@@ -30,10 +30,7 @@ def _capture_stream(device: torch.device) -> torch.cuda.Stream:
 class CudaGraph:
     """A CUDA graph with a pool of memory of its own: warmed up, captured once, then replayed.
 
-    It is replayed on the stream that is current then.
-
-    Args:
-        device: With its index.
+    It is replayed on the stream that is current then. The device has its index.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -40,8 +40,7 @@ _FORMAT = 1
 class TrainingNetwork:
     """A network on its device, and the images in the form that it takes them.
 
-    Args:
-        has_graph: whether its training step is captured as one graph.
+    ``has_graph`` says whether its training step is captured as one graph.
 
     Attributes:
         model: what is trained; torchvision's network again after ``restore``.

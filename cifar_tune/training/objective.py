@@ -35,8 +35,6 @@ class TrainedTrial:
     """A trial in the process that has just trained it, which may still look at its network.
 
     Attributes:
-        result: What is recorded of it.
-        config: Its configuration.
         classes: Names in the order of the labels.
         validation: The images that ``logits`` are of.
         logits: Float32 [N, number of classes], after the last epoch; empty where no epoch was

@@ -176,11 +176,7 @@ _all_graphs: weakref.WeakSet[StepGraphs] = weakref.WeakSet()
 
 
 class StepGraphs:
-    """The graphs of one slot, which trains one trial at a time.
-
-    Args:
-        make_graph: gives one that has recorded nothing.
-    """
+    """The graphs of one slot, which trains one trial at a time."""
 
     def __init__(self, make_graph: Callable[[], CudaGraph]) -> None:
         self._make_graph = make_graph

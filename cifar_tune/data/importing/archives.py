@@ -52,9 +52,7 @@ _DAMAGE = (
 def read_tar(path: Path, sizes: Sizes) -> dict[str, bytes]:
     """Read the members of a tar archive whose file names are expected, in whatever folder.
 
-    Args:
-        path: plain or compressed with gzip, bzip2 or xz.
-        sizes: the expected files.
+    It is plain or compressed with gzip, bzip2 or xz.
 
     Returns:
         Content by file name, of those that are there; empty if none is.

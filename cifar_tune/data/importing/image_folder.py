@@ -135,11 +135,9 @@ def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddi
 def read_own_folder(
     folder: Path, size: int
 ) -> tuple[tuple[str, ...], dict[str, LabelledImages], tuple[str, ...]]:
-    """Read a user's own images.
+    """Read a user's own images, brought to a height and width of ``size`` pixels.
 
-    Args:
-        folder: has ``train`` and, if wanted, ``validation`` and ``test``, with a folder per class.
-        size: height and width in pixels that images are brought to.
+    The folder has ``train`` and, if wanted, ``validation`` and ``test``, with a folder per class.
 
     Returns:
         Class names, splits, and notes on what was changed or passed over.

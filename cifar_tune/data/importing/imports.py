@@ -65,15 +65,11 @@ def import_cifar10(path: Path, root: Path) -> ImportReport:
 
 
 def import_images(path: Path, name: str, root: Path, size: int = 32) -> ImportReport:
-    """Import a user's own images.
+    """Import a user's own images under a name of lower-case letters, digits and hyphens.
 
-    Args:
-        path: a folder ``train/CLASS/*``, with ``validation`` and ``test`` if wanted, or an
-            ``.npz`` file with ``train_images``, ``train_labels`` and so on.
-        name: that studies name them by: lower-case letters, digits and hyphens.
-        root: where imported image sets are kept.
-        size: height and width in pixels that images of a folder are brought to; those of an
-            ``.npz`` file have it already.
+    They are a folder ``train/CLASS/*``, with ``validation`` and ``test`` if wanted, or an ``.npz``
+    file with ``train_images``, ``train_labels`` and so on. Images of a folder are brought to a
+    height and width of ``size`` pixels; those of an ``.npz`` file have it already.
 
     Raises:
         DataError: the name cannot be used, or the images cannot be read or written; nothing was

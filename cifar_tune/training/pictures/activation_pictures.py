@@ -40,12 +40,10 @@ def paint_image(pixels: UInt8Array) -> bytes:
 
 
 def paint_grad_cam(pixels: UInt8Array, heat: FloatArray) -> bytes:
-    """Paint a Grad-CAM over its image, which is grey so that all colour is the Grad-CAM's.
+    """Paint a Grad-CAM over its image uint8 [H, W, 3], which is grey: all colour is the Grad-CAM's.
 
-    Args:
-        pixels: uint8 [H, W, 3].
-        heat: float32 [h, w], not negative; it is scaled to its own maximum and spread
-            bilinearly over the image. Zero leaves the image as it is.
+    ``heat`` (float32 [h, w], not negative) is scaled to its own maximum and spread bilinearly over
+    the image. Zero leaves the image as it is.
     """
     return _png(Image.fromarray(mix_grad_cam(_enlarge(pixels), heat)))
 

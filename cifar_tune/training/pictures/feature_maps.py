@@ -57,12 +57,9 @@ _FOLLOWERS = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer.
+    """A layer under the name that was asked for, with the operation that gives its output.
 
-    Attributes:
-        name: As it was asked for.
-        operation: Gives the layer's output.
-        passed: As in ``LayerStats``.
+    ``passed`` is as in ``LayerStats``.
     """
 
     name: str
