@@ -13,13 +13,13 @@ MOST_SEED = 2**63 - 1
 
 
 def check_params(
-    spec: StudySpec, given: Mapping[str, object]
+    spec: StudySpec, wanted: Mapping[str, object]
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the values that can be used, and by key what was expected of the others."""
     ranges = spec.space.ranges()
     values: dict[str, float] = {}
     faults: dict[str, str] = {}
-    for key, value in given.items():
+    for key, value in wanted.items():
         if key not in ranges:
             faults[key] = _describe_unknown(spec, key, ranges)
         elif isinstance(value, int | float) and _is_in(ranges[key], value):

@@ -110,7 +110,7 @@ class Space(Strict):
         return {key: values for key, values in ranges.items() if values is not None}
 
 
-def fault(found: str, expected: str) -> PydanticCustomError:
+def fault(value: str, expected: str) -> PydanticCustomError:
     """Return the fault of a table, in words."""
-    context = {"found": found, "expected": expected}
-    return PydanticCustomError("fault", "{found}: expected {expected}", context)
+    context = {"value": value, "expected": expected}
+    return PydanticCustomError("fault", "{value}: expected {expected}", context)

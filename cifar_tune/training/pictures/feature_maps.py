@@ -124,12 +124,12 @@ def record_operations(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """
     outputs: dict[str, Tensor] = {}
 
-    def take(name: str, given: Tensor, output: Tensor) -> None:
+    def take(name: str, features: Tensor, output: Tensor) -> None:
         if name in outputs:  # of a block, the ReLU after the shortcut's addition
-            outputs[f"{name.removesuffix('relu')}add"] = given
+            outputs[f"{name.removesuffix('relu')}add"] = features
             name = f"{name}_1"
         if name.startswith("fc") and "flatten" not in outputs:
-            outputs["flatten"] = given
+            outputs["flatten"] = features
         outputs[name] = output.clone()  # a block adds its shortcut into what bn2 gave
 
     with ExitStack() as hooks:
