@@ -17,7 +17,7 @@ from cifar_tune.cli.console import (
     study_header,
 )
 from cifar_tune.cli.export import best_export
-from cifar_tune.cli.options import ChosenOptions, gather, options, study_options
+from cifar_tune.cli.options import STUDY, WORKERS, ChosenOptions, gather, options, study_options
 from cifar_tune.errors import InputError
 from cifar_tune.search.preparation import MachineOptions, prepare_derived
 
@@ -30,19 +30,7 @@ if TYPE_CHECKING:
     from cifar_tune.evaluation.candidates import Candidate
     from cifar_tune.storage.selector import StudySelector
 
-_TRAINING = (
-    "profile",
-    "epochs",
-    "set",
-    "device",
-    "workers",
-    "per-gpu",
-    "slots",
-    "data-dir",
-    "timeout",
-    "storage",
-    "json",
-)
+_TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json")
 """Options of the commands that train."""
 _top_option = click.option(
     "--top",

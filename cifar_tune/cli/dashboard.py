@@ -17,7 +17,7 @@ from rich.console import Console
 
 from cifar_tune import paths
 from cifar_tune.cli.console import make_console, run_on_console
-from cifar_tune.cli.options import gather, options
+from cifar_tune.cli.options import WORKERS, gather, options
 from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.search.preparation import MachineOptions, Prepared, WorkOptions, prepare
@@ -146,18 +146,7 @@ def _stopped_by_signals(server: Server) -> Iterator[None]:
 
 @click.command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@options(
-    "profile",
-    "seeds",
-    "device",
-    "workers",
-    "per-gpu",
-    "slots",
-    "precision",
-    "storage",
-    "data-dir",
-    *_SERVED,
-)
+@options("profile", "seeds", *WORKERS, "precision", "storage", "data-dir", *_SERVED)
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
 @gather("server", ServerOptions)

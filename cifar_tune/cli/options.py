@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+STUDY = ("profile", "epochs", "set")
+"""Options that say which study is meant, beside ``storage``."""
+WORKERS = ("device", "workers", "per-gpu", "slots")
+"""Options that say what trials are trained on."""
+
 
 @dataclass(frozen=True)
 class ChosenOptions:
@@ -49,12 +54,7 @@ def options(*names: str) -> Decorator:
 
 
 def gather(argument: str, record: type) -> Decorator:
-    """Hand the options that are fields of a dataclass to a command as one object.
-
-    Args:
-        argument: What the command calls the object.
-        record: The dataclass.
-    """
+    """Hand the options that are fields of a dataclass to a command as its argument ``argument``."""
     fields = {field.name for field in dataclasses.fields(record)}
 
     def attach(command: Command) -> Command:

@@ -106,27 +106,12 @@ def study_show(study: StudySelector, as_json: bool) -> None:
         console.print(tables.trials_table(stored.trials, stored.best, console.width))
 
 
-_PLANNED = (
-    "profile",
-    "trials",
-    "seeds",
-    "only",
-    "epochs",
-    "set",
-    "seed",
-    "device",
-    "workers",
-    "per-gpu",
-    "precision",
-    "slots",
-    "storage",
-    "data-dir",
-    "json",
-)
+_WORK = ("profile", "trials", "seeds", "only", "epochs", "set", "seed")
+_MACHINE = ("device", "workers", "per-gpu", "precision", "slots", "storage", "data-dir", "json")
 
 
 @study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")
-@study_options(*_PLANNED)
+@study_options(*_WORK, *_MACHINE)
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
 def study_plan(
@@ -160,7 +145,7 @@ def study_plan(
 
 
 @study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
-@study_options(*_PLANNED, "timeout")
+@study_options(*_WORK, *_MACHINE, "timeout")
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
 def study_run(

@@ -120,11 +120,10 @@ def prepare(
 ) -> Prepared:
     """Check all that was asked for, cheapest first; write nothing.
 
-    Args:
-        study: The study.
-        work: How much of it is to be run.
-        machine: What it is to be run on.
-        begins_workers: Whether workers of this machine are going to be needed.
+    Workers of this machine begin to load PyTorch meanwhile if ``begins_workers``.
+
+    Raises:
+        InputError: Something cannot be done as asked.
     """
     from cifar_tune.config.study_file import resolve
     from cifar_tune.workers.choose import has_local_workers
@@ -158,15 +157,9 @@ def prepare_derived(
     seeds: int,
     machine: MachineOptions,
 ) -> Prepared:
-    """Check what a study that is derived from a stored one is to be run on; write nothing.
+    """Check what some configurations of a stored study are to be trained on; write nothing.
 
-    Args:
-        spec: The stored study.
-        location: Where it is stored.
-        purpose: What the runs are for.
-        named: The configurations that are trained.
-        seeds: How many fresh seeds each of them has.
-        machine: What they are trained on.
+    They are a study of its own, derived from ``spec``, with so many fresh seeds of each of them.
     """
     from cifar_tune.config.derived import derive_spec
     from cifar_tune.storage.studies import read_precision
@@ -255,30 +248,19 @@ def run_prepared(
     make_annotator: MakeAnnotator,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> StudyOutcome:
-    """Run what is left of a study.
-
-    Args:
-        prepared: The study, with its precision settled.
-        materials: The images and weights.
-        observer: Told what happens.
-        options: How much is to be done.
-        make_annotator: As for ``Runner``.
-        should_stop: As for ``Runner``.
-    """
+    """Run what is left of a study whose precision is settled, as ``Runner`` does."""
     from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.runner import Runner, Workers
     from cifar_tune.search.slots import settle_slots
     from cifar_tune.workers.choose import make_pool
 
     spec, choice, device = prepared.spec, prepared.workers, prepared.device
-    logs = paths.worker_logs(prepared.location.beside, spec.study_name)
+    location = prepared.location
+    logs = paths.worker_logs(location.beside, spec.study_name)
 
     def begin_workers() -> Pool:
         with_slots = settle_slots(choice, spec, device, observer.noted)
         return make_pool(with_slots, materials, device, spec.profile.resources, logs)
 
     workers = Workers(materials, begin_workers, lambda: measure_costs(spec, device, choice.threads))
-    runner = Runner(
-        spec, prepared.location, workers, observer, options, make_annotator, should_stop
-    )
-    return runner.run()
+    return Runner(spec, location, workers, observer, options, make_annotator, should_stop).run()
