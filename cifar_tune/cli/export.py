@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_tune import paths
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.cli.options import ChosenOptions, gather, options, study_options
@@ -37,7 +36,7 @@ def best_export(
     study: StudySelector,
     out: Path,
     chosen: ChosenOptions,
-    data_dir: Path | None,
+    root: Path,
     onnx: bool,
     overwrite: bool,
     as_json: bool,
@@ -59,7 +58,6 @@ def best_export(
     if onnx:
         check_installed()
     choice = choose(record, chosen.trial, chosen.trial_name)
-    root = paths.data_root(data_dir)
     exported = export(record, choice.candidate, chosen.train_on, out, root, command_line())
     onnx_difference = export_onnx(out, root) if onnx else None
     if as_json:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_tune import paths
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
@@ -184,7 +185,9 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
     ),
     "data-dir": click.option(
         "--data-dir",
+        "root",
         type=click.Path(path_type=Path),
+        callback=lambda _context, _option, folder: paths.data_root(folder),
         metavar="FOLDER",
         help="Imported images and weights; else $CIFAR_TUNE_DATA, else the user's cache.",
     ),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import study_options
 from cifar_tune.errors import InputError
@@ -40,7 +39,7 @@ def queue(
     cancel: str | None,
     seed: int | None,
     device: str | None,
-    data_dir: Path | None,
+    root: Path,
     as_json: bool,
 ) -> None:
     """Queue a trial of a study, or print what is queued.
@@ -50,7 +49,7 @@ def queue(
     that was asked for is pruned. Without --param, what is queued is printed.
     """
     loaded, location = study.load_file(), study.location
-    spec = _choose_study(loaded, study, device, data_dir)
+    spec = _choose_study(loaded, study, device, root)
     if cancel is not None:
         _cancel(spec, location, cancel, as_json=as_json)
     elif params:
@@ -64,7 +63,7 @@ def queue(
 
 
 def _choose_study(
-    loaded: LoadedStudyFile, study: StudySelector, device: str | None, data_dir: Path | None
+    loaded: LoadedStudyFile, study: StudySelector, device: str | None, root: Path
 ) -> StudySpec:
     """Return the stored study that is meant if there is one, else the one that a run would make."""
     from cifar_tune.config.study_file import resolve
@@ -76,7 +75,6 @@ def _choose_study(
     stored = read_stored(loaded.name, study.location)
     if len(stored) == 1 and not study.overrides:
         return resolve(loaded, stored[0].profile, stored[0].overrides)
-    root = paths.data_root(data_dir)
     profile, _ = choose_profile(loaded, study.overrides, (), choose_device(device), root)
     return resolve(loaded, profile, study.overrides)
 

@@ -54,7 +54,7 @@ class _ActivationOptions:
     trial: str | None
     images: tuple[str, ...]
     layers: tuple[str, ...]
-    data_dir: Path | None
+    root: Path
 
 
 @click.command("report", epilog="Example: cifar-tune report dropout")
@@ -221,7 +221,7 @@ def _make_activations(
         activations.trial,
         activations.images,
         activations.layers,
-        paths.data_root(activations.data_dir),
+        activations.root,
     )
     chosen = [f"--study {shlex.quote(name)}", name_options(spec), f"--trial {record.trial}"]
     chosen += [f"--image {shlex.quote(image)}" for image in activations.images]

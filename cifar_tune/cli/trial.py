@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_tune import paths
 from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.cli.options import options, study_options
 from cifar_tune.storage.location import (
@@ -48,7 +47,7 @@ def trial_test(
     study: StudySelector,
     trial_name: str | None,
     device: str | None,
-    data_dir: Path | None,
+    root: Path,
     as_json: bool,
 ) -> None:
     """Evaluate a finished trial, whose weights were kept, on the test images.
@@ -62,7 +61,7 @@ def trial_test(
     from cifar_tune.evaluation.test_images import evaluate_on_test, unread
     from cifar_tune.training.device import choose_device
 
-    root, chosen = paths.data_root(data_dir), choose_device(device)
+    chosen = choose_device(device)
     names = [trial_name] if trial_name is not None else unread(location, spec.study_name)
     results = []
     for name in names:
@@ -201,7 +200,7 @@ def trial_rerun(
     study: StudySelector,
     trial_name: str,
     device: str | None,
-    data_dir: Path | None,
+    root: Path,
     as_json: bool,
 ) -> None:
     """Train a trial again and say whether it came out the same.
@@ -226,9 +225,8 @@ def trial_rerun(
         f"{dossier.study_name}, {dossier.summary.label}: {len(dossier.history)} epochs, "
         f"which took {format_duration(seconds)} then"
     )
-    root, chosen = paths.data_root(data_dir), choose_device(device)
     print_epoch = functools.partial(_print_epoch, console)
-    reproduction = reproduce(dossier, root, chosen, print_epoch)
+    reproduction = reproduce(dossier, root, choose_device(device), print_epoch)
     if as_json:
         header = {"study_name": dossier.study_name, "trial": dossier.number}
         print_json({**header, **reproduction.to_dict()})

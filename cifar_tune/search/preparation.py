@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What a study is trained on, and until when, as it was asked for; None leaves it open."""
+    """What a study is trained on, and until when, as it was asked for; None leaves it open.
+
+    Imported images and weights are in ``root``.
+    """
 
     device: str | None = None
     workers: str | None = None
     per_gpu: int | None = None
     slots: int | None = None
-    data_dir: Path | None = None
+    root: Path = field(default_factory=paths.data_root)
     precision: str | None = None
     timeout: str | None = None
 
@@ -58,11 +61,6 @@ class MachineOptions:
         from cifar_tune.search.budget import parse_duration
 
         return parse_duration(self.timeout)
-
-    @property
-    def root(self) -> Path:
-        """The folder of imported images and weights."""
-        return paths.data_root(self.data_dir)
 
     def choose(self) -> tuple[torch.device, WorkerChoice]:
         """Return the device and the workers.
