@@ -8,13 +8,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifar_tune.benchmarks.lanes import Lane, Way
+from cifar_tune.benchmarks.lanes import Way, start_lane
+from cifar_tune.benchmarks.process import BenchProcess
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.config.trial import Precision, TrialConfig
 from cifar_tune.data.cifar10 import CLASSES
@@ -32,12 +33,7 @@ PEAK_SIZE = {"cpu": 2048, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained.
-
-    Attributes:
-        title: The case in words.
-        at_once: How many lanes of ours train it at once, each with its share of the cores.
-    """
+    """What is trained; ``at_once`` lanes of ours train it, each with its share of cores."""
 
     name: str
     title: str
@@ -50,25 +46,19 @@ class Timed:
     """One way of training a case.
 
     Attributes:
+        images_per_second: By the median epoch.
         seconds: The seconds of each epoch that counts, in the order they were measured.
-        images: The number of images of an epoch.
-        peak_share: The floating-point operations a second that the plain network's convolutions and
-            matrix products need, as a share of those of a large matrix product in the same
+        share_of_peak: The floating-point operations a second that the plain network's convolutions
+            and matrix products need, as a share of those of a large matrix product in the same
             precision on this machine.
-        peak_bytes: The most memory that the process had.
         startup_seconds: The seconds from the start of the process to the end of its first epoch.
     """
 
+    images_per_second: float
     seconds: tuple[float, ...]
-    images: int
-    peak_share: float
+    share_of_peak: float
     peak_bytes: int
     startup_seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        """Images a second, by the median epoch."""
-        return self.images / statistics.median(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -96,20 +86,12 @@ class CaseResult:
         }
         prefixes: dict[Way, str] = {"plain": "plain", "tuned": "tuned_plain", "ours": "ours"}
         for way, prefix in prefixes.items():
-            timed = self.ways.get(way)
-            figures = {
-                "images_per_second": timed and timed.images_per_second,
-                "seconds": timed and list(timed.seconds),
-                "share_of_peak": timed and timed.peak_share,
-                "peak_bytes": timed and timed.peak_bytes,
-                "startup_seconds": timed and timed.startup_seconds,
-            }
-            record |= {f"{prefix}_{key}": value for key, value in figures.items()}
+            for field in fields(Timed):
+                record[f"{prefix}_{field.name}"] = getattr(self.ways.get(way), field.name, None)
         keys: dict[Way, str] = {"plain": "ratio", "tuned": "ratio_tuned"}
         for way, key in keys.items():
             ratios = self.ratios(way) if way in self.ways else None
-            record[key] = ratios and statistics.median(ratios)
-            record[f"{key}s"] = ratios and list(ratios)
+            record |= {key: ratios and statistics.median(ratios), f"{key}s": ratios}
         return record
 
     def ratios(self, way: Way) -> tuple[float, ...]:
@@ -164,35 +146,41 @@ def time_case(case: Case, device: torch.device, rounds: int, on_round: OnRound) 
     """
     precision = check_precision(case.config, device, count_cores() // case.at_once).precision
     ways = [way for way in get_args(Way) if way != "tuned" or can_compile()]
-    lanes: dict[Way, list[Lane]] = {}
+    lanes: dict[Way, list[BenchProcess]] = {}
     startup: dict[Way, float] = {}
     with ExitStack() as stack:
         for way in ways:
             lanes[way] = _start_lanes(case, way, precision, device, stack)
-            startup[way] = max(lane.warm_up() for lane in lanes[way])
+            startup[way] = max(lane.call("warm_up") for lane in lanes[way])
         seconds = _time_rounds(case, lanes, rounds, on_round)
-        peaks = {way: sum(lane.peak_bytes() for lane in lanes[way]) for way in ways}
+        peaks = {way: sum(lane.call("peak_bytes") for lane in lanes[way]) for way in ways}
     images = case.config.train_images
     flops = count_flops(case.config) * images
     timed = {}
     for way in ways:
         peak = measure_peak(device, "bf16" if way == "ours" and precision == "bf16" else "fp32")
-        share = flops / statistics.median(seconds[way]) / peak
-        timed[way] = Timed(tuple(seconds[way]), images, share, peaks[way], startup[way])
+        median = statistics.median(seconds[way])
+        timed[way] = Timed(
+            images_per_second=images / median,
+            seconds=tuple(seconds[way]),
+            share_of_peak=flops / median / peak,
+            peak_bytes=peaks[way],
+            startup_seconds=startup[way],
+        )
     return CaseResult(case, precision, timed)
 
 
 def _start_lanes(
     case: Case, way: Way, precision: Precision, device: torch.device, stack: ExitStack
-) -> list[Lane]:
+) -> list[BenchProcess]:
     config = replace(case.config, precision=precision) if way == "ours" else case.config
     count = case.at_once if way == "ours" else 1
-    lanes = [Lane(way, config, device, count_cores() // count) for _ in range(count)]
+    lanes = [start_lane(way, config, device, count_cores() // count) for _ in range(count)]
     return [stack.enter_context(closing(lane)) for lane in lanes]
 
 
 def _time_rounds(
-    case: Case, lanes: Mapping[Way, Sequence[Lane]], rounds: int, on_round: OnRound
+    case: Case, lanes: Mapping[Way, Sequence[BenchProcess]], rounds: int, on_round: OnRound
 ) -> dict[Way, list[float]]:
     ways = list(lanes)
     seconds: dict[Way, list[float]] = {way: [] for way in ways}
@@ -200,7 +188,7 @@ def _time_rounds(
         first = number % len(ways)
         for way in ways[first:] + ways[:first]:
             for lane in lanes[way]:
-                lane.begin()
+                lane.begin("epoch")
             took = statistics.mean(lane.end() for lane in lanes[way]) / len(lanes[way])
             seconds[way].append(took)
             on_round(case.name, way, took)
@@ -222,11 +210,11 @@ def measure_peak(device: torch.device, precision: str) -> float:
     """Return floating-point operations a second of a large matrix product, the best of ten."""
     size = PEAK_SIZE.get(device.type, PEAK_SIZE["cpu"])
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(10):
         start = time.perf_counter()
-        product = one @ other
+        product = left @ right
         float(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best

@@ -1,7 +1,4 @@
-"""Processes that train one case in one way, an epoch whenever they are told to.
-
-Each way waits while the others are timed.
-"""
+"""The ways of training a case that are timed, each an epoch at a time and in its own process."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import Literal
 
 import torch
@@ -21,7 +17,6 @@ from cifar_tune.benchmarks.plain_loop import PlainLoop
 from cifar_tune.benchmarks.process import BenchProcess
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
-from cifar_tune.errors import DeviceError
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.models.weights import load_weights
 from cifar_tune.training.callbacks import NO_CALLBACKS
@@ -36,93 +31,55 @@ from cifar_tune.workers.local.fork_server import threads_of_libraries
 Way = Literal["plain", "tuned", "ours"]
 
 
-class Lane:
-    """A process that trains one case in one way, with so many threads on the processor."""
+def start_lane(way: Way, config: TrialConfig, device: torch.device, threads: int) -> BenchProcess:
+    """Start a process that trains one case in one way, with so many threads on the processor."""
+    with threads_of_libraries(threads):
+        return BenchProcess(f"the {way} loop", Lane, way, config, str(device), threads, time.time())
 
-    def __init__(self, way: Way, config: TrialConfig, device: torch.device, threads: int) -> None:
-        begun = time.time()
-        with threads_of_libraries(threads):
-            self._process = BenchProcess(
-                f"the {way} loop", _main, way, config, str(device), threads, begun
-            )
+
+class Lane:
+    """One way of training one case, for the process that ``begun`` at that moment (Unix time)."""
+
+    def __init__(
+        self, way: Way, config: TrialConfig, device_name: str, threads: int, begun: float
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._config, self._begun = config, begun
+        self._device = torch.device(device_name)
+        self._stack = ExitStack()  # left with the process
+        self._once, self._epoch = _make_epoch(way, config, self._device, self._stack)
 
     def warm_up(self) -> float:
         """Train an epoch that does not count, and return its seconds with the process's start."""
-        self._process.send("warm up")
-        return float(self._process.receive())
+        self._epoch()
+        return time.time() - self._begun
 
-    def begin(self) -> None:
-        """Begin an epoch; ``end`` waits for it."""
-        self._process.send("epoch")
-
-    def end(self) -> float:
-        """Return the seconds of the epoch, with its share of what is done once a trial."""
-        return float(self._process.receive())
+    def epoch(self) -> float:
+        """Return the seconds of an epoch, with its share of what is done once a trial."""
+        return self._time(self._once) / self._config.epochs + self._time(self._epoch)
 
     def peak_bytes(self) -> int:
         """Return the most memory that it had, of the GPU where it trains on one."""
-        self._process.send("memory")
-        return int(self._process.receive())
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        unit = 1 if platform.system() == "Darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()
-
-
-# --- in the process -------------------------------------------------------------------------------
-
-
-def _main(
-    line: Connection, way: Way, config: TrialConfig, device_name: str, threads: int, begun: float
-) -> None:
-    torch.set_num_threads(threads)
-    device = torch.device(device_name)
-    try:
-        with ExitStack() as stack:
-            once, epoch = make_epoch(way, config, device, stack)
-            for message in iter(lambda: _receive(line), None):
-                if message == "warm up":
-                    epoch()
-                    line.send(time.time() - begun)
-                elif message == "epoch":
-                    line.send(_time(once, device) / config.epochs + _time(epoch, device))
-                else:
-                    line.send(_peak_bytes(device))
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else ""
-        line.send(DeviceError(f"bench: the {way} loop: {type(error).__name__}: {reason}"))
+    def _time(self, run: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        run()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - start
 
 
-def _receive(line: Connection) -> str | None:
-    try:
-        message: str = line.recv()
-    except EOFError:
-        return None
-    return message
-
-
-def _time(run: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def make_epoch(
+def _make_epoch(
     way: Way, config: TrialConfig, device: torch.device, stack: ExitStack
 ) -> tuple[Callable[[], object], Callable[[], float]]:
     """Return what a trial does once, and a function that trains an epoch and returns its loss."""
     data = load_search_data(config.data, paths.data_root())
-    found = load_weights({config.weights} - {"none"}, paths.data_root()).get(config.weights)
-    weights = None if found is None else found.tensors
+    pretrained = load_weights({config.weights} - {"none"}, paths.data_root()).get(config.weights)
+    weights = None if pretrained is None else pretrained.tensors
     part = data.split(config).train
     if way != "ours":
         is_tuned = way == "tuned"

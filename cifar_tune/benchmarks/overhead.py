@@ -157,8 +157,8 @@ class _InstantPool:
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
-        self._left: dict[int, deque[EpochMetrics]] = {}
-        self._trained: dict[int, list[EpochMetrics]] = {}
+        self._epochs: list[EpochMetrics] = []
+        self._trained = 0
         self._draw = random.Random(1)
         self._since = time.perf_counter()
         self.epoch_seconds: list[float] = []
@@ -168,8 +168,8 @@ class _InstantPool:
     def start(self, task: Task) -> None:
         """See ``Pool``."""
         self._turn += self._elapsed()
-        self._left[task.number] = deque(_made_up_epochs(self._draw, task.config.epochs))
-        self._trained[task.number] = []
+        self._epochs = _made_up_epochs(self._draw, task.config.epochs)
+        self._trained = 0
         provenance = {"device": "none", "host": "none", "software": software()}
         self._events.append(Started(task.number, provenance, 0, 0))
         self._next_epoch(task.number)
@@ -189,12 +189,12 @@ class _InstantPool:
     def decide(self, number: int, *, go_on: bool) -> None:
         """See ``Pool``."""
         self.epoch_seconds.append(self._elapsed())
-        if go_on and self._left[number]:
+        is_last = self._trained == len(self._epochs)
+        if go_on and not is_last:
             self._next_epoch(number)
         else:
-            epochs = tuple(self._trained.pop(number))
-            is_pruned = bool(self._left.pop(number))
-            self._events.append(Finished(number, TrialResult(epochs, is_pruned, None)))
+            result = TrialResult(tuple(self._epochs[: self._trained]), not is_last, None)
+            self._events.append(Finished(number, result))
         self._since = time.perf_counter()
 
     def stop(self) -> None:
@@ -204,9 +204,8 @@ class _InstantPool:
         """See ``Pool``."""
 
     def _next_epoch(self, number: int) -> None:
-        metrics = self._left[number].popleft()
-        self._trained[number].append(metrics)
-        self._events.append(EpochEnded(number, metrics))
+        self._events.append(EpochEnded(number, self._epochs[self._trained]))
+        self._trained += 1
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._since

@@ -20,8 +20,6 @@ from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.models.resnet import build_model, find_dropouts, set_training
 from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_schedule
 
-Batches = DataLoader[Any]
-
 
 class PlainImages(Dataset[tuple[torch.Tensor, int]]):
     """A split as torchvision's own data set class has it: a PIL image, then its transforms."""
@@ -56,20 +54,15 @@ def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor
         steps.append(transforms.RandomRotation(ROTATION_DEGREES * strength))
     steps.append(transforms.ToTensor())
     steps.append(transforms.Normalize(config.normalize_mean, config.normalize_std))
-    composed: Callable[[Image.Image], torch.Tensor] = transforms.Compose(steps)
-    return composed
+    return transforms.Compose(steps)  # type: ignore[no-any-return]
 
 
 class PlainLoop:
     """The assignment's training loop: DataLoader as it comes, PIL transforms, eager fp32, Adam.
 
-    Args:
-        part: The training images.
-        config: The trial's configuration.
-        weights: Torchvision's tensors of everything but the head, to start from.
-        device: The device to train on.
-        is_tuned: Train as a competent user would: as many workers as there are cores, images
-            and weights channels-last, ``torch.compile``.
+    It starts from ``weights``, torchvision's tensors of everything but the head. With ``is_tuned``
+    it trains as a competent user would: as many workers as there are cores, images and weights
+    channels-last, ``torch.compile``.
     """
 
     def __init__(
@@ -91,15 +84,16 @@ class PlainLoop:
         self._network = torch.compile(self._model) if is_tuned else self._model
         self._optimizer = make_optimizer(self._model, config, is_plain=True)
         self._schedule = make_schedule(self._optimizer, config)
-        tuned: dict[str, Any] = {
-            "num_workers": os.cpu_count() or 1,
-            "persistent_workers": True,
-            "pin_memory": device.type == "cuda",
-        }
         images = PlainImages(part, config)
         self._count = len(images)
-        options = tuned if is_tuned else {}
-        self._loader = DataLoader(images, config.batch_size, shuffle=True, **options)
+        self._loader = DataLoader(
+            images,
+            config.batch_size,
+            shuffle=True,
+            num_workers=(os.cpu_count() or 1) if is_tuned else 0,
+            persistent_workers=is_tuned,
+            pin_memory=is_tuned and device.type == "cuda",
+        )
 
     def train_epoch(self) -> float:
         """Train one epoch and return its mean loss."""
@@ -107,10 +101,8 @@ class PlainLoop:
         set_training(self._model, self._config)
         for images, labels in self._batches(self._loader):
             self._optimizer.zero_grad()
-            smoothing = self._config.label_smoothing
-            loss = functional.cross_entropy(
-                self._network(images), labels, label_smoothing=smoothing
-            )
+            outputs, smoothing = self._network(images), self._config.label_smoothing
+            loss = functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
             loss.backward()
             self._optimizer.step()
             total += loss.item() * len(labels)
@@ -130,7 +122,7 @@ class PlainLoop:
             right += int((self._model(images).argmax(dim=1) == labels).sum().item())
         return right / len(part)
 
-    def _batches(self, loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for images, labels in loader:
             yield images.to(self._device, memory_format=self._layout), labels.to(self._device)
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,7 @@ class StudyResult:
             or to its last one.
         ours_seconds: The seconds of ours to the first trial that reached it.
         is_reached: Whether the plain search reached it.
-        plain: The plain search's trials, in the order in which they ended.
-        ours: Our trials, in that order.
+        plain: The plain search's trials, in the order in which they ended; ``ours`` likewise.
     """
 
     target: float
@@ -123,44 +123,41 @@ def _run_plain(
 ) -> list[Ended]:
     """Run plain trials until one reaches the target, at most so many."""
     begun = time.time()
-    process = BenchProcess("the plain study", _search_plainly, name, trials, str(device), seed)
     ended: list[Ended] = []
-    try:
+    with closing(BenchProcess("the plain study", PlainSearch, name, str(device), seed)) as process:
         while len(ended) < trials and (not ended or ended[-1][1] < target):
-            moment, accuracy = process.receive()
+            moment, accuracy = process.call("run_trial")
             ended.append((moment - begun, accuracy))
             on_trial("plain", *ended[-1])
-    finally:
-        process.close(patience=0)
     return ended
 
 
-def _search_plainly(line: Any, name: str, trials: int, device_name: str, seed: int) -> None:
-    """Search the same space as a user of Optuna and torchvision would."""
-    spec = resolve(load_study_file(name), PROFILE)
-    data = load_search_data(spec.protocol.data, Path())
-    space = dict(distributions(spec.space))
+class PlainSearch:
+    """The same space, searched as a user of Optuna and torchvision would."""
 
-    def train(trial: optuna.Trial) -> float:
-        config = spec.config(trial.params, seed=derive_seed(seed, "plain", trial.number))
-        split = data.split(config)
-        loop = PlainLoop(split.train.copy(), config, None, torch.device(device_name))
+    def __init__(self, name: str, device_name: str, seed: int) -> None:
+        self._spec = resolve(load_study_file(name), PROFILE)
+        self._data = load_search_data(self._spec.protocol.data, Path())
+        self._device, self._seed = torch.device(device_name), seed
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=seed)  # Optuna's default, with a seed
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def run_trial(self) -> Ended:
+        """Return the moment (Unix time) at which another trial ended, and its accuracy."""
+        trial = self._study.ask(dict(distributions(self._spec.space)))
+        seed = derive_seed(self._seed, "plain", trial.number)
+        config = self._spec.config(trial.params, seed=seed)
+        split = self._data.split(config)
+        loop = PlainLoop(split.train.copy(), config, None, self._device)
         accuracy = 0.0
         for epoch in range(1, config.epochs + 1):
             loop.train_epoch()
             accuracy = loop.accuracy(split.validation.copy())
             trial.report(accuracy, epoch)
             if epoch < config.epochs and trial.should_prune():
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break
         else:
-            study.tell(trial, accuracy)
-        return accuracy
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed)  # Optuna's default, with a seed
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    for _ in range(trials):
-        accuracy = train(study.ask(space))
-        line.send((time.time(), accuracy))
-    line.poll(None)  # until the other end is closed
+            self._study.tell(trial, accuracy)
+        return time.time(), accuracy

@@ -122,7 +122,7 @@ def _make_speed_table(results: Sequence[CaseResult]) -> Table:
             for way in ("plain", "tuned")
         ]
         ours = result.ways["ours"]
-        share = f"{100 * ours.peak_share:.0f} % {result.precision}"
+        share = f"{100 * ours.share_of_peak:.0f} % {result.precision}"
         table.add_row(result.case.title, *rates, *ratios, share, f"{ours.peak_bytes / 1e9:.1f} GB")
     return table
 

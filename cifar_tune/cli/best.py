@@ -172,14 +172,13 @@ def best_ablate(
     """
     before = _read_best(study)
 
-    from cifar_tune.evaluation.ablation import put_back
     from cifar_tune.evaluation.best import choose
 
     choice = choose(before, chosen.trial, chosen.trial_name)
     candidate = choice.candidate
     reference = _read_reference(before.spec, study.name, against)
     groups_put_back = _read_groups(groups, candidate, reference)
-    without = [put_back(candidate, reference, keys) for keys in groups_put_back]
+    without = [candidate.put_back(reference, keys) for keys in groups_put_back]
     console = make_console(to_stderr=as_json)
     best_tables.print_choice(console, choice)
     # Beside the re-runs and on their seeds, so that the configuration itself is trained once.

@@ -13,10 +13,9 @@ from cifar_tune.config.wording import format_params
 from cifar_tune.wording import format_accuracy, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
-    from cifar_tune.evaluation.ablation import Ablation
     from cifar_tune.evaluation.best import BestRecord, Choice
     from cifar_tune.evaluation.candidates import Candidate
-    from cifar_tune.evaluation.fresh_runs import Confirmation, Rerun
+    from cifar_tune.evaluation.fresh_runs import Ablation, Confirmation, Rerun
     from cifar_tune.evaluation.quantities import ContrastRecord, Measured
     from cifar_tune.evaluation.ranking import Ranking
     from cifar_tune.evaluation.test_use import TestUse

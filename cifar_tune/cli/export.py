@@ -15,7 +15,7 @@ from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:
     from cifar_tune.evaluation.best import Choice
-    from cifar_tune.evaluation.export.model import Export
+    from cifar_tune.evaluation.export.model import ModelExport
     from cifar_tune.storage.selector import StudySelector
 
 
@@ -51,12 +51,12 @@ def best_export(
     from cifar_tune.evaluation.best import choose, compute_best
     from cifar_tune.evaluation.export.model import export
     from cifar_tune.evaluation.export.model_files import check_folder
-    from cifar_tune.evaluation.export.onnx import check_installed, export_onnx
+    from cifar_tune.evaluation.export.onnx import export_onnx, import_runtime
 
     record = compute_best(location, spec)
     check_folder(out, overwrite=overwrite)
     if onnx:
-        check_installed()
+        import_runtime()  # refused before anything is written
     choice = choose(record, chosen.trial, chosen.trial_name)
     exported = export(record, choice.candidate, chosen.train_on, out, root, command_line())
     onnx_difference = export_onnx(out, root) if onnx else None
@@ -67,7 +67,7 @@ def best_export(
         _print_export(exported, choice, onnx_difference)
 
 
-def _print_export(exported: Export, choice: Choice, onnx_difference: float | None) -> None:
+def _print_export(exported: ModelExport, choice: Choice, onnx_difference: float | None) -> None:
     console, card = make_console(), exported.card
     best_tables.print_choice(console, choice)
     console.print(
@@ -100,14 +100,13 @@ def predict(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool
 ) -> None:
     """Say what an exported MODEL makes of image files, as calibrated probabilities."""
-    from cifar_tune.evaluation.export.model_files import open_model
-    from cifar_tune.evaluation.export.predict import predict as predict_images
+    from cifar_tune.evaluation.export.model_files import classify, open_model
     from cifar_tune.training.device import choose_device
 
     chosen_device = choose_device(device)
     exported = open_model(model, chosen_device)
     classes, calibration = exported.classes, exported.calibration
-    predictions = predict_images(exported, images, chosen_device)
+    predictions = classify(exported, images, chosen_device)
     if as_json:
         records = [
             {

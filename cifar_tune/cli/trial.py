@@ -137,7 +137,7 @@ def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
 
     dossier = read_dossier(location, spec.study_name, trial_name)
     if as_json:
-        print_json({"storage": str(location), **dossier.to_dict()})
+        print_json({"storage": str(location), **dataclasses.asdict(dossier)})
         return
     console = make_console()
     sections = {
@@ -229,11 +229,11 @@ def trial_rerun(
     reproduction = reproduce(dossier, root, choose_device(device), print_epoch)
     if as_json:
         header = {"study_name": dossier.study_name, "trial": dossier.number}
-        print_json({**header, **reproduction.to_dict()})
+        print_json({**header, **dataclasses.asdict(reproduction)})
     else:
         for line in _describe_reproduction(reproduction):
             console.print(line, soft_wrap=True)
-    sys.exit(0 if reproduction.is_reproduced else 1)
+    sys.exit(0 if reproduction.reproduced else 1)
 
 
 def _print_epoch(console: Console, stored: EpochMetrics, again: EpochMetrics) -> None:
@@ -244,15 +244,17 @@ def _print_epoch(console: Console, stored: EpochMetrics, again: EpochMetrics) ->
 
 
 def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
-    stored, again = reproduction.accuracies
+    last = reproduction.epochs[-1]
+    stored, again = last.stored.val_accuracy, last.again.val_accuracy
     for difference in reproduction.differences:
         yield f"differs: {difference}"
     weights = {None: "", True: "; the same weights", False: "; other weights"}
     yield (
         f"Final validation accuracy {100 * again:.2f} %, stored {100 * stored:.2f} %"
-        f"{weights[reproduction.weights]}."
+        f"{weights[reproduction.same_weights]}."
     )
-    points, basis = f"{100 * reproduction.largest:.1f} points", reproduction.basis
+    basis = reproduction.explained_by
+    points = f"{100 * reproduction.explained_difference:.1f} points"
     if reproduction.agreement == "bit for bit":
         yield "Reproduced bit for bit: every figure of every epoch is the same."
     elif reproduction.agreement == "within the seed spread":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,6 @@ class BestRecord(FreshRuns):
     """All that is known of the best configuration of a study.
 
     Attributes:
-        spec: The study.
         location: Where it is stored.
         study_seed: The seed from which those of its trials derive.
     """
@@ -65,56 +63,49 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
         InputError: The study has no complete trial.
         StorageError: The storage cannot be read.
     """
-    study_seed, candidates = read_candidates(location, spec.study_name)
+    with explain_errors(location):
+        study = stored.find_study(stored.open_to_read(location), spec.study_name)
+        candidates = [] if study is None else group(stored.read_study(study).trials)
+    if study is None or not candidates:
+        raise InputError(
+            f"{spec.study_name}: no trial is complete in {location}, so there is no best one; "
+            f"`cifar-tune study run {spec.file_name}` continues it"
+        )
     fresh = read_fresh_runs(location, spec.study_name, candidates)
     return BestRecord(
         **vars(fresh),
         spec=spec,
         location=location,
-        study_seed=study_seed,
+        study_seed=study.user_attrs["seed"],
         ranking=rank(candidates, spec.protocol.validation_images, top),
     )
 
 
-def read_candidates(location: StorageLocation, study_name: str) -> tuple[int, list[Candidate]]:
-    """Return the seed of a stored study, and its configurations that have complete trials.
-
-    Raises:
-        InputError: No trial is complete.
-    """
-    with explain_errors(location):
-        study = stored.find_study(stored.open_to_read(location), study_name)
-        candidates = [] if study is None else group(stored.read_study(study).trials)
-    if study is None or not candidates:
-        raise InputError(
-            f"{study_name}: no trial is complete in {location}, so there is no best one; "
-            f"`cifar-tune study run {study_name.partition(':')[0]}` continues it"
-        )
-    return study.user_attrs["seed"], candidates
-
-
 def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
-    """Return the configuration that is meant.
+    """Return the configuration of the trial of that number, or of that name.
 
-    Args:
-        record: The study's configurations.
-        trial: The number of one of its trials; None leaves the choice.
-        name: The named trial, with or without its replicate; None leaves the choice.
+    The name may be without its replicate. With neither it is the confirmed best, or the likely one.
 
     Raises:
         InputError: There is no complete trial of that number or name.
     """
     candidates = [standing.candidate for standing in record.ranking.standings]
-    if trial is not None:
+    if trial is not None or name is not None:
+        names = () if name is None else (name, name.rpartition("/seed=")[0])
         for candidate in candidates:
-            if trial in candidate.numbers:
+            if trial is not None and trial in candidate.numbers:
                 return Choice(candidate, f"trial {trial}, as asked for")
-        raise _not_complete(record, f"--trial {trial}", "number", candidates)
-    if name is not None:
-        for candidate in candidates:
-            if name == candidate.label or name.rpartition("/seed=")[0] == candidate.label:
+            if trial is None and candidate.label in names:
                 return Choice(candidate, f"{candidate.label}, as asked for")
-        raise _not_complete(record, f"--name {name}", "name", candidates)
+        option = f"--name {name}" if trial is None else f"--trial {trial}"
+        known = ", ".join(
+            f"{candidate.label} ({', '.join(map(str, candidate.numbers))})"
+            for candidate in candidates
+        )
+        raise InputError(
+            f"{option}: {record.spec.study_name} has no complete trial of that "
+            f"{'name' if trial is None else 'number'}; complete are, with their numbers: {known}"
+        )
     confirmation = record.confirmation
     if confirmation is not None and confirmation.best is not None:
         return Choice(
@@ -123,15 +114,4 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
         )
     return Choice(
         candidates[0], "the likely best by the study's own trials; `best confirm` tests that"
-    )
-
-
-def _not_complete(
-    record: BestRecord, option: str, what: str, candidates: Sequence[Candidate]
-) -> InputError:
-    numbers = {candidate.label: ", ".join(map(str, candidate.numbers)) for candidate in candidates}
-    known = ", ".join(f"{label} ({trials})" for label, trials in numbers.items())
-    return InputError(
-        f"{option}: {record.spec.study_name} has no complete trial of that {what}; "
-        f"complete are, with their numbers: {known}"
     )

@@ -10,10 +10,9 @@ ease is shared by all models and seeds, as it is where all are tested on one set
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -39,8 +38,7 @@ class World:
         seed: The standard deviation of a seed's luck, per model.
         shared: The standard deviation of an image's ease, for all models.
         own: The standard deviation of an image's ease for one model.
-        images: How many images there are to be measured on.
-        share: Which fraction of them each seed is measured on, drawn anew, as a split by seed does.
+        share: Which fraction of the images each seed is measured on, drawn anew, as by a split.
     """
 
     name: str
@@ -49,11 +47,6 @@ class World:
     own: float
     images: int
     share: float = 1.0
-
-    def ability(self, accuracy: float) -> float:
-        """Return the ability that has this true accuracy."""
-        spread = math.sqrt(1 + self.seed**2 + self.shared**2 + self.own**2)
-        return float(special.ndtri(accuracy)) * spread
 
 
 WORLDS = (
@@ -73,7 +66,6 @@ class Rate:
     """How often something happened.
 
     Attributes:
-        what: What happened, in words.
         seeds: The number of seeds of each model; the median of those that were advised.
         family: The number of claims judged together.
         rate: The fraction of the rounds in which it happened.
@@ -93,7 +85,7 @@ class Rate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figure as a JSON object shows it."""
-        return {**dataclasses.asdict(self), "holds": self.holds}
+        return {**asdict(self), "holds": self.holds}
 
     @property
     def holds(self) -> bool:
@@ -131,12 +123,14 @@ def simulate(
 ) -> Simulated:
     """Simulate models of these true accuracies, each trained with so many seeds."""
     ease = world.shared * random.standard_normal(world.images, dtype=np.float32)
+    # An ability has its true accuracy where all that scatters around it has this deviation.
+    spread = math.sqrt(1 + world.seed**2 + world.shared**2 + world.own**2)
     correct = []
     for accuracy in accuracies:
         own = ease + world.own * random.standard_normal(world.images, dtype=np.float32)
         luck = world.seed * random.standard_normal((seeds, 1), dtype=np.float32)
         latent = random.standard_normal((seeds, world.images), dtype=np.float32)
-        latent += own + luck + np.float32(world.ability(accuracy))
+        latent += own + luck + np.float32(float(special.ndtri(accuracy)) * spread)
         correct.append((latent > 0).astype(np.float64))
     rows = [np.arange(world.images)] * seeds
     if world.share < 1:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_tune.config.derived import ABLATED
 from cifar_tune.config.schema import NamedTrial, Settings
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.storage.records import TrialSummary
@@ -17,8 +18,7 @@ class Candidate:
 
     Attributes:
         label: The name without the replicate, such as ``dropout/p=0.3``, or ``sampled/trial-7``.
-        numbers: The numbers of its trials.
-        outcomes: The validation accuracy of each.
+        outcomes: The validation accuracy of each of its trials.
         params: The values of the searched hyperparameters.
         settings: What a named trial sets for itself besides.
     """
@@ -42,6 +42,16 @@ class Candidate:
     def as_named(self) -> NamedTrial:
         """Return the configuration as a named trial of a study, under its label."""
         return NamedTrial(name=self.label, params=self.params, settings=Settings(**self.settings))
+
+    def put_back(self, reference: Mapping[str, float], keys: Sequence[str]) -> Candidate:
+        """Return it with a reference's values of some keys, untrained, under a name of its own."""
+        return Candidate(
+            label=f"{self.label}{ABLATED}{'+'.join(keys)}",
+            numbers=(),
+            outcomes=(),
+            params={**self.params, **{key: reference[key] for key in keys}},
+            settings=self.settings,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON has it."""

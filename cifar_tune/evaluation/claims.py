@@ -51,25 +51,24 @@ class ClaimRecord:
 
 def judge_claims(evidence: Evidence, claims: Sequence[Claim]) -> tuple[ClaimRecord, ...]:
     """Judge all claims of a study file as one family."""
-    comparisons = [_compare(evidence, claim) for claim in claims]
+    comparisons = [
+        [
+            compare(evidence, claim.trial, than, quantity, smallest)
+            for quantity, smallest in claim.better_in.given().items()
+            for than in claim.than
+        ]
+        for claim in claims
+    ]
     judgements = judge([[part.contrast for part in parts] for parts in comparisons])
     return tuple(
-        _record(claim, _declared(evidence, claim), parts, judgement, len(claims))
+        _record(evidence, claim, parts, judgement, len(claims))
         for claim, parts, judgement in zip(claims, comparisons, judgements, strict=True)
     )
 
 
-def _compare(evidence: Evidence, claim: Claim) -> list[Comparison]:
-    return [
-        compare(evidence, claim.trial, than, quantity, smallest)
-        for quantity, smallest in claim.better_in.given().items()
-        for than in claim.than
-    ]
-
-
 def _record(
+    evidence: Evidence,
     claim: Claim,
-    declared: str,
     comparisons: Sequence[Comparison],
     judgement: Judgement,
     family: int,
@@ -84,7 +83,7 @@ def _record(
         text=claim.text,
         source=claim.source,
         trial=claim.trial,
-        declared=declared,
+        declared=_declared(evidence, claim),
         verdict=judgement.verdict,
         support_p=judgement.support_p,
         refute_p=judgement.refute_p,

@@ -20,12 +20,9 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class WrongImage:
-    """An image that a trial is most wrong about: its row in the split, and what it was taken for.
+    """An image that a trial is most wrong about: its row in the split, the name of its class.
 
-    Attributes:
-        label: The name of the image's class.
-        said: The name of the class that it was taken for.
-        probability: The probability that was given to that class.
+    ``said`` is the class that it was taken for, with the probability that was given to that.
     """
 
     row: int
@@ -46,7 +43,6 @@ class ConfusionRecord:
         per_class: The accuracy of each class over the replicates; None where a split has no image
             of the class.
         most_wrong: The worst mistakes of the first replicate.
-        trials: The numbers of the replicates.
     """
 
     model: str
@@ -62,21 +58,12 @@ class ConfusionRecord:
         """Yield accuracies of classes and the confusion matrix as rows of a report's CSV."""
         for label, accuracy in zip(self.classes, self.per_class, strict=True):
             if accuracy is not None:
-                yield {
-                    "part": "class",
-                    "model": self.model,
-                    "quantity": label,
-                    **accuracy.to_row(),
-                }
+                row = {"part": "class", "model": self.model, "quantity": label}
+                yield {**row, **accuracy.to_row()}
         for label, counts in zip(self.classes, self.counts, strict=True):
             for said, count in zip(self.classes, counts, strict=True):
-                yield {
-                    "part": "confusion",
-                    "model": self.model,
-                    "quantity": label,
-                    "than": said,
-                    "value": count,
-                }
+                row = {"part": "confusion", "model": self.model, "quantity": label}
+                yield {**row, "than": said, "value": count}
 
 
 def compute_confusion(

@@ -35,7 +35,6 @@ class TrialRecord:
         name: The named trial with its replicate; empty for a sampled trial.
         model: The named trial without the replicate; empty for a sampled trial.
         replicate: Which replicate it is, such as ``seed=2``; empty for a sampled trial.
-        values: The quantities that are known.
         test_reads: How often the test images were read for it.
         command: The command that trains it, or the whole study for a sampled trial.
         queued: Whether a person asked for it.

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cifar_tune.config.derived import PURPOSES, Purpose, derived_name, family
-from cifar_tune.evaluation.ablation import Ablation, read_ablations
+from cifar_tune.config.derived import ABLATED, PURPOSES, Purpose, derived_name
 from cifar_tune.evaluation.candidates import Candidate
-from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
+from cifar_tune.evaluation.evidence import Evidence, gather
 from cifar_tune.evaluation.measure import compare, measure, replicates
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.test_use import TestUse, read_test_use
@@ -101,13 +100,46 @@ class Rerun:
 
 
 @dataclass(frozen=True)
+class Ablated:
+    """A configuration with some of its hyperparameters put back.
+
+    Attributes:
+        values: The values that the hyperparameters were put back to.
+        val_accuracy: The validation accuracy over seeds; None before the first is done.
+        loss: By how much the configuration is better with its own values, in pairs; None before
+            the first pair is done.
+    """
+
+    values: dict[str, float]
+    val_accuracy: Measured | None
+    loss: ContrastRecord | None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A configuration, and the same without each hyperparameter, the greatest loss first."""
+
+    study_name: str
+    candidate: Candidate
+    val_accuracy: Measured | None
+    parts: tuple[Ablated, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration with its parts as JSON has them."""
+        return {
+            "study_name": self.study_name,
+            **self.candidate.to_dict(),
+            "val_accuracy": self.val_accuracy and asdict(self.val_accuracy),
+            "parts": [asdict(part) for part in self.parts],
+        }
+
+
+@dataclass(frozen=True)
 class FreshRuns:
     """What was run beside a study, and how often the test images were read for it.
 
     Attributes:
         confirmation: The short list on fresh seeds; None before it was run.
-        reruns: Configurations that were trained again for the test images.
-        ablations: Configurations without some of their hyperparameters.
     """
 
     confirmation: Confirmation | None
@@ -117,99 +149,78 @@ class FreshRuns:
 
     def rerun_of(self, candidate: Candidate, train_on: str) -> Rerun | None:
         """Return what a configuration gave when it was trained again on such images, if it was."""
-        for rerun in self.reruns:
-            if rerun.candidate.label == candidate.label and rerun.train_on == train_on:
-                return rerun
-        return None
+        wanted = (candidate.label, train_on)
+        reruns = (run for run in self.reruns if (run.candidate.label, run.train_on) == wanted)
+        return next(reruns, None)
 
     def ablation_of(self, candidate: Candidate) -> Ablation | None:
         """Return what became of a configuration without its hyperparameters, if it is known."""
-        for ablation in self.ablations:
-            if ablation.candidate.label == candidate.label:
-                return ablation
-        return None
+        ablations = (part for part in self.ablations if part.candidate.label == candidate.label)
+        return next(ablations, None)
 
 
 def read_fresh_runs(
     location: StorageLocation, study_name: str, candidates: Sequence[Candidate]
 ) -> FreshRuns:
     """Return what was run beside a study with the configurations ``candidates``."""
-    test_use = read_test_use(location, study_name)
     with explain_errors(location):
         storage = stored.open_to_read(location)
-        # To open a database takes longer than to look which studies it has.
-        if all(stored.find_study(storage, name) is None for name in family(study_name)[1:]):
-            return FreshRuns(None, (), (), test_use)
+        studies = {
+            purpose: stored.find_study(storage, derived_name(study_name, purpose))
+            for purpose in PURPOSES
+        }
+    runs = {
+        purpose: gather(location, study.study_name, f"cifar-tune best {purpose.partition('-')[0]}")
+        for purpose, study in studies.items()
+        if study is not None and "named" in study.user_attrs
+    }
     by_label = {candidate.label: candidate for candidate in candidates}
-    again = {purpose: _gather(location, study_name, purpose) for purpose in PURPOSES[1:]}
-    rerun = again["rerun"]
     return FreshRuns(
-        confirmation=_read_confirmation(_gather(location, study_name, "confirm"), by_label),
-        reruns=tuple(_read_reruns(again, by_label)),
-        ablations=() if rerun is None else tuple(read_ablations(rerun, candidates)),
-        test_use=test_use,
+        confirmation=_read_confirmation(runs["confirm"], by_label) if "confirm" in runs else None,
+        reruns=tuple(
+            _read_rerun(evidence, by_label[label], purpose)
+            for purpose, evidence in runs.items()
+            if purpose != "confirm"
+            for label in evidence.definition["named"]
+            if label in by_label
+        ),
+        ablations=tuple(_read_ablations(runs["rerun"], candidates)) if "rerun" in runs else (),
+        test_use=read_test_use(location, study_name),
     )
 
 
-def _gather(location: StorageLocation, study_name: str, purpose: Purpose) -> Evidence | None:
-    name = derived_name(study_name, purpose)
-    with explain_errors(location):
-        study = stored.find_study(stored.open_to_read(location), name)
-        if study is None or "named" not in study.user_attrs:
-            return None
-    return gather(location, name, f"cifar-tune best {purpose.partition('-')[0]}")
-
-
-def _read_confirmation(
-    evidence: Evidence | None, candidates: Mapping[str, Candidate]
-) -> Confirmation | None:
-    """Return what fresh seeds say of a short list; None if none were run."""
-    if evidence is None:
-        return None
-    measured = {
+def _read_confirmation(evidence: Evidence, candidates: Mapping[str, Candidate]) -> Confirmation:
+    """Return what fresh seeds say of a short list."""
+    accuracies = {
         label: measure(evidence, replicates(evidence, label), "val_accuracy")
         for label in evidence.definition["named"]
         if label in candidates
     }
-    seeds = max((found.seeds for found in measured.values() if found is not None), default=0)
-    best = max(
-        (label for label, found in measured.items() if found is not None and found.seeds == seeds),
-        key=lambda label: _mean(measured[label]),
-        default=None,
-    )
-    confirmed = [
-        ConfirmedCandidate(
+    ranked = sorted(accuracies, key=lambda label: -_mean(accuracies[label]))
+    counts = {label: 0 if mean is None else mean.seeds for label, mean in accuracies.items()}
+    seeds = max(counts.values(), default=0)
+    best = next((label for label in ranked if counts[label] == seeds > 0), None)
+    confirmed = {
+        label: ConfirmedCandidate(
             candidate=candidates[label],
-            val_accuracy=found,
+            val_accuracy=accuracies[label],
             observed=candidates[label].mean,
             behind=None
             if best is None or label == best
             else compare(evidence, best, label, "val_accuracy").record,
         )
-        for label, found in measured.items()
-    ]
-    confirmed.sort(key=lambda entry: -_mean(entry.val_accuracy))
-    chosen = next((entry for entry in confirmed if entry.candidate.label == best), None)
-    return Confirmation(evidence.study_name, seeds, tuple(confirmed), chosen)
+        for label in ranked
+    }
+    chosen = None if best is None else confirmed[best]
+    return Confirmation(evidence.study_name, seeds, tuple(confirmed.values()), chosen)
 
 
 def _mean(measured: Measured | None) -> float:
     return -1.0 if measured is None else measured.mean
 
 
-def _read_reruns(
-    again: Mapping[Purpose, Evidence | None], candidates: Mapping[str, Candidate]
-) -> Iterator[Rerun]:
-    """Yield the configurations that were trained again for the test images."""
-    for purpose, evidence in again.items():
-        if evidence is None:
-            continue
-        for label in evidence.definition["named"]:
-            if label in candidates:
-                yield _read_rerun(evidence, candidates[label], purpose)
-
-
 def _read_rerun(evidence: Evidence, candidate: Candidate, purpose: Purpose) -> Rerun:
+    """Return what a configuration gave that was trained again for the test images."""
     trials = replicates(evidence, candidate.label)
     learns_validation = purpose == "rerun-all"
     return Rerun(
@@ -219,17 +230,39 @@ def _read_rerun(evidence: Evidence, candidate: Candidate, purpose: Purpose) -> R
         val_accuracy=None if learns_validation else measure(evidence, trials, "val_accuracy"),
         test_accuracy=measure(evidence, trials, "test_accuracy"),
         seconds=measure(evidence, trials, "seconds"),
-        replicates=tuple(_replicate(trial, learns_validation) for trial in trials),
+        replicates=tuple(
+            {
+                "number": trial.number,
+                "replicate": trial.replicate,
+                "seed": trial.seed,
+                "val_accuracy": None if learns_validation else trial.val_accuracy,
+                "test_accuracy": trial.values.get("test_accuracy"),
+                "test_flip_accuracy": trial.values.get("test_flip_accuracy"),
+                "seconds": round(trial.values["seconds"], 3),
+            }
+            for trial in trials
+        ),
     )
 
 
-def _replicate(trial: TrialRecord, learns_validation: bool) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "replicate": trial.replicate,
-        "seed": trial.seed,
-        "val_accuracy": None if learns_validation else trial.values.get("val_accuracy"),
-        "test_accuracy": trial.values.get("test_accuracy"),
-        "test_flip_accuracy": trial.values.get("test_flip_accuracy"),
-        "seconds": round(trial.values["seconds"], 3),
-    }
+def _read_ablations(evidence: Evidence, candidates: Sequence[Candidate]) -> Iterator[Ablation]:
+    """Yield the ablations of a study's configurations that stand among its re-runs."""
+    named: dict[str, dict[str, dict[str, float]]] = evidence.definition["named"]
+    for candidate in candidates:
+        whole, prefix = candidate.label, f"{candidate.label}{ABLATED}"
+        parts = [
+            Ablated(
+                values={
+                    key: named[label]["params"][key]
+                    for key in label.removeprefix(prefix).split("+")
+                },
+                val_accuracy=measure(evidence, replicates(evidence, label), "val_accuracy"),
+                loss=compare(evidence, whole, label, "val_accuracy").record,
+            )
+            for label in named
+            if label.startswith(prefix)
+        ]
+        if parts:
+            parts.sort(key=lambda part: -2.0 if part.loss is None else -part.loss.mean)
+            accuracy = measure(evidence, replicates(evidence, whole), "val_accuracy")
+            yield Ablation(evidence.study_name, candidate, accuracy, tuple(parts))

@@ -58,7 +58,7 @@ def measure(evidence: Evidence, trials: Sequence[TrialRecord], quantity: str) ->
     known = [trial for trial in trials if quantity in trial.values]
     if not known:
         return None
-    estimate, basis = _estimate(evidence, known, quantity)
+    estimate, basis = _estimate(evidence, [(trial,) for trial in known], quantity)
     numbers = tuple(trial.number for trial in known)
     if quantity != "seconds":
         return measured_fraction(estimate, basis, numbers)
@@ -85,22 +85,6 @@ def measured_fraction(estimate: Estimate, basis: str, trials: tuple[int, ...]) -
     )
 
 
-def _estimate(
-    evidence: Evidence, trials: Sequence[TrialRecord], quantity: str
-) -> tuple[Estimate, str]:
-    outcomes = [trial.values[quantity] for trial in trials]
-    if quantity == "seconds":
-        return estimate_from_outcomes([math.log(seconds) for seconds in outcomes]), "none"
-    if quantity == "train_accuracy":
-        return estimate_from_outcomes(outcomes), "none"
-    kept = _answers(evidence, quantity)
-    if all(trial.number in kept for trial in trials):
-        return estimate_from_images([_reading(kept[trial.number]) for trial in trials]), "images"
-    images = _images(evidence, trials, quantity)
-    mean = sum(outcomes) / len(outcomes)
-    return estimate_from_outcomes(outcomes, binomial_variance(mean, images), images), "binomial"
-
-
 def compare(
     evidence: Evidence,
     model: str,
@@ -116,7 +100,7 @@ def compare(
     is_time = quantity == "seconds"
     if is_time and len({trial.device for pair in pairs for trial in pair}) > 1:
         return Comparison(missing=f"{what} on one device")
-    estimate, basis = _difference(evidence, pairs, quantity)
+    estimate, basis = _estimate(evidence, pairs, quantity)
     mean, low, high = (
         # Of a time, the share of the other's that is saved.
         -math.expm1(-value) if is_time and value is not None else value
@@ -154,41 +138,33 @@ def _pairs(
     ]
 
 
-def _difference(
-    evidence: Evidence, pairs: Sequence[tuple[TrialRecord, TrialRecord]], quantity: str
+def _estimate(
+    evidence: Evidence, groups: Sequence[tuple[TrialRecord, ...]], quantity: str
 ) -> tuple[Estimate, str]:
-    values = [(trial.values[quantity], other.values[quantity]) for trial, other in pairs]
+    """Return a quantity over single trials, or a difference over pairs, with the noise's basis."""
+    values = [tuple(trial.values[quantity] for trial in group) for group in groups]
     if quantity == "seconds":
-        ratios = [math.log(theirs / ours) for ours, theirs in values]
-        return estimate_from_outcomes(ratios), "none"
-    differences = [ours - theirs for ours, theirs in values]
+        # Of a pair, the logarithm of the ratio: above zero the first one is faster.
+        ratios = [other[0] / first if other else first for first, *other in values]
+        return estimate_from_outcomes([math.log(ratio) for ratio in ratios]), "none"
+    outcomes = [first - sum(other) for first, *other in values]
     if quantity == "train_accuracy":
-        return estimate_from_outcomes(differences), "none"
-    kept = _answers(evidence, quantity)
-    readings = [
-        _paired_reading(kept[trial.number], kept[other.number])
-        for trial, other in pairs
-        if trial.number in kept and other.number in kept
-    ]
-    if len(readings) == len(pairs):
+        return estimate_from_outcomes(outcomes), "none"
+    kept = evidence.test if quantity == "test_accuracy" else evidence.validation
+    if all(trial.number in kept for group in groups for trial in group):
+        readings = [_reading(*(kept[trial.number] for trial in group)) for group in groups]
         return estimate_from_images(readings), "images"
-    images = _images(evidence, [trial for pair in pairs for trial in pair], quantity)
+    images = _images(evidence, [trial for group in groups for trial in group], quantity)
     # Two models on the same images err together more often than not, so this is a bound.
     shared = sum(
-        binomial_variance(sum(column) / len(pairs), images) for column in zip(*values, strict=True)
+        binomial_variance(sum(column) / len(groups), images) for column in zip(*values, strict=True)
     )
-    return estimate_from_outcomes(differences, shared, images), "binomial"
+    return estimate_from_outcomes(outcomes, shared, images), "binomial"
 
 
-def _answers(evidence: Evidence, quantity: str) -> dict[int, Answers]:
-    return evidence.test if quantity == "test_accuracy" else evidence.validation
-
-
-def _reading(answers: Answers) -> Reading:
-    return Reading(answers.rows, answers.correct.astype(float))
-
-
-def _paired_reading(ours: Answers, theirs: Answers) -> Reading:
+def _reading(ours: Answers, theirs: Answers | None = None) -> Reading:
+    if theirs is None:
+        return Reading(ours.rows, ours.correct.astype(float))
     # One of the two may be imported, with its images in another order.
     here, there = np.argsort(ours.rows), np.argsort(theirs.rows)
     rows = ours.rows[here]

@@ -1,19 +1,19 @@
-"""The named trials of a study over their replicates, beside what was published of them."""
+"""The named trials of a study: over their replicates, beside what was published, and as a sweep."""
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
 from cifar_tune.config.trial import QUANTITIES
 from cifar_tune.evaluation.evidence import Evidence
 from cifar_tune.evaluation.measure import measure, replicates
-from cifar_tune.evaluation.published import known_figures
 from cifar_tune.evaluation.quantities import Measured
+from cifar_tune.evaluation.wording import format_setting
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,9 @@ class ModelRecord:
 
     Attributes:
         own: What sets it apart from the protocol.
-        measured: The quantities that are known.
-        published: The quantities that a publication states.
-        is_comparable: Whether those were measured under the same configuration, whatever differs
-            in the protocol of other models.
+        is_comparable: Whether the published quantities were measured under the same configuration,
+            whatever differs in the protocol of other models.
         note: What the published quantities should be read with.
-        trials: The numbers of the complete replicates.
         command: The command that trains it.
     """
 
@@ -46,12 +43,8 @@ class ModelRecord:
             model = {"part": "measured", "model": self.name, "quantity": quantity}
             yield {**model, **measured.to_row()}
         for quantity, stated in self.published.items():
-            yield {
-                "part": "published",
-                "model": self.name,
-                "quantity": quantity,
-                "value": stated,
-            }
+            model = {"part": "published", "model": self.name, "quantity": quantity}
+            yield {**model, "value": stated}
 
 
 def compute_models(
@@ -61,7 +54,7 @@ def compute_models(
     published = loaded.content.published
     theirs = resolve(loaded, published.profile) if published else None
     # Precision is none of the protocol: a study has it from the machine.
-    ours = dataclasses.replace(spec, precision=None)
+    ours = replace(spec, precision=None)
     stated = {figures.name: figures for figures in published.figures} if published else {}
     models = []
     for named in spec.named:
@@ -72,7 +65,7 @@ def compute_models(
             ModelRecord(
                 name=named.name,
                 own={**named.params, **named.settings.given()},
-                measured={key: found for key, found in measured.items() if found is not None},
+                measured={key: value for key, value in measured.items() if value is not None},
                 published=known_figures(figures) if figures else {},
                 is_comparable=theirs is not None
                 and theirs.named_config(named, seed=0) == ours.named_config(named, seed=0),
@@ -115,3 +108,72 @@ def find_pareto_front(models: Sequence[ModelRecord], quantity: str) -> tuple[str
             front.append(name)
             best = negative
     return tuple(front)
+
+
+# --- beside what was published ------------------------------------------------------------------
+
+
+def known_figures(figures: PublishedFigures) -> dict[str, float]:
+    """Return what is stated of a named trial, by quantity."""
+    return figures.model_dump(include={*QUANTITIES}, exclude_none=True)
+
+
+def protocol_differences(
+    loaded: LoadedStudyFile, spec: StudySpec
+) -> tuple[tuple[str, str, str], ...]:
+    """Return how a study's protocol differs from the published one, as (key, there, here)."""
+    published = loaded.content.published
+    if published is None:
+        return ()
+    theirs = loaded.content.profiles[published.profile].protocol.model_dump()
+    ours = spec.protocol.model_dump()
+    return tuple(
+        (key, format_setting(theirs[key]), format_setting(ours[key]))
+        for key in ours
+        if theirs[key] != ours[key]
+    )
+
+
+# --- as a sweep ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """Named trials that differ in one hyperparameter alone.
+
+    Attributes:
+        points: (value, model).
+        others: Sampled trials as (value, validation accuracy, number, state).
+    """
+
+    parameter: str
+    is_log: bool
+    points: tuple[tuple[float, str], ...]
+    others: tuple[tuple[float, float, int, str], ...]
+
+
+def compute_sweep(evidence: Evidence, spec: StudySpec) -> SweepRecord | None:
+    """Return what all named trials differ in, if it is one hyperparameter and a number."""
+    configs = {named.name: asdict(spec.named_config(named, seed=0)) for named in spec.named}
+    if len(configs) < 2:
+        return None
+    first = next(iter(configs.values()))
+    varied = [
+        key
+        for key in first
+        if key != "seed" and len({str(config[key]) for config in configs.values()}) > 1
+    ]
+    if len(varied) != 1 or not isinstance(first[varied[0]], int | float):
+        return None
+    (key,) = varied
+    searched = spec.space.ranges().get(key)
+    return SweepRecord(
+        parameter=key,
+        is_log=searched is not None and searched.log,
+        points=tuple(sorted((float(config[key]), name) for name, config in configs.items())),
+        others=tuple(
+            (float(trial.params[key]), trial.values["val_accuracy"], trial.number, trial.state)
+            for trial in evidence.trials
+            if not trial.name and trial.history and key in trial.params
+        ),
+    )

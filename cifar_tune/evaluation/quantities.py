@@ -23,7 +23,6 @@ class Measured:
             accuracy.
         basis: Where the noise of the images comes from: ``images`` (the answers on each image),
             ``binomial`` (a bound, where answers were not kept) or ``none``.
-        trials: The numbers of the replicates.
     """
 
     mean: float

@@ -70,6 +70,8 @@ class Ranking:
 
     Attributes:
         observed_best: The one with the highest observed mean.
+        lead: By how much that leads the next by observed mean; None if it is alone.
+        expected_lead: The lead that is expected on other seeds and images; None if it is alone.
         seed_sd: The standard deviation over seeds, from candidates with several seeds; None if
             there are none, and what is said of luck is then too little.
         shortlist: The first few, and every one whose interval overlaps the first one's.
@@ -77,36 +79,17 @@ class Ranking:
 
     standings: tuple[Standing, ...]
     observed_best: Standing
+    lead: float | None
+    expected_lead: float | None
     seed_sd: float | None
     shortlist: tuple[Standing, ...]
-
-    @property
-    def lead(self) -> float | None:
-        """By how much the observed best leads the next by observed mean; None if it is alone."""
-        runner_up = self._runner_up()
-        if runner_up is None:
-            return None
-        return self.observed_best.candidate.mean - runner_up.candidate.mean
-
-    @property
-    def expected_lead(self) -> float | None:
-        """The lead that is expected on other seeds and images; None if it is alone."""
-        runner_up = self._runner_up()
-        return None if runner_up is None else self.observed_best.expected - runner_up.expected
-
-    def _runner_up(self) -> Standing | None:
-        others = [standing for standing in self.standings if standing is not self.observed_best]
-        return max(others, key=lambda standing: standing.candidate.mean, default=None)
 
 
 def rank(candidates: Sequence[Candidate], images: int, top: int | None = None) -> Ranking:
     """Rank the configurations of a study.
 
-    Args:
-        candidates: The configurations, at least one.
-        images: How many validation images each outcome was measured on.
-        top: The length of the short list; None takes ``SHORTLIST`` and those that overlap the
-            first.
+    Each outcome of the candidates, at least one, was measured on so many validation images. The
+    short list has ``top`` of them; None takes ``SHORTLIST`` and those that overlap the first.
     """
     means = np.array([candidate.mean for candidate in candidates])
     seed_variance = pooled_variance(candidates)
@@ -123,9 +106,13 @@ def rank(candidates: Sequence[Candidate], images: int, top: int | None = None) -
     # Where nothing tells them apart, the observed values still say in which order to try them.
     standings.sort(key=lambda it: (-it.expected, -it.candidate.mean, it.candidate.numbers[0]))
     best = max(standings, key=lambda it: (it.candidate.mean, -it.candidate.numbers[0]))
+    others = [standing for standing in standings if standing is not best]
+    next_best = max(others, key=lambda it: it.candidate.mean, default=None)
     return Ranking(
         standings=tuple(standings),
         observed_best=best,
+        lead=best.candidate.mean - next_best.candidate.mean if next_best else None,
+        expected_lead=best.expected - next_best.expected if next_best else None,
         seed_sd=None if seed_variance is None else math.sqrt(seed_variance),
         shortlist=_shorten(standings, top),
     )

@@ -7,12 +7,11 @@ given: then it must lie within the spread over seeds.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,49 +36,39 @@ Agreement = Literal["bit for bit", "within the seed spread", "no"]
 
 
 @dataclass(frozen=True)
+class RepeatedEpoch:
+    """An epoch as it is stored, and as it came out again."""
+
+    stored: EpochMetrics
+    again: EpochMetrics
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both gave the same figures; their times may differ."""
+        return replace(self.stored, seconds=self.again.seconds) == self.again
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """A trial that was trained again.
 
     Attributes:
+        reproduced: Whether it came out the same, bit for bit or within the spread over seeds.
         differences: What is not as it was, in words: versions, device, images.
-        epochs: Each epoch as stored, and again.
-        weights: Whether the final weights are the same bit for bit; None if they were not kept.
-        largest: The difference of final validation accuracy that the spread over seeds explains.
-        basis: Where that comes from, in words.
+        same_weights: Whether the final weights are the same bit for bit; None if they were not
+            kept.
+        explained_difference: The difference of final validation accuracy that the spread over seeds
+            explains.
+        explained_by: Where that comes from, in words.
     """
 
     agreement: Agreement
+    reproduced: bool
     differences: tuple[str, ...]
-    epochs: tuple[tuple[EpochMetrics, EpochMetrics], ...]
-    weights: bool | None
-    largest: float
-    basis: str
-
-    @property
-    def is_reproduced(self) -> bool:
-        """Whether it came out the same, bit for bit or within the spread over seeds."""
-        return self.agreement != "no"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as a JSON object shows it."""
-        return {
-            "agreement": self.agreement,
-            "reproduced": self.is_reproduced,
-            "differences": list(self.differences),
-            "same_weights": self.weights,
-            "explained_difference": self.largest,
-            "explained_by": self.basis,
-            "epochs": [
-                {"stored": dataclasses.asdict(stored), "again": dataclasses.asdict(again)}
-                for stored, again in self.epochs
-            ],
-        }
-
-    @property
-    def accuracies(self) -> tuple[float, float]:
-        """Validation accuracy after the last epoch: as stored, and again."""
-        stored, again = self.epochs[-1]
-        return stored.val_accuracy, again.val_accuracy
+    same_weights: bool | None
+    explained_difference: float
+    explained_by: str
+    epochs: tuple[RepeatedEpoch, ...]
 
 
 def reproduce(
@@ -120,22 +109,22 @@ def reproduce(
         callbacks = TrainingCallbacks(on_epoch=take)
         result = run_trial(config, data, weights, device, callbacks, files).result
         now = describe_device(device)
-    return _compare(dossier, result, list(zip(stored, again, strict=True)), now, device)
+    epochs = tuple(RepeatedEpoch(*pair) for pair in zip(stored, again, strict=True))
+    return _compare(dossier, result, epochs, now, device)
 
 
 def _compare(
     dossier: TrialDossier,
     result: TrialResult,
-    epochs: list[tuple[EpochMetrics, EpochMetrics]],
+    epochs: tuple[RepeatedEpoch, ...],
     now: str,
     device: torch.device,
 ) -> Reproduction:
     differences = tuple(_differences(dossier.facts, now))
-    weights = None
+    same_weights = None
     if dossier.weights_sha256 is not None and result.kept_sha256 is not None:
-        weights = dossier.weights_sha256 == result.kept_sha256
-    is_same = weights is not False and all(_figures(one) == _figures(two) for one, two in epochs)
-    stored, again = (metrics.val_accuracy for metrics in epochs[-1])
+        same_weights = dossier.weights_sha256 == result.kept_sha256
+    stored, again = epochs[-1].stored.val_accuracy, epochs[-1].again.val_accuracy
     images = int(dossier.config["validation_images"])
     if dossier.seed_sd is not None:
         deviation, basis = dossier.seed_sd, "the spread over seeds of this study"
@@ -146,20 +135,12 @@ def _compare(
     # Nothing explains a difference on one processor with the same versions.
     must_be_same = device.type == "cpu" and not differences
     agreement: Agreement = "no"
-    if is_same:
+    if same_weights is not False and all(epoch.is_same for epoch in epochs):
         agreement = "bit for bit"
     elif not must_be_same and abs(stored - again) <= largest:
         agreement = "within the seed spread"
-    return Reproduction(agreement, differences, tuple(epochs), weights, largest, basis)
-
-
-def _figures(metrics: EpochMetrics) -> tuple[float, ...]:
-    """Return all that an epoch gave but its time."""
-    return (
-        metrics.train_loss,
-        metrics.train_accuracy,
-        metrics.val_loss,
-        metrics.val_accuracy,
+    return Reproduction(
+        agreement, agreement != "no", differences, same_weights, largest, basis, epochs
     )
 
 

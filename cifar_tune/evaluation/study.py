@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
+from cifar_tune.evaluation import named_trials
 from cifar_tune.evaluation.candidates import group
 from cifar_tune.evaluation.claims import ClaimRecord, judge_claims
 from cifar_tune.evaluation.confusion import ConfusionRecord, compute_confusion
-from cifar_tune.evaluation.evidence import TrialRecord, gather
+from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
 from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
 from cifar_tune.evaluation.invocations import name_options
 from cifar_tune.evaluation.measure import replicates
-from cifar_tune.evaluation.missing import MissingResult, find_missing
-from cifar_tune.evaluation.named_trials import (
-    ModelRecord,
-    choose_pareto_quantity,
-    compute_models,
-    find_pareto_front,
-    most_accurate,
-)
-from cifar_tune.evaluation.published import protocol_differences
+from cifar_tune.evaluation.named_trials import ModelRecord, SweepRecord
 from cifar_tune.evaluation.search_summary import SearchRecord, compute_search
-from cifar_tune.evaluation.sweep import SweepRecord, compute_sweep
 from cifar_tune.storage.location import StorageLocation
 
 COLUMNS = (
@@ -33,6 +26,18 @@ COLUMNS = (
 )  # fmt: skip
 """Of a report's CSV. ``part`` says what a row is: ``measured``, ``published``, ``trial``,
 ``epoch``, ``claim``, ``class`` or ``confusion``."""
+SEEDS_WANTED = 3
+"""Below this number of replicates a report says how to get more."""
+TRIALS_NAMED = 4
+"""How many of the trials that lack something are named."""
+
+
+@dataclass(frozen=True)
+class MissingResult:
+    """Something that a report lacks, and the command that fills it in."""
+
+    what: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,6 @@ class StudyDescription:
     """What a study file and its profile say of a study.
 
     Attributes:
-        file_name: The study file's name.
         options: The options of the command line that name this study, such as
             ``--profile quick``.
         command: The command that runs the study.
@@ -129,10 +133,11 @@ def compute_report(
     """
     description = _describe(loaded, spec, name)
     evidence = gather(location, spec.study_name, description.command)
-    models = compute_models(evidence, loaded, spec, description.command)
-    quantity, shown = choose_pareto_quantity(models), most_accurate(models)
+    models = named_trials.compute_models(evidence, loaded, spec, description.command)
+    quantity = named_trials.choose_pareto_quantity(models)
+    shown = named_trials.most_accurate(models)
     published = loaded.content.published
-    differences = protocol_differences(loaded, spec)
+    differences = named_trials.protocol_differences(loaded, spec)
     return ReportRecord(
         **vars(description),
         devices=evidence.devices,
@@ -147,13 +152,13 @@ def compute_report(
         is_comparable=published is not None and not differences,
         differences=differences,
         claims=judge_claims(evidence, loaded.content.claims),
-        pareto=find_pareto_front(models, quantity),
+        pareto=named_trials.find_pareto_front(models, quantity),
         pareto_quantity=quantity,
-        sweep=compute_sweep(evidence, spec),
+        sweep=named_trials.compute_sweep(evidence, spec),
         search=compute_search(evidence, spec),
         confusion=compute_confusion(evidence, shown, replicates(evidence, shown)),
         fresh=read_fresh_runs(location, spec.study_name, group(evidence.trials)),
-        missing=tuple(find_missing(evidence, spec, models, name, description.command)),
+        missing=tuple(_find_missing(evidence, spec, models, name, description.command)),
     )
 
 
@@ -170,3 +175,49 @@ def _describe(loaded: LoadedStudyFile, spec: StudySpec, name: str) -> StudyDescr
         command=f"cifar-tune study run {shlex.quote(name)} {options}",
         protocol=spec.protocol.model_dump(exclude_none=True),
     )
+
+
+# --- what is missing -----------------------------------------------------------------------------
+
+
+def _find_missing(
+    evidence: Evidence, spec: StudySpec, models: Sequence[ModelRecord], name: str, run_command: str
+) -> Iterator[MissingResult]:
+    """Yield what is missing of the named trials of the study file ``name``."""
+    yield from _missing_replicates(spec, models, run_command)
+    complete = [trial for trial in evidence.complete if trial.name]
+    unread = [trial for trial in complete if "test_accuracy" not in trial.values]
+    kept = [trial for trial in unread if trial.has_weights]
+    lost = [trial for trial in unread if not trial.has_weights]
+    test_command = f"cifar-tune trial test {shlex.quote(name)} {name_options(spec)}"
+    if kept:
+        yield MissingResult(f"test accuracy of {_list(kept)}", test_command)
+    if lost:
+        what = (
+            f"test accuracy of {_list(lost)}: their weights were not kept; with "
+            f'keep_weights = "named" in profiles.{spec.profile_name} of the study file they are'
+        )
+        yield MissingResult(what, f"{run_command} --storage other.db")
+    has_weights = any(trial.has_weights for trial in complete)
+    if has_weights and not evidence.validation and not evidence.test:
+        what = "answers on each image, of which the confusion matrix is made"
+        yield MissingResult(what, test_command)
+
+
+def _missing_replicates(
+    spec: StudySpec, models: Sequence[ModelRecord], run_command: str
+) -> Iterator[MissingResult]:
+    wanted = max(spec.profile.seeds, SEEDS_WANTED)
+    lacking = [model for model in models if len(model.trials) < wanted]
+    if lacking:
+        counts = ", ".join(f"{model.name} ({len(model.trials)})" for model in lacking)
+        names = [] if len(lacking) == len(models) else [model.name for model in lacking]
+        only = "".join(f" --only {shlex.quote(name)}" for name in names)
+        what = f"replicates; of {wanted} seeds each there are {counts}"
+        yield MissingResult(what, f"{run_command}{only} --seeds {wanted}")
+
+
+def _list(trials: Sequence[TrialRecord]) -> str:
+    """Return the names of the first few trials, and how many more there are."""
+    names = ", ".join(trial.name for trial in trials[:TRIALS_NAMED])
+    return names + (f" and {len(trials) - TRIALS_NAMED} more" if len(trials) > TRIALS_NAMED else "")

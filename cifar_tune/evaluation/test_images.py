@@ -6,13 +6,14 @@ given to look at, which measures nothing.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from optuna.trial import FrozenTrial
+from torch import nn
 
 from cifar_tune import paths
 from cifar_tune.config.trial import TrialConfig
@@ -21,12 +22,14 @@ from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
-from cifar_tune.evaluation.kept_model import find_complete, load_kept_model
 from cifar_tune.evaluation.test_reads import TestResult, read_ledger, record_test_read
+from cifar_tune.evaluation.trial import find_complete
+from cifar_tune.models.resnet import build_model
+from cifar_tune.models.weight_files import load_model
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.training.predictions import make_predictions, save_predictions
-from cifar_tune.training.trainer import evaluate
+from cifar_tune.training.trainer import Evaluation, evaluate
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,8 @@ def evaluate_on_test(
 ) -> TestResult:
     """Evaluate a finished trial on the test images, without augmentation, and write it down.
 
-    Args:
-        location: The storage.
-        study_name: The trial's study.
-        trial_name: The number of the trial, or its name with its replicate.
-        root: The folder of imported images.
-        device: The device to evaluate on.
-        command: The command line, for the ledger.
+    The trial is given by its number, or its name with its replicate; ``command`` is the command
+    line, for the ledger; imported images are in ``root``.
 
     Raises:
         InputError: There is no such trial, or it is not complete.
@@ -73,15 +71,7 @@ def evaluate_on_test(
         )
     test = _open_test_split(config, trial.user_attrs["facts"], root)
     model = load_kept_model(location, study_name, trial, len(test.classes)).to(device)
-    unchanged = dataclasses.replace(config, augment_validation=False)
-    whole = Subset(test.images, np.arange(len(test.images)))
-    plain, mirrored = (
-        evaluate(model, place(part, unchanged, device), unchanged)
-        for part in (whole, _mirror(whole))
-    )
-    logits = plain.logits.float().cpu().numpy()
-    averaged = (logits + mirrored.logits.float().cpu().numpy()) / 2
-    labels = test.images.labels
+    evaluation, flip_accuracy = _evaluate(model, test.images, config, device)
     result = TestResult(
         study_name=study_name,
         trial=trial.number,
@@ -89,23 +79,48 @@ def evaluate_on_test(
         seed=config.seed,
         weights_sha256=trial.user_attrs["kept_weights_sha256"],
         test_sha256=test.sha256,
-        images=len(labels),
-        accuracy=plain.accuracy,
-        loss=plain.loss,
-        flip_accuracy=float((averaged.argmax(axis=1) == labels).mean()),
+        images=len(test.images),
+        accuracy=evaluation.accuracy,
+        loss=evaluation.loss,
+        flip_accuracy=flip_accuracy,
     )
     with explain_errors(location):
         record_test_read(studies.open_to_write(location).engine, result, command)
+    rows, logits = np.arange(len(test.images)), evaluation.logits.float().cpu().numpy()
+    answers = make_predictions(test.classes, rows, test.images.images, test.images.labels, logits)
     path = paths.predictions_file(location.beside, study_name, trial.number, "test")
-    save_predictions(
-        make_predictions(test.classes, whole.rows, test.images.images, labels, logits), path
-    )
+    save_predictions(answers, path)
     return result
 
 
-def _mirror(part: Subset) -> Subset:
-    images = part.pool.images[..., ::-1].copy()
-    return Subset(LabelledImages(images, part.pool.labels), part.rows)
+def _evaluate(
+    model: nn.Module, images: LabelledImages, config: TrialConfig, device: torch.device
+) -> tuple[Evaluation, float]:
+    """Evaluate on images as they are; return the accuracy with mirrored ones averaged in too."""
+    config = replace(config, augment_validation=False)
+    rows = np.arange(len(images))
+    mirrored = LabelledImages(images.images[..., ::-1].copy(), images.labels)
+    evaluations = [
+        evaluate(model, place(Subset(part, rows), config, device), config)
+        for part in (images, mirrored)
+    ]
+    plain, flipped = (evaluation.logits.float().cpu().numpy() for evaluation in evaluations)
+    averaged = (plain + flipped) / 2
+    return evaluations[0], float((averaged.argmax(axis=1) == images.labels).mean())
+
+
+def load_kept_model(
+    location: StorageLocation, study_name: str, trial: FrozenTrial, classes: int
+) -> nn.Module:
+    """Return the model of a trial with its kept weights.
+
+    Raises:
+        WeightsError: The weights are gone, or no longer what they were.
+    """
+    model = build_model(TrialConfig(**trial.user_attrs["config"]), classes)
+    file = paths.kept_weights_file(location.beside, study_name, trial.number)
+    load_model(model, file, trial.user_attrs["kept_weights_sha256"])
+    return model
 
 
 def unread(location: StorageLocation, study_name: str) -> list[str]:
@@ -139,14 +154,8 @@ def show_test_images(
     """Return single test images to look at, with the index of each among the test images.
 
     Showing single images is no evaluation: no accuracy is measured, and so it is no row of the
-    ledger.
-
-    Args:
-        config: The configuration of a trial.
-        facts: What else made the trial, to prove that its image set is still the one it learnt
-            from.
-        root: The folder of imported images.
-        wanted: The index of each image, from 0, or a class, meaning its first test image.
+    ledger. ``wanted`` is the index of each image, from 0, or a class, meaning its first test image;
+    ``facts`` prove that the image set in ``root`` is still the one that the trial learnt from.
 
     Raises:
         InputError: There is no such image, or no image of such a class.

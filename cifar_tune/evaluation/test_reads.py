@@ -9,43 +9,27 @@ from __future__ import annotations
 import datetime
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import (
-    DDL,
-    Column,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    event,
-    insert,
-    inspect,
-    select,
-    text,
-)
-from sqlalchemy.schema import ExecutableDDLElement
+import sqlalchemy as sa
 
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.storage.server import make_table
 
-_TABLE = Table(
+_TABLE = sa.Table(
     "cifar_tune_test_read",
-    MetaData(),
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("time", String(32), nullable=False),
-    Column("study_name", Text, nullable=False),
-    Column("trial", Integer, nullable=False),
-    Column("name", Text),
-    Column("seed", Integer, nullable=False),
-    Column("weights_sha256", String(64), nullable=False),
-    Column("test_sha256", String(64), nullable=False),
-    Column("images", Integer, nullable=False),
-    Column("accuracy", Float, nullable=False),
-    Column("loss", Float, nullable=False),
-    Column("command", Text, nullable=False),
-    Column("flip_accuracy", Float),  # which tables of before do not have
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("time", sa.String(32), nullable=False),
+    sa.Column("study_name", sa.Text, nullable=False),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("weights_sha256", sa.String(64), nullable=False),
+    sa.Column("test_sha256", sa.String(64), nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("accuracy", sa.Float, nullable=False),
+    sa.Column("loss", sa.Float, nullable=False),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("flip_accuracy", sa.Float),  # which tables of before do not have
 )
 
 _REFUSAL = "the ledger of test reads is only ever added to"
@@ -60,53 +44,45 @@ for _action in ("UPDATE", "DELETE"):
         f"{_trigger} FOR EACH STATEMENT EXECUTE FUNCTION {_TABLE.name}_refuse()"
     )
     for _dialect, _statement in (("sqlite", _sqlite), ("postgresql", _postgresql)):
-        _refuse: ExecutableDDLElement = DDL(_statement)  # type: ignore[no-untyped-call]
-        event.listen(_TABLE, "after_create", _refuse.execute_if(dialect=_dialect))
+        _refuse: sa.ExecutableDDLElement = sa.DDL(_statement)  # type: ignore[no-untyped-call]
+        sa.event.listen(_TABLE, "after_create", _refuse.execute_if(dialect=_dialect))
 
 
-def record_test_read(engine: Engine, result: TestResult, command: str) -> None:
+def record_test_read(engine: sa.Engine, result: TestResult, command: str) -> None:
     """Add a row, before anyone sees the figure; the command line is stored without passwords."""
-    _make_ledger(engine)
-    values = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        "command": mask_passwords(command),
-        **asdict(result),
-    }
-    with engine.begin() as connection:
-        connection.execute(insert(_TABLE).values(values))
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    _add(engine, [TestRead(now, mask_passwords(command), result)])
 
 
-def _make_ledger(engine: Engine) -> None:
-    """Make the table, or the column that it lacks where an earlier version made it."""
-    make_table(engine, _TABLE)
-    if "flip_accuracy" not in _column_names(engine):
-        with engine.begin() as connection:
-            connection.execute(text(f"ALTER TABLE {_TABLE.name} ADD COLUMN flip_accuracy FLOAT"))
-
-
-def add_test_reads(engine: Engine, reads: list[TestRead]) -> int:
+def add_test_reads(engine: sa.Engine, reads: list[TestRead]) -> int:
     """Add rows of another database, and return how many of them were not known yet."""
     known = read_ledger(engine)
     missing = [read for read in reads if read not in known]
     if missing:
-        _make_ledger(engine)
-        rows = [
-            {"time": read.time, "command": read.command, **asdict(read.result)} for read in missing
-        ]
-        with engine.begin() as connection:
-            connection.execute(insert(_TABLE), rows)
+        _add(engine, missing)
     return len(missing)
 
 
-def read_ledger(engine: Engine) -> list[TestRead]:
+def _add(engine: sa.Engine, reads: list[TestRead]) -> None:
+    make_table(engine, _TABLE)
+    # An earlier version made the table without this column.
+    lacks_column = "flip_accuracy" not in _column_names(engine)
+    rows = [{"time": read.time, "command": read.command, **asdict(read.result)} for read in reads]
+    with engine.begin() as connection:
+        if lacks_column:
+            connection.execute(sa.text(f"ALTER TABLE {_TABLE.name} ADD COLUMN flip_accuracy FLOAT"))
+        connection.execute(sa.insert(_TABLE), rows)
+
+
+def read_ledger(engine: sa.Engine) -> list[TestRead]:
     """Return all rows, the oldest first."""
-    if not inspect(engine).has_table(_TABLE.name):
+    if not sa.inspect(engine).has_table(_TABLE.name):
         return []
     names = _column_names(engine)
     columns = [column for column in _TABLE.c if column.name in names]
     fields = [name for name in TestResult.__dataclass_fields__ if name in names]
     with engine.connect() as connection:
-        rows = connection.execute(select(*columns).order_by(_TABLE.c.id)).mappings()
+        rows = connection.execute(sa.select(*columns).order_by(_TABLE.c.id)).mappings()
         return [
             TestRead(
                 row["time"], row["command"], TestResult(**{name: row[name] for name in fields})
@@ -115,8 +91,8 @@ def read_ledger(engine: Engine) -> list[TestRead]:
         ]
 
 
-def _column_names(engine: Engine) -> set[str]:
-    return {column["name"] for column in inspect(engine).get_columns(_TABLE.name)}
+def _column_names(engine: sa.Engine) -> set[str]:
+    return {column["name"] for column in sa.inspect(engine).get_columns(_TABLE.name)}
 
 
 @dataclass(frozen=True)
@@ -124,12 +100,10 @@ class TestResult:
     """What one trial's final weights gave on the test images.
 
     Attributes:
-        trial: The number of the trial in its study.
         name: The named trial with its replicate; None for a sampled trial.
         weights_sha256: The digest of the file of its kept weights.
         test_sha256: The digest of the test images' bytes.
-        images: How many test images there are.
-        accuracy: The fraction of them that is classified rightly.
+        accuracy: The fraction of the images that is classified rightly.
         loss: The mean cross-entropy in nats.
         flip_accuracy: The same fraction where the logits of each image and of its mirror image are
             averaged (test-time flip); None for reads before there was such a figure. No comparison

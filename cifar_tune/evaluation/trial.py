@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
@@ -47,14 +46,9 @@ class TrialDossier:
     history: tuple[EpochMetrics, ...]
     restarts: tuple[dict[str, Any], ...]
     weights_sha256: str | None
-    weights_file: Path | None
+    weights_file: str | None
     test_reads: tuple[TestRead, ...]
     seed_sd: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as a JSON object shows it."""
-        file = None if self.weights_file is None else str(self.weights_file)
-        return {**dataclasses.asdict(self), "weights_file": file}
 
     @property
     def number(self) -> int:
@@ -88,7 +82,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         history=tuple(EpochMetrics(**epoch) for epoch in attributes.get("history", ())),
         restarts=tuple(attributes.get("restarts", ())),
         weights_sha256=sha256,
-        weights_file=weights if sha256 is not None and weights.is_file() else None,
+        weights_file=str(weights) if sha256 is not None and weights.is_file() else None,
         test_reads=tuple(
             read
             for read in reads
@@ -98,13 +92,38 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
     )
 
 
+def find_complete(study: optuna.Study, trial_name: str) -> FrozenTrial:
+    """Return the complete trial of that number, or of that name with its replicate.
+
+    Raises:
+        InputError: There is none; the message names those there are.
+    """
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    for trial in complete:
+        if trial_name in names_of(trial):
+            return trial
+    for trial in trials:
+        if trial_name == str(trial.number):
+            state = trial.state.name.lower()
+            raise InputError(f"trial {trial_name} of {study.study_name} is {state}, not complete")
+    raise InputError(
+        f"{study.study_name} has no complete trial {trial_name!r}; expected one of: "
+        f"{_list_names(complete) or 'none is complete'}"
+    )
+
+
 def _find(study_name: str, trials: list[FrozenTrial], trial_name: str) -> FrozenTrial:
     """Return the trial of that number or name; of several of a name, the one that came furthest."""
     matching = [trial for trial in trials if trial_name in names_of(trial)]
     if matching:
         return max(matching, key=lambda trial: (len(trial.intermediate_values), trial.number))
-    names = dict.fromkeys(trial.user_attrs.get("name", str(trial.number)) for trial in trials)
     raise InputError(
         f"{study_name} has no trial {trial_name!r}; expected a number from 0 to "
-        f"{len(trials) - 1}, or one of: {', '.join(names) or 'it has none'}"
+        f"{len(trials) - 1}, or one of: {_list_names(trials) or 'it has none'}"
     )
+
+
+def _list_names(trials: Iterable[FrozenTrial]) -> str:
+    names = (trial.user_attrs.get("name", str(trial.number)) for trial in trials)
+    return ", ".join(dict.fromkeys(names))

@@ -90,8 +90,8 @@ def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
     None stands for a contrast whose data are missing: it cannot be shown to be above zero, but the
     others may refute the claim. Every claim counts in the family.
     """
-    supports = [[_support_p(contrast) for contrast in claim] for claim in claims]
-    refutes = [[_refute_p(contrast) for contrast in claim] for claim in claims]
+    supports = [[_p_value(contrast) for contrast in claim] for claim in claims]
+    refutes = [[_p_value(contrast, refutes=True) for contrast in claim] for claim in claims]
     support_p = _holm([max(values, default=1.0) for values in supports])
     refute_p = _holm([min(1.0, len(values) * min(values, default=1.0)) for values in refutes])
     judgements = []
@@ -113,27 +113,19 @@ def _verdict(support_p: float, refute_p: float) -> Verdict:
     return "supported" if support_p <= level else "undecided"
 
 
-def _support_p(contrast: Contrast | None) -> float:
-    """Return the one-sided p-value against a difference of zero or less."""
-    if contrast is None:
-        return 1.0
-    return _p_above(contrast.difference, contrast.difference.mean)
+def _p_value(contrast: Contrast | None, *, refutes: bool = False) -> float:
+    """Return the one-sided p-value against a difference of zero or less.
 
-
-def _refute_p(contrast: Contrast | None) -> float:
-    """Return the one-sided p-value against a difference of the smallest effect or more."""
-    if contrast is None:
-        return 1.0
-    return _p_above(contrast.difference, contrast.smallest_effect - contrast.difference.mean)
-
-
-def _p_above(difference: Estimate, distance: float) -> float:
-    spread, shared, seeds = difference.seed_variance, difference.shared_variance, difference.seeds
-    if spread is None:
+    With ``refutes``, it is the one against a difference of the smallest effect or more.
+    """
+    if contrast is None or contrast.difference.seed_variance is None:
         return 1.0  # one seed shows nothing
-    if total_variance(spread, shared, seeds) == 0:
+    difference = contrast.difference
+    distance = contrast.smallest_effect - difference.mean if refutes else difference.mean
+    variances = contrast.difference.seed_variance, difference.shared_variance
+    if total_variance(*variances, difference.seeds) == 0:
         return 0.0 if distance > 0 else 1.0
-    return tail(distance, spread, shared, seeds)
+    return tail(distance, *variances, difference.seeds)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
@@ -184,7 +176,10 @@ def _advise_one(contrast: Contrast, family: int, missed: float, place: int) -> A
     # From the smallest effect on one side, from zero on the other.
     distance = smallest - assumed if _points_against(contrast) else assumed
     level = (1 - LEVEL) / 2 / family
-    spread = _upper_limit(difference)
+    assert difference.seed_variance is not None
+    others = difference.seeds - 1
+    # The upper one-sided confidence limit of the variance over seeds.
+    spread = difference.seed_variance * others / float(stats.chi2.ppf(1 - CAUTION, others))
     shared = difference.shared_variance
     wanted = float(stats.norm.ppf(1 - level) + stats.norm.ppf(1 - missed))
     if shared > 0 and math.sqrt(shared) * wanted >= distance:
@@ -220,10 +215,3 @@ def _assumed(contrast: Contrast) -> float:
     if _points_against(contrast):
         return min(0.0, difference.mean + room)
     return max(2 * smallest, difference.mean - room)
-
-
-def _upper_limit(difference: Estimate) -> float:
-    """Return the upper one-sided confidence limit of the variance over seeds."""
-    assert difference.seed_variance is not None
-    degrees = difference.seeds - 1
-    return difference.seed_variance * degrees / float(stats.chi2.ppf(1 - CAUTION, degrees))

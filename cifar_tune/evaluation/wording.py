@@ -48,10 +48,8 @@ def format_spread(quantity: str, measured: Measured) -> str:
     interval = format_interval(quantity, measured)
     if measured.sd is None:
         return interval
-    is_time = quantity == "seconds"
-    return (
-        f"{interval}, sd {format_duration(measured.sd) if is_time else f'{100 * measured.sd:.1f}'}"
-    )
+    sd = format_duration(measured.sd) if quantity == "seconds" else f"{100 * measured.sd:.1f}"
+    return f"{interval}, sd {sd}"
 
 
 def format_effect(quantity: str, value: float) -> str:

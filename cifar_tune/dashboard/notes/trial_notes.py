@@ -12,7 +12,7 @@ from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import StudySpec, name_in_commands
 from cifar_tune.config.trial import QUANTITIES, SEARCHABLE
 from cifar_tune.evaluation.invocations import name_options, storage_options, train_command
-from cifar_tune.evaluation.published import known_figures, protocol_differences
+from cifar_tune.evaluation.named_trials import known_figures, protocol_differences
 from cifar_tune.evaluation.wording import (
     format_differences,
     format_key,

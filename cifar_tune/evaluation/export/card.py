@@ -18,14 +18,6 @@ from cifar_tune.evaluation.export.temperature import Calibration
 from cifar_tune.evaluation.quantities import Measured
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
-_HEADS = {
-    "linear": "nn.Linear(512, {classes})",
-    "dropout": "nn.Sequential(nn.Dropout({rate:g}), nn.Linear(512, {classes}))",
-    "mlp": (
-        "nn.Sequential(\n    nn.Linear(512, 256), nn.ReLU(), nn.Dropout({rate:g}), "
-        "nn.Linear(256, {classes})\n)"
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -33,9 +25,7 @@ class ModelCard:
     """What a card states of a model.
 
     Attributes:
-        title: The title of the study that it comes from.
         source: Study, trial and seed, in words.
-        device: The device that it was trained on.
         val_accuracy: The validation accuracy of its configuration over seeds; None where the
             validation images were trained on.
         test_accuracy: The test accuracy of its configuration over seeds, where it is known.
@@ -81,64 +71,21 @@ class ModelCard:
             card=self,
             config=self.config,
             metadata=yaml.safe_dump(_metadata(self), sort_keys=False, allow_unicode=True),
-            code=loading_code(self.config, self.classes),
         )
-
-
-def loading_code(config: TrialConfig, classes: tuple[str, ...]) -> str:
-    """Return Python that loads the weights and classifies an image with torchvision alone."""
-    head = _HEADS[config.head].format(rate=config.dropout_rate, classes=len(classes))
-    size = config.input_size
-    return f"""\
-import torch
-from PIL import Image
-from safetensors.torch import load_file
-from torch import nn
-from torchvision import transforms
-from torchvision.models import resnet18
-
-model = resnet18()
-model.fc = {head}
-model.load_state_dict(load_file("model.safetensors"))
-model.eval()
-
-prepare = transforms.Compose(
-    [
-        transforms.Resize(({size}, {size})),
-        transforms.ToTensor(),
-        transforms.Normalize({_floats(config.normalize_mean)}, {_floats(config.normalize_std)}),
-    ]
-)
-with torch.inference_mode():
-    logits = model(prepare(Image.open("image.png").convert("RGB"))[None])
-"""
-
-
-def _floats(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
 
 
 def _metadata(card: ModelCard) -> dict[str, Any]:
     is_cifar10 = card.config.data in ("bundled", "cifar10")
     data = "cifar10" if is_cifar10 else card.config.data
+    name = "CIFAR-10" if is_cifar10 else data
     results = [
         {
             "task": {"type": "image-classification", "name": "Image Classification"},
-            "dataset": {
-                "name": "CIFAR-10" if is_cifar10 else data,
-                "type": data,
-                "split": split,
-            },
-            "metrics": [
-                {
-                    "type": "accuracy",
-                    "value": round(measured.mean, 6),
-                    "name": _metric_name(measured),
-                }
-            ],
+            "dataset": {"name": name, "type": data, "split": split},
+            "metrics": [_metric(accuracy)],
         }
-        for split, _, measured in card.figures
-        if measured is not None
+        for split, _, accuracy in card.figures
+        if accuracy is not None
     ]
     return {
         "library_name": "torchvision",
@@ -150,8 +97,8 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _metric_name(measured: Measured) -> str:
-    name = f"mean accuracy over {measured.seeds} seeds"
-    if measured.low is None:
-        return name
-    return f"{name}; 95 % interval {measured.low:.4f} to {measured.high:.4f}"
+def _metric(accuracy: Measured) -> dict[str, Any]:
+    name = f"mean accuracy over {accuracy.seeds} seeds"
+    if accuracy.low is not None:
+        name += f"; 95 % interval {accuracy.low:.4f} to {accuracy.high:.4f}"
+    return {"type": "accuracy", "value": round(accuracy.mean, 6), "name": name}

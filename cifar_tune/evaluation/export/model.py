@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from cifar_tune.evaluation.best import BestRecord
 from cifar_tune.evaluation.candidates import Candidate
 from cifar_tune.evaluation.export.card import ModelCard
 from cifar_tune.evaluation.export.model_files import write_model
-from cifar_tune.evaluation.export.temperature import fit_temperature
+from cifar_tune.evaluation.export.temperature import Calibration, fit_temperature
 from cifar_tune.evaluation.trial import TrialDossier, read_dossier
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
@@ -27,7 +26,7 @@ from cifar_tune.wording import format_duration
 
 
 @dataclass(frozen=True)
-class Export:
+class ModelExport:
     """What was exported: files of a model, and the trial that it comes from."""
 
     folder: Path
@@ -45,7 +44,7 @@ class Export:
             "weights_sha256": card.weights_sha256,
             "val_accuracy": card.own_val_accuracy,
             "test_accuracy": card.own_test_accuracy,
-            "calibration": card.calibration and dataclasses.asdict(card.calibration),
+            "calibration": card.calibration and asdict(card.calibration),
         }
 
 
@@ -56,20 +55,13 @@ def export(
     folder: Path,
     root: Path,
     command: str,
-) -> Export:
+) -> ModelExport:
     """Write the model of a configuration to a folder.
 
-    Of its re-runs with kept weights it is the one with the highest validation accuracy, or the
-    first where they were trained on the validation images too; without any, the configuration's own
-    trial.
-
-    Args:
-        record: The configurations of the study.
-        candidate: The configuration.
-        train_on: Which images it was trained on, as in ``TrialConfig``.
-        folder: The folder to write to.
-        root: The folder of imported images.
-        command: The command that makes this export, for the card.
+    Of its re-runs that were trained on the images ``train_on`` and have kept weights it is the one
+    with the highest validation accuracy, or the first where they were trained on the validation
+    images too; without any, the configuration's own trial. Imported images are in ``root``; the
+    card states the ``command`` that makes this export.
 
     Raises:
         WeightsError: No replicate's weights are on the disk; the message says how to train it again
@@ -80,51 +72,47 @@ def export(
     dossier, weights = _find_trial(record, candidate, train_on)
     config = TrialConfig(**dossier.config)
     data = load_search_data(config.data, root)
-    reads = [read.result.accuracy for read in dossier.test_reads]
-    name = dossier.summary.name or f"trial {dossier.number}"
+    name = dossier.summary.name
     accuracy = calibration = None
     if config.train_on == "train":
-        logits, labels = _validation_logits(weights, str(dossier.weights_sha256), data, config)
-        accuracy = float((logits.argmax(axis=1) == labels).mean())
-        calibration = fit_temperature(logits, labels)
+        accuracy, calibration = _evaluate(weights, str(dossier.weights_sha256), data, config)
     rerun = record.rerun_of(candidate, train_on)
     card = ModelCard(
         title=record.spec.title,
-        source=f"study {dossier.study_name}, {name}",
+        source=f"study {dossier.study_name}, {name or f'trial {dossier.number}'}",
         device=str(dossier.facts.get("device", "an unknown device")),
         software=dossier.facts.get("software", {}),
         config=config,
         classes=data.classes,
         weights_sha256=str(dossier.weights_sha256),
-        val_accuracy=None if rerun is None else rerun.val_accuracy,
-        test_accuracy=None if rerun is None else rerun.test_accuracy,
+        val_accuracy=rerun.val_accuracy if rerun else None,
+        test_accuracy=rerun.test_accuracy if rerun else None,
         own_val_accuracy=accuracy,
-        own_test_accuracy=reads[-1] if reads else None,
+        own_test_accuracy=dossier.test_reads[-1].result.accuracy if dossier.test_reads else None,
         calibration=calibration,
         test_reads=record.test_use.reads,
         command=command,
     )
-    trial = {key: getattr(dossier, key) for key in ("study_name", "number")}
-    image_size = data.train.images.shape[-1]
-    write_model(folder, weights, card, image_size, {**trial, "name": dossier.summary.name})
-    return Export(folder, dossier, card)
+    trial = {"study_name": dossier.study_name, "number": dossier.number, "name": name}
+    write_model(folder, weights, card, data.train.images.shape[-1], trial)
+    return ModelExport(folder, dossier, card)
 
 
-def _validation_logits(
+def _evaluate(
     weights: Path, sha256: str, data: SearchData, config: TrialConfig
-) -> tuple[Any, Any]:
-    """Return logits float32 [N, classes] and labels int64 [N] on the validation images as they are.
+) -> tuple[float, Calibration]:
+    """Return the accuracy and a temperature on the validation images as they are.
 
     A model that is used sees no augmented ones.
     """
     model = build_model(config, len(data.classes))
     load_model(model, weights, sha256)
-    plain = dataclasses.replace(config, augment_validation=False, precision="fp32")
+    plain = replace(config, augment_validation=False, precision="fp32")
     validation = data.split(config).validation
     split = place(validation, plain, torch.device("cpu"))
-    evaluation = evaluate(model, split, plain)
+    logits = evaluate(model, split, plain).logits.float().numpy()
     labels = validation.pool.labels[validation.rows].astype(np.int64)
-    return evaluation.logits.float().numpy(), labels
+    return float((logits.argmax(axis=1) == labels).mean()), fit_temperature(logits, labels)
 
 
 def _find_trial(
@@ -136,7 +124,7 @@ def _find_trial(
     for study_name, number in trials:
         dossier = read_dossier(location, study_name, str(number))
         if dossier.weights_file is not None:
-            return dossier, dossier.weights_file
+            return dossier, Path(dossier.weights_file)
     again = f"cifar-tune best rerun {record.spec.file_name} --seeds 1"
     again += f" --trial {candidate.numbers[0]}"
     if not trials:
@@ -156,10 +144,11 @@ def _trials_by_preference(
     record: BestRecord, candidate: Candidate, train_on: str
 ) -> list[tuple[str, int]]:
     """Return re-runs, then the configuration's own trials, as (study, number), the best first."""
+    trials = []
     rerun = record.rerun_of(candidate, train_on)
-    replicates = () if rerun is None else rerun.replicates
-    again = sorted((-(trial["val_accuracy"] or 0.0), trial["number"]) for trial in replicates)
-    trials = [(rerun.study_name, number) for _, number in again] if rerun is not None else []
+    if rerun is not None:
+        again = sorted((-(run["val_accuracy"] or 0.0), run["number"]) for run in rerun.replicates)
+        trials += [(rerun.study_name, number) for _, number in again]
     if train_on == "train":
         own = zip(candidate.outcomes, candidate.numbers, strict=True)
         first = sorted((-outcome, number) for outcome, number in own)

@@ -1,24 +1,33 @@
-"""Writes a trained model as a folder that others can use, and opens such a folder again."""
+"""A trained model as a folder that others can use: written, opened, and asked about images."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import special
 from torch import nn
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.data.cifar10 import LabelledImages
+from cifar_tune.data.importing.image_folder import Oddities, decode_images
+from cifar_tune.data.loader import place
+from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError, StorageError, WeightsError
 from cifar_tune.evaluation.export.card import ModelCard
 from cifar_tune.evaluation.export.temperature import Calibration
 from cifar_tune.files import replacing
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
+from cifar_tune.training.trainer import evaluate
+from cifar_tune.wording import printable
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
@@ -41,19 +50,21 @@ class ExportedModel:
     calibration: Calibration | None
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """The probabilities of an image's classes: float64 [classes], calibrated if the model is."""
+
+    path: str
+    probabilities: npt.NDArray[np.float64]
+
+
 def write_model(
     folder: Path, weights: Path, card: ModelCard, image_size: int, trial: dict[str, Any]
 ) -> None:
     """Write weights, card and configuration, each of which appears whole or not at all.
 
-    The configuration comes last, so that a folder that has one is complete.
-
-    Args:
-        folder: The folder to write to.
-        weights: The file of kept weights, in torchvision's names and shapes.
-        card: What is known of the model.
-        image_size: The height and width in pixels of the images that it learnt from.
-        trial: Where the model comes from, for the configuration.
+    The configuration comes last, so that a folder that has one is complete. It names the trial that
+    the model comes from, and the height and width in pixels of the images that it learnt from.
 
     Raises:
         StorageError: A file cannot be written.
@@ -70,7 +81,7 @@ def write_model(
         "classes": list(card.classes),
         "image_size": image_size,
         "weights_sha256": card.weights_sha256,
-        "calibration": card.calibration and dataclasses.asdict(card.calibration),
+        "calibration": card.calibration and asdict(card.calibration),
         "config": card.config.as_stored(),
         "trial": trial,
     }
@@ -130,3 +141,37 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
     load_model(model, folder / WEIGHTS, sha256)
     model.to(device).eval()
     return ExportedModel(model, config, classes, image_size, calibration)
+
+
+def classify(
+    exported: ExportedModel, paths: Sequence[Path], device: torch.device
+) -> tuple[Prediction, ...]:
+    """Classify image files.
+
+    They are read as images are on import: made RGB, brought to the size of the images that the
+    model learnt from.
+
+    Raises:
+        InputError: A file is not an image; the message names each.
+    """
+    size = exported.image_size
+    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    unreadable = []
+    for row, path in enumerate(paths):
+        oddities = Oddities()
+        images[row] = decode_images(path.parent, (Path(path.name),), size, oddities)[0]
+        if oddities.unreadable:
+            unreadable.append(printable(str(path)))
+    if unreadable:
+        raise InputError("\n".join(f"{path}: cannot be read as an image" for path in unreadable))
+    config = replace(exported.config, augment_validation=False, precision="fp32")
+    shown = LabelledImages(images, np.zeros(len(paths), dtype=np.uint8))
+    split = place(Subset(shown, np.arange(len(paths))), config, device)
+    evaluation = evaluate(exported.model, split, config)
+    temperature = exported.calibration.temperature if exported.calibration else 1.0
+    logits = evaluation.logits.double().cpu().numpy() / temperature
+    probabilities = special.softmax(logits, axis=1)
+    return tuple(
+        Prediction(printable(str(path)), row)
+        for path, row in zip(paths, probabilities, strict=True)
+    )

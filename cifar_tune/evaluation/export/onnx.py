@@ -49,7 +49,7 @@ def export_onnx(folder: Path, root: Path) -> float:
 
 def _write(model: nn.Module, images: Tensor, folder: Path) -> float:
     """Write a model in evaluation mode, once it was run on images float32 [N, 3, S, S]."""
-    runtime = _import_runtime()
+    runtime = import_runtime()
     model = model.to(memory_format=torch.contiguous_format)
     with (
         warnings.catch_warnings(),
@@ -87,16 +87,12 @@ def _write(model: nn.Module, images: Tensor, folder: Path) -> float:
     return difference
 
 
-def check_installed() -> None:
-    """Check that the extra is there.
+def import_runtime() -> Any:
+    """Return ONNX Runtime.
 
     Raises:
-        InputError: It is not.
+        InputError: A package of the extra is not installed.
     """
-    _import_runtime()
-
-
-def _import_runtime() -> Any:
     try:
         import onnx  # noqa: F401
         import onnxruntime

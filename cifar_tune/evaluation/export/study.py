@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -142,7 +142,7 @@ class ExportedStudy(BaseModel):
         )
 
 
-class Export(BaseModel, extra="forbid"):
+class StudyExport(BaseModel, extra="forbid"):
     """A study, and those derived from it; ``answers`` is None in a file of format 1."""
 
     format: int
@@ -153,7 +153,7 @@ class Export(BaseModel, extra="forbid"):
     sha256: str
 
     @model_validator(mode="after")
-    def _has_answers(self) -> Export:
+    def _has_answers(self) -> StudyExport:
         if self.format > 1 and self.answers is None:
             raise ValueError("answers are missing")
         return self
@@ -202,7 +202,7 @@ def write_export(content: Mapping[str, Any], path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_export(path: Path) -> Export:
+def read_export(path: Path) -> StudyExport:
     """Read a file that ``write_export`` wrote.
 
     Raises:
@@ -221,7 +221,7 @@ def read_export(path: Path) -> Export:
             "pip install --upgrade cifar-tune"
         )
     try:
-        export = Export.model_validate(content)
+        export = StudyExport.model_validate(content)
     except ValidationError as error:
         raise InputError(
             f"{path}: is no export of a study; `cifar-tune study export` makes one"
@@ -233,7 +233,7 @@ def read_export(path: Path) -> Export:
     return export
 
 
-def import_study(export: Export, location: StorageLocation) -> Imported:
+def import_study(export: StudyExport, location: StorageLocation) -> Imported:
     """Add what an export has and the database does not have yet.
 
     An import that was cut off is completed by another one; one more changes nothing.
@@ -256,7 +256,7 @@ def import_study(export: Export, location: StorageLocation) -> Imported:
         return Imported(trials, add_test_reads(storage.engine, export.test_reads))
 
 
-def _accuracies(export: Export) -> dict[AnswersKey, float | None]:
+def _accuracies(export: StudyExport) -> dict[AnswersKey, float | None]:
     """Return the accuracies that an export has recorded."""
     accuracies = {
         AnswersKey(study.study_name, trial.number, "validation"): trial.value
@@ -276,23 +276,21 @@ def _check_fits(
     """Refuse a stored study that is not the wanted one, or its beginning."""
     if study is None:
         return
-    difference = next(_differences(ExportedStudy.of(study), wanted), None)
-    if difference is not None:
+    known = ExportedStudy.of(study)
+    differences = [
+        f"its {key}"
+        for key, value in known.attributes.items()
+        if wanted.attributes.get(key) != value
+    ]
+    if len(known.trials) > len(wanted.trials):
+        differences.append(f"{len(known.trials)} trials, the file has {len(wanted.trials)}")
+    pairs = zip(known.trials, wanted.trials, strict=False)
+    differences += [f"trial {ours.number}" for ours, theirs in pairs if ours != theirs]
+    if differences:
         raise InputError(
             f"study {study.study_name}: is stored in {location} with another content: "
-            f"{difference}; import into another --storage"
+            f"{differences[0]}; import into another --storage"
         )
-
-
-def _differences(known: ExportedStudy, wanted: ExportedStudy) -> Iterator[str]:
-    for key, value in known.attributes.items():
-        if wanted.attributes.get(key) != value:
-            yield f"its {key}"
-    if len(known.trials) > len(wanted.trials):
-        yield f"{len(known.trials)} trials, the file has {len(wanted.trials)}"
-    for ours, theirs in zip(known.trials, wanted.trials, strict=False):
-        if ours != theirs:
-            yield f"trial {ours.number}"
 
 
 def _add_study(storage: RDBStorage, wanted: ExportedStudy) -> int:

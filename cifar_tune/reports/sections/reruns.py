@@ -6,8 +6,13 @@ import shlex
 from collections.abc import Iterator
 
 from cifar_tune.config.wording import format_params
-from cifar_tune.evaluation.ablation import Ablated, Ablation
-from cifar_tune.evaluation.fresh_runs import Confirmation, ConfirmedCandidate, Rerun
+from cifar_tune.evaluation.fresh_runs import (
+    Ablated,
+    Ablation,
+    Confirmation,
+    ConfirmedCandidate,
+    Rerun,
+)
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import (
     format_effect,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
+from cifar_tune.evaluation.named_trials import SweepRecord
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.sweep import SweepRecord
 from cifar_tune.evaluation.wording import format_key
 from cifar_tune.reports.blocks import Block, Section
 from cifar_tune.reports.study_blocks import make_chart
