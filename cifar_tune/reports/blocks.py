@@ -184,3 +184,8 @@ class Page:
     warning: str
     sections: tuple[Section, ...]
     footer: str
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks of all sections, in order."""
+        return [block for section in self.sections for block in section.blocks]

@@ -12,8 +12,10 @@ import datetime
 import functools
 import itertools
 import os
+import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from cifar_tune.config.derived import family
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.config.wording import format_params
-from cifar_tune.errors import CifarTuneError, InputError, WorkError
+from cifar_tune.errors import InputError, WorkError
 from cifar_tune.evaluation.claims import ClaimRecord
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.study import ReportRecord, compute_report
@@ -75,25 +77,6 @@ def render_document(
         spec, location = study.find()
         return StoredReport(compute_report(location, spec.source, spec, name), charts, link)
 
-    environment = _environment()
-    environment.globals |= {
-        "study": open_study,
-        "published": published_figure,
-        "runs": lambda *studies: _runs(storage.location, studies),
-    }
-    try:
-        template = environment.from_string(source)
-        template.filename = str(path)
-        return Document(template.render(), charts)
-    except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"{path}:{error.lineno}: {error.message}") from error
-    except (jinja2.TemplateError, CifarTuneError, TypeError, ValueError, LookupError) as error:
-        if isinstance(error, CifarTuneError) and not isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}:{_line(error, path)}: {error}") from error
-
-
-def _environment() -> SandboxedEnvironment:
     environment = SandboxedEnvironment(
         undefined=StrictUndefined,
         autoescape=False,  # Markdown is no HTML
@@ -101,14 +84,30 @@ def _environment() -> SandboxedEnvironment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
-        "percent": format_percent,
-        "points": format_points,
-        "interval": format_ends,
-        "duration": format_duration,
-        "settings": format_params,
+    environment.filters |= _FILTERS
+    environment.globals |= {
+        "study": open_study,
+        "published": published_figure,
+        "runs": lambda *reports: _runs(storage.location, reports),
     }
-    return environment
+    with _located_errors(path):
+        template = environment.from_string(source)
+        template.filename = str(path)
+        return Document(template.render(), charts)
+
+
+@contextmanager
+def _located_errors(path: Path) -> Iterator[None]:
+    """Let what is wrong with a template name its line."""
+    try:
+        yield
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: {error.message}") from error
+    except (jinja2.TemplateError, InputError, TypeError, ValueError, LookupError) as error:
+        # Jinja2 puts lines of the template into the traceback.
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno or "?" for frame in frames if frame.filename == str(path)), "?")
+        raise InputError(f"{path}:{line}: {error}") from error
 
 
 def check_document(document: Document, out: Path, figures: Path | None) -> None:
@@ -124,8 +123,10 @@ def check_document(document: Document, out: Path, figures: Path | None) -> None:
     for number, (is_there, expected) in enumerate(lines, start=1):
         if is_there != expected:
             raise WorkError(f"{out}:{number}: is {is_there!r}, expected {expected!r}")
-    for name, chart in document.charts.items() if figures is not None else ():
-        path = Path(figures or "", f"{name}.svg")
+    if figures is None:
+        return
+    for name, chart in document.charts.items():
+        path = figures / f"{name}.svg"
         if digest_comment(chart.figure) not in _read(path):
             raise WorkError(f"{path}: shows other data than are stored")
 
@@ -135,12 +136,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-
-
-def _line(error: BaseException, path: Path) -> int | str:
-    """Return the line of the template that an error arose in; Jinja2 has it in the traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((frame.lineno or "?" for frame in frames if frame.filename == str(path)), "?")
 
 
 # --- what a template is given -------------------------------------------------------------------
@@ -155,8 +150,7 @@ class StoredReport:
 
     def __init__(self, record: ReportRecord, charts: dict[str, Chart], link: str | None) -> None:
         self.record = record
-        sections = draw_report(record).sections
-        self._blocks = [block for section in sections for block in section.blocks]
+        self._blocks = draw_report(record).blocks
         self._charts = charts
         self._link = link
 
@@ -193,7 +187,7 @@ class StoredReport:
         digest = digest_comment(chart.figure)
         if self._link is None:
             return digest
-        name = f"{self.record.study_name}-{chart.id}".translate(_IN_FILE_NAMES)
+        name = re.sub("[:/=,]", "-", f"{self.record.study_name}-{chart.id}")
         self._charts[name] = chart
         return f"![{chart.title}]({self._link}/{name}.svg)\n\n{chart.caption}\n{digest}"
 
@@ -206,9 +200,6 @@ class StoredReport:
                 f"expected one of: {expected}"
             )
         return known[id_]
-
-
-_IN_FILE_NAMES = str.maketrans({":": "-", "/": "-", "=": "-", ",": "-"})
 
 
 def published_figure(name: str, model: str, quantity: str) -> float:
@@ -231,13 +222,22 @@ def format_ends(record: Measured | ContrastRecord, digits: int = 1) -> str:
     return f"{100 * record.low:.{digits}f} to {100 * record.high:.{digits}f} %"
 
 
+_FILTERS = {
+    "percent": format_percent,
+    "points": format_points,
+    "interval": format_ends,
+    "duration": format_duration,
+    "settings": format_params,
+}
+
+
 def _runs(location: StorageLocation, reports: Iterable[StoredReport]) -> str:
     """Return a table of what was run: each study with those derived from it."""
     with explain_errors(location):
         storage = studies.open_to_read(location)
         names = [name for report in reports for name in family(report.record.study_name)]
-        found = [studies.find_study(storage, name) for name in names]
-    rows = [row for study in found if study is not None and (row := _run(study)) is not None]
+        stored = [studies.find_study(storage, name) for name in names]
+    rows = [row for study in stored if study is not None and (row := _run(study)) is not None]
     columns = ("study", "trials", "epochs", "begun (UTC)", "ended (UTC)", "summed time", "device")
     return pipe_table(columns, rows, right=(False, False, True, False, False, True, False))
 

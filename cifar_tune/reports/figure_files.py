@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,45 +18,46 @@ from cifar_tune.reports.blocks import Chart, Page, Pictures
 from cifar_tune.reports.html import check_ids
 from cifar_tune.reports.theme import TEXT
 
+Kind = Literal["svg", "png"]
 _WIDTH = 900
 """The width of a figure in CSS pixels; PNG files have twice as many."""
 _SECONDS = 60.0
 """The time that drawing one figure may take."""
 
 
-def write_figures(page: Page, folder: Path, kind: Literal["svg", "png"] = "svg") -> list[Path]:
+def write_figures(page: Page, folder: Path, kind: Kind = "svg") -> list[Path]:
     """Write every figure as ``<id>.<kind>`` and every small picture as ``<id>-<number>.png``.
 
-    Figures are as on a light page, on white. Nothing is written unless all of them can be drawn.
+    Returns:
+        The files: those of figures, then those of pictures.
 
-    The files are returned in the order of the page.
+    Raises:
+        InputError, WorkError: As ``write_charts`` does.
+        ValueError: An id of the page cannot name a file or is used twice.
+    """
+    check_ids(page)
+    charts = {block.id: block for block in page.blocks if isinstance(block, Chart)}
+    pictures = [block for block in page.blocks if isinstance(block, Pictures)]
+    return write_charts(charts, folder, kind) + [
+        _write(folder / f"{block.id}-{number}.png", tile.png)
+        for block in pictures
+        for number, tile in enumerate(block.tiles, start=1)
+    ]
+
+
+def write_charts(charts: Mapping[str, Chart], folder: Path, kind: Kind = "svg") -> list[Path]:
+    """Write figures as ``<name>.<kind>``, as on a light page, on white.
+
+    Nothing is written unless all of them can be drawn.
 
     Raises:
         InputError: Kaleido or a browser is missing, or the folder cannot be written to.
         WorkError: The browser failed.
-        ValueError: An id of the page cannot name a file or is used twice.
     """
-    check_ids(page)
-    blocks = [block for section in page.sections for block in section.blocks]
-    drawn = _draw([block for block in blocks if isinstance(block, Chart)], kind)
-    contents: list[tuple[str, bytes]] = []
-    for block in blocks:
-        if isinstance(block, Chart):
-            contents.append((f"{block.id}.{kind}", next(drawn)))
-        elif isinstance(block, Pictures):
-            named = enumerate(block.tiles, start=1)
-            contents.extend((f"{block.id}-{number}.png", tile.png) for number, tile in named)
-    return [_write(folder / name, content) for name, content in contents]
-
-
-def write_charts(
-    charts: Mapping[str, Chart], folder: Path, kind: Literal["svg", "png"] = "svg"
-) -> list[Path]:
-    """Write figures as ``<name>.<kind>``, as ``write_figures`` does."""
-    drawn = list(_draw(list(charts.values()), kind))
+    contents = _draw(list(charts.values()), kind)
     return [
         _write(folder / f"{name}.{kind}", content)
-        for name, content in zip(charts, drawn, strict=True)
+        for name, content in zip(charts, contents, strict=True)
     ]
 
 
@@ -89,30 +90,23 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-def _draw(charts: list[Chart], kind: Literal["svg", "png"]) -> Iterator[bytes]:
-    """Yield the content of each chart's file; one start of the browser draws all of them."""
+def _draw(charts: Sequence[Chart], kind: Kind) -> list[bytes]:
+    """Return the content of each chart's file; one start of the browser draws all of them."""
     if not charts:
-        return
+        return []
+    options = {"format": kind, "width": _WIDTH, "scale": 2 if kind == "png" else 1}
     with TemporaryDirectory() as name:
         paths = [Path(name) / f"{index}.{kind}" for index in range(len(charts))]
         _run_browser(
             [
-                {
-                    "fig": _on_white(chart),
-                    "path": path,
-                    "opts": {
-                        "format": kind,
-                        "width": _WIDTH,
-                        "height": chart.height,
-                        "scale": 2 if kind == "png" else 1,
-                    },
-                }
+                {"fig": _on_white(chart), "path": path, "opts": {**options, "height": chart.height}}
                 for chart, path in zip(charts, paths, strict=True)
             ]
         )
         contents = [path.read_bytes() for path in paths]
-    for chart, content in zip(charts, contents, strict=True):
-        yield _signed(content, chart) if kind == "svg" else content
+    if kind == "png":
+        return contents
+    return [_signed(svg, chart) for svg, chart in zip(contents, charts, strict=True)]
 
 
 def _run_browser(figures: list[dict[str, Any]]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.wording import format_differences
-from cifar_tune.reports.blocks import Page, Section
+from cifar_tune.evaluation.wording import format_differences, format_key
+from cifar_tune.reports.blocks import Block, Page, Section
 from cifar_tune.reports.sections.claims import draw_claims
 from cifar_tune.reports.sections.confusion import draw_confusion
 from cifar_tune.reports.sections.curves import draw_curves
@@ -19,23 +19,27 @@ from cifar_tune.reports.sections.trials import draw_trials
 from cifar_tune.storage.records import FOREIGN, SET_ASIDE
 from cifar_tune.wording import format_count
 
-SECTIONS: tuple[Callable[[ReportRecord], Section], ...] = (
-    draw_results,
-    draw_claims,
-    draw_sweep,
-    draw_curves,
-    draw_reruns,
-    draw_confusion,
-    draw_search,
-    draw_trials,
-    draw_protocol,
+SECTIONS: tuple[tuple[str, str, Callable[[ReportRecord], Iterable[Block]]], ...] = (
+    ("results", "Results", draw_results),
+    ("claims", "Claims, judged", draw_claims),
+    ("sweep", "Accuracy against {parameter}", draw_sweep),
+    ("curves", "Learning curves", draw_curves),
+    ("fresh", "On fresh seeds", draw_reruns),
+    ("mistakes", "What it gets wrong", draw_confusion),
+    ("search", "The search", draw_search),
+    ("trials", "All trials", draw_trials),
+    ("protocol", "Protocol, and how to run it again", draw_protocol),
 )
-"""In the order of the page; one without blocks is left out."""
+"""``id``, title and blocks in the order of the page; one without blocks is left out."""
 
 
 def draw_report(record: ReportRecord) -> Page:
     """Draw the page of a study's report."""
-    sections = (draw(record) for draw in SECTIONS)
+    parameter = format_key(record.sweep.parameter) if record.sweep is not None else ""
+    sections = (
+        Section(id_, title.format(parameter=parameter), tuple(draw(record)))
+        for id_, title, draw in SECTIONS
+    )
     software, test_use = "; ".join(record.software), record.fresh.test_use
     return Page(
         title=record.title,

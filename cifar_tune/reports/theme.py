@@ -12,22 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
-from cifar_tune.training.pictures.palette import COLOURS, GRID, LINE, SEQUENTIAL, TEXT
-
-__all__ = [
-    "COLOURS",
-    "DASHES",
-    "FONT",
-    "GRID",
-    "LINE",
-    "QUANTITY_COLOURS",
-    "SEQUENTIAL",
-    "SYMBOLS",
-    "TEXT",
-    "error_bars",
-    "make_figure",
-    "translucent",
-]
+from cifar_tune.training.pictures.palette import COLOURS, GRID, LINE, TEXT
 
 DASHES: tuple[str, ...] = ("solid", "dash", "dot", "dashdot", "12px,3px", "8px,3px,2px,3px,2px,3px")
 """Of lines, where colour alone does not tell them apart; each shows in the width of a legend."""

@@ -17,19 +17,10 @@ from cifar_tune.evaluation.wording import (
     format_p_value,
     short_name,
 )
-from cifar_tune.reports.blocks import (
-    Block,
-    Card,
-    Cell,
-    Prose,
-    Row,
-    Section,
-    Table,
-    Tone,
-    number_cell,
-)
+from cifar_tune.reports.blocks import Block, Card, Cell, Prose, Row, Table, Tone, number_cell
 from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import COLOURS, LINE, error_bars, make_figure
+from cifar_tune.reports.theme import error_bars, make_figure
+from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_count
 
 FIRST_SEEDS = 3
@@ -42,12 +33,8 @@ _DECLARED = {
 }
 
 
-def draw_claims(record: ReportRecord) -> Section:
+def draw_claims(record: ReportRecord) -> Iterator[Block]:
     """Draw a card for each claim, the comparisons as figures, and all numbers in a table."""
-    return Section("claims", "Claims, judged", tuple(_blocks(record)))
-
-
-def _blocks(record: ReportRecord) -> Iterator[Block]:
     if not record.claims:
         return
     yield Prose(

@@ -11,17 +11,14 @@ from PIL import Image
 from cifar_tune.evaluation.confusion import ConfusionRecord, WrongImage
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import short_name
-from cifar_tune.reports.blocks import Block, Pictures, Prose, Section, Tile
+from cifar_tune.reports.blocks import Block, Pictures, Prose, Tile
 from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import COLOURS, SEQUENTIAL, TEXT, error_bars, make_figure
+from cifar_tune.reports.theme import error_bars, make_figure
+from cifar_tune.training.pictures.palette import COLOURS, SEQUENTIAL, TEXT
 
 
-def draw_confusion(record: ReportRecord) -> Section:
+def draw_confusion(record: ReportRecord) -> Iterator[Block]:
     """Draw the mistakes of the most accurate of the named trials."""
-    return Section("mistakes", "What it gets wrong", tuple(_blocks(record)))
-
-
-def _blocks(record: ReportRecord) -> Iterator[Block]:
     confusion = record.confusion
     if confusion is None:
         return

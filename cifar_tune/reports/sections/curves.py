@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import short_name
-from cifar_tune.reports.blocks import Block, Section
+from cifar_tune.reports.blocks import Block
 from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import COLOURS, DASHES, QUANTITY_COLOURS, make_figure, translucent
+from cifar_tune.reports.theme import DASHES, QUANTITY_COLOURS, make_figure, translucent
+from cifar_tune.training.pictures.palette import COLOURS
 
 BAND = 0.16
 """Opacity of the band between the lowest and the highest seed."""
@@ -20,12 +21,8 @@ Curves = Sequence[tuple[str, Sequence[TrialRecord]]]
 """Named trials with their complete replicates."""
 
 
-def draw_curves(record: ReportRecord) -> Section:
+def draw_curves(record: ReportRecord) -> Iterator[Block]:
     """Draw the curves of all models in one figure, then each model's own."""
-    return Section("curves", "Learning curves", tuple(_blocks(record)))
-
-
-def _blocks(record: ReportRecord) -> Iterator[Block]:
     curves = curves_of(record)
     if len(curves) > 1:
         yield make_chart(

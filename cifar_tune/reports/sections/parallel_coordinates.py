@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.search_summary import SearchRecord
 from cifar_tune.evaluation.wording import format_key
-from cifar_tune.reports.theme import COLOURS, LINE, make_figure, translucent
+from cifar_tune.reports.theme import make_figure, translucent
+from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_percent
 
 _TICKS = 5

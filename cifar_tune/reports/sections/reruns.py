@@ -20,16 +20,12 @@ from cifar_tune.evaluation.wording import (
     format_key,
     format_quantity,
 )
-from cifar_tune.reports.blocks import Block, Cell, Command, Prose, Row, Section, Table, number_cell
+from cifar_tune.reports.blocks import Block, Cell, Command, Prose, Row, Table, number_cell
 from cifar_tune.reports.study_blocks import configuration_cell, quantity_cell
 
 
-def draw_reruns(record: ReportRecord) -> Section:
+def draw_reruns(record: ReportRecord) -> Iterator[Block]:
     """Draw tables of what fresh seeds gave."""
-    return Section("fresh", "On fresh seeds", tuple(_blocks(record)))
-
-
-def _blocks(record: ReportRecord) -> Iterator[Block]:
     fresh = record.fresh
     if fresh.confirmation is None and not fresh.reruns:
         return

@@ -10,12 +10,7 @@ import plotly.graph_objects as go
 from cifar_tune.config.trial import QUANTITIES
 from cifar_tune.evaluation.named_trials import ModelRecord
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.wording import (
-    format_effect,
-    format_key,
-    format_quantity,
-    short_name,
-)
+from cifar_tune.evaluation.wording import format_effect, format_key, format_quantity, short_name
 from cifar_tune.reports.blocks import (
     Block,
     Cell,
@@ -24,7 +19,6 @@ from cifar_tune.reports.blocks import (
     Missing,
     Points,
     Row,
-    Section,
     Table,
     number_cell,
 )
@@ -34,23 +28,13 @@ from cifar_tune.reports.study_blocks import (
     quantity_cell,
     trial_anchor,
 )
-from cifar_tune.reports.theme import (
-    COLOURS,
-    LINE,
-    QUANTITY_COLOURS,
-    SYMBOLS,
-    error_bars,
-    make_figure,
-)
+from cifar_tune.reports.theme import QUANTITY_COLOURS, SYMBOLS, error_bars, make_figure
+from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_count
 
 
-def draw_results(record: ReportRecord) -> Section:
+def draw_results(record: ReportRecord) -> Iterator[Block]:
     """Draw what is missing, then tables and figures of all that was measured."""
-    return Section("results", "Results", tuple(_blocks(record)))
-
-
-def _blocks(record: ReportRecord) -> Iterator[Block]:
     yield from (Missing(missing.what, missing.command) for missing in record.missing)
     if not record.trained:
         return

@@ -12,42 +12,21 @@ from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.search_summary import PrunedTrial, SearchRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_key, format_quantity
-from cifar_tune.reports.blocks import Block, Chart, Facts, Prose, Row, Section, Table, number_cell
+from cifar_tune.reports.blocks import Block, Facts, Prose, Row, Table, number_cell
 from cifar_tune.reports.sections.curves import epoch_tick
 from cifar_tune.reports.sections.parallel_coordinates import plot_parallel
 from cifar_tune.reports.study_blocks import make_chart, trial_anchor
-from cifar_tune.reports.theme import COLOURS, LINE, make_figure, translucent
+from cifar_tune.reports.theme import make_figure, translucent
+from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_duration
 
 
-def draw_search(record: ReportRecord) -> Section:
+def draw_search(record: ReportRecord) -> Iterator[Block]:
     """Draw what the sampled trials gave, and what pruning saved."""
-    blocks: list[Block] = []
-    if record.search is not None:
-        for draw in _PARTS:
-            blocks += draw(record, record.search)
-    return Section("search", "The search", tuple(blocks))
-
-
-# --- parts --------------------------------------------------------------------------------------
-
-
-def _summary(record: ReportRecord, search: SearchRecord) -> Iterator[Facts]:
-    rows = []
-    best = next((trial for trial in record.trials if trial.number == record.best), None)
-    if best is not None:
-        accuracy = format_quantity("val_accuracy", best.values["val_accuracy"])
-        rows.append(("best so far", f"trial {best.number}, {best.kind}: {accuracy}"))
-        rows.append(("its settings", format_params({**best.params, **best.settings})))
-    run, saved = format_duration(search.seconds_run), format_duration(search.seconds_saved)
-    total = search.epochs_run + search.epochs_saved
-    share = f" of {total}" if total else ""
-    rows.append(("sampled trials", f"{search.epochs_run} epochs in {run}"))
-    rows.append(("saved by pruning", f"{search.epochs_saved}{share} epochs, about {saved}"))
-    yield Facts("In short", tuple(rows))
-
-
-def _history(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
+    search = record.search
+    if search is None:
+        return
+    yield _summary(record, search)
     yield make_chart(
         record,
         "history",
@@ -57,25 +36,7 @@ def _history(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
         plot_history(search, record.trials),
         _with_value(record),
     )
-
-
-def _importances(record: ReportRecord, search: SearchRecord) -> Iterator[Block]:
-    if not search.importances:
-        yield Prose(f"Importance of the hyperparameters: not computed; {search.counted}.")
-        return
-    yield make_chart(
-        record,
-        "importances",
-        "Importance of the hyperparameters",
-        f"By PED-ANOVA, for the best tenth of the trials; {search.counted}. With few trials "
-        "this is a hint at most.",
-        plot_importances(search),
-        _complete(record),
-        height=120 + 50 * len(search.importances),
-    )
-
-
-def _slices(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
+    yield _importances(record, search)
     for key, values in search.ranges.items():
         words = format_key(key)
         yield make_chart(
@@ -87,9 +48,6 @@ def _slices(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
             _with_value(record),
             height=340,
         )
-
-
-def _parallel(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
     if len(search.ranges) > 1:
         yield make_chart(
             record,
@@ -100,9 +58,6 @@ def _parallel(record: ReportRecord, search: SearchRecord) -> Iterator[Chart]:
             plot_parallel(search, record.trials),
             _complete(record),
         )
-
-
-def _pruning(record: ReportRecord, search: SearchRecord) -> Iterator[Block]:
     yield make_chart(
         record,
         "pruning",
@@ -112,14 +67,51 @@ def _pruning(record: ReportRecord, search: SearchRecord) -> Iterator[Block]:
         _with_value(record),
     )
     if search.pruned:
-        yield Table(
-            "pruned-table",
-            "What was pruned, and when",
-            ("trial", "after epoch", "validation accuracy then", "time saved, about"),
-            tuple(map(_pruned_row, search.pruned)),
-            note="Time saved: the epochs that were left, at the pace of the trial's own.",
-            is_long=len(search.pruned) > 25,
-        )
+        yield _pruned_table(search)
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _summary(record: ReportRecord, search: SearchRecord) -> Facts:
+    rows = []
+    best = next((trial for trial in record.trials if trial.number == record.best), None)
+    if best is not None:
+        accuracy = format_quantity("val_accuracy", best.values["val_accuracy"])
+        rows.append(("best so far", f"trial {best.number}, {best.kind}: {accuracy}"))
+        rows.append(("its settings", format_params({**best.params, **best.settings})))
+    run, saved = format_duration(search.seconds_run), format_duration(search.seconds_saved)
+    total = search.epochs_run + search.epochs_saved
+    share = f" of {total}" if total else ""
+    rows.append(("sampled trials", f"{search.epochs_run} epochs in {run}"))
+    rows.append(("saved by pruning", f"{search.epochs_saved}{share} epochs, about {saved}"))
+    return Facts("In short", tuple(rows))
+
+
+def _importances(record: ReportRecord, search: SearchRecord) -> Block:
+    if not search.importances:
+        return Prose(f"Importance of the hyperparameters: not computed; {search.counted}.")
+    return make_chart(
+        record,
+        "importances",
+        "Importance of the hyperparameters",
+        f"By PED-ANOVA, for the best tenth of the trials; {search.counted}. With few trials "
+        "this is a hint at most.",
+        plot_importances(search),
+        _complete(record),
+        height=120 + 50 * len(search.importances),
+    )
+
+
+def _pruned_table(search: SearchRecord) -> Table:
+    return Table(
+        "pruned-table",
+        "What was pruned, and when",
+        ("trial", "after epoch", "validation accuracy then", "time saved, about"),
+        tuple(map(_pruned_row, search.pruned)),
+        note="Time saved: the epochs that were left, at the pace of the trial's own.",
+        is_long=len(search.pruned) > 25,
+    )
 
 
 def _pruned_row(trial: PrunedTrial) -> Row:
@@ -131,16 +123,6 @@ def _pruned_row(trial: PrunedTrial) -> Row:
             number_cell(format_duration(trial.seconds_saved)),
         )
     )
-
-
-_PARTS: tuple[Callable[[ReportRecord, SearchRecord], Iterator[Block]], ...] = (
-    _summary,
-    _history,
-    _importances,
-    _slices,
-    _parallel,
-    _pruning,
-)
 
 
 def _with_value(record: ReportRecord) -> list[int]:

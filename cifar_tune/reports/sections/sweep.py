@@ -9,25 +9,14 @@ import plotly.graph_objects as go
 from cifar_tune.evaluation.named_trials import SweepRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_key
-from cifar_tune.reports.blocks import Block, Section
+from cifar_tune.reports.blocks import Block
 from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import (
-    COLOURS,
-    DASHES,
-    QUANTITY_COLOURS,
-    SYMBOLS,
-    error_bars,
-    make_figure,
-)
+from cifar_tune.reports.theme import DASHES, QUANTITY_COLOURS, SYMBOLS, error_bars, make_figure
+from cifar_tune.training.pictures.palette import COLOURS
 
 
-def draw_sweep(record: ReportRecord) -> Section:
+def draw_sweep(record: ReportRecord) -> Iterator[Block]:
     """Draw the accuracies against the hyperparameter."""
-    title = f"Accuracy against {format_key(record.sweep.parameter)}" if record.sweep else ""
-    return Section("sweep", title, tuple(_blocks(record, title)))
-
-
-def _blocks(record: ReportRecord, title: str) -> Iterator[Block]:
     sweep = record.sweep
     if sweep is None:
         return
@@ -43,7 +32,7 @@ def _blocks(record: ReportRecord, title: str) -> Iterator[Block]:
         yield make_chart(
             record,
             "sweep-chart",
-            title,
+            f"Accuracy against {format_key(sweep.parameter)}",
             "Named trials, equal but for this value: mean over seeds with 95 % interval." + also,
             plot_sweep(record, sweep),
             [*numbers, *others],

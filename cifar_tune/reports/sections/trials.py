@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cifar_tune.config.trial import QUANTITIES
 from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_quantity
-from cifar_tune.reports.blocks import Cell, Row, Section, Table, Tone, number_cell
+from cifar_tune.reports.blocks import Block, Cell, Row, Table, Tone, number_cell
 from cifar_tune.reports.study_blocks import trial_anchor
 
 _TONES: dict[str, Tone] = {"complete": "good", "fail": "bad", "pruned": "unsure"}
 
 
-def draw_trials(record: ReportRecord) -> Section:
+def draw_trials(record: ReportRecord) -> Iterator[Block]:
     """Draw the table of all trials, whose rows the rest of the page links to."""
     rows = tuple(
         Row(_cells(trial, is_best=trial.number == record.best), trial_anchor(trial.number))
         for trial in record.trials
     )
-    table = Table(
+    yield Table(
         "trials-table",
         "Every trial, with the command that trains it",
         ("#", "trial", "state", "settings", "epochs", "training", "validation", "test", "time"),
@@ -27,7 +29,6 @@ def draw_trials(record: ReportRecord) -> Section:
         note="A sampled trial is made again by the whole study's command in an empty storage.",
         is_long=len(rows) > 25,
     )
-    return Section("trials", "All trials", (table,))
 
 
 def _cells(trial: TrialRecord, *, is_best: bool) -> tuple[Cell, ...]:
