@@ -1,12 +1,16 @@
-"""Who may reach the dashboard, and whether they may change anything."""
+"""Who may reach the dashboard, whether they may change anything, and how they are refused."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import ipaddress
+import json
 import secrets
 from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from bottle import HTTPResponse
 
 from cifar_tune.errors import InputError
 
@@ -63,6 +67,11 @@ def choose_access(host: str, token: str | None, is_read_only: bool | None) -> Ac
     if is_made:
         token = secrets.token_urlsafe(24)
     return Access(host, token, is_made, is_open if is_read_only is None else is_read_only)
+
+
+def refuse(status: HTTPStatus, reason: str) -> HTTPResponse:
+    """Return an answer that says why not, in the form that optuna-dashboard's pages show."""
+    return HTTPResponse(json.dumps({"reason": reason}), status, Content_Type="application/json")
 
 
 def _is_loopback(host: str) -> bool:

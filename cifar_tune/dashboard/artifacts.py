@@ -21,7 +21,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
-from cifar_tune.dashboard.responses import refuse
+from cifar_tune.dashboard.access import refuse
 from cifar_tune.storage.optuna_private import ARTIFACT_KEY_PREFIX
 
 CONTENT_TYPES = {

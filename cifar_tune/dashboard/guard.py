@@ -15,8 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from bottle import BaseResponse, Bottle, request, response
 
-from cifar_tune.dashboard.access import LOOPBACK_NAMES, Access
-from cifar_tune.dashboard.responses import refuse
+from cifar_tune.dashboard.access import LOOPBACK_NAMES, Access, refuse
 from cifar_tune.dashboard.sign_in import check_token
 from cifar_tune.storage.passwords import mask_passwords
 

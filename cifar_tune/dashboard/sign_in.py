@@ -7,44 +7,17 @@ from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from bottle import FormsDict, HTTPResponse, request
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 
-from cifar_tune.dashboard.access import Access
-from cifar_tune.dashboard.responses import refuse
+from cifar_tune.dashboard.access import Access, refuse
 
 SIGN_IN = "/login"
 MAX_FORM_BYTES = 4096
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 """ASCII without white space and backslashes."""
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>cifar-tune: token</title>
-<link rel="icon" href="data:,">
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 15vh auto; padding: 0 1rem;
-  color-scheme: light dark; }
-input, button { font: inherit; padding: 0.4rem 0.6rem; }
-input { width: 100%; box-sizing: border-box; margin: 0.3rem 0 0.8rem; }
-</style>
-</head>
-<body>
-<main>
-<h1>cifar-tune</h1>
-<form method="post" action="/login">
-<label for="token">This dashboard needs its token; who started it has it.</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<input type="hidden" name="next" value="{{ place }}">
-{% if is_wrong %}<p role="alert">That is not the token.</p>{% endif %}
-<button>Open</button>
-</form>
-</main>
-</body>
-</html>
-"""
-_TEMPLATE = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
+_TEMPLATE = Environment(
+    loader=PackageLoader("cifar_tune.dashboard"), autoescape=True, trim_blocks=True
+).get_template("sign_in.html")
 _BEARER = {"WWW-Authenticate": "Bearer"}
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",

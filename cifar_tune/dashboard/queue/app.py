@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bottle import Bottle, HTTPResponse, redirect, request, response, static_file
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.storages import RDBStorage
 
-from cifar_tune.config.params import read_params, read_seed
+from cifar_tune.config.params import describe_range, read_params, read_seed
+from cifar_tune.config.study_file import (
+    LoadedStudyFile,
+    StudySpec,
+    find_study_files,
+    load_study_file,
+    resolve,
+)
 from cifar_tune.config.wording import format_params
-from cifar_tune.dashboard.queue import view
-from cifar_tune.errors import CifarTuneError, InputError
+from cifar_tune.errors import CifarTuneError, InputError, StudyFileError
 from cifar_tune.search.service import Service
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.studies import StudyCounts, count_trials
+from cifar_tune.storage.study_requests import Request
 from cifar_tune.wording import format_accuracy, format_duration
 
 _POLICY = (
@@ -31,16 +39,30 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+BROWSER = "browser"
+RECENT = 8
+"""How many requests are shown that are over."""
+
+
+def study_url(study_name: str) -> str:
+    """Return where trials of a study are queued."""
+    return f"/queue/{quote(study_name)}"
+
+
+def dashboard_url(stored: StudyCounts, request: Request | None = None) -> str:
+    """Return where optuna-dashboard shows a study, or the trial of a request."""
+    url = f"/dashboard/studies/{stored.study_id}"
+    return url if request is None else f"{url}/trials?numbers={request.trial}"
+
+
 _ENVIRONMENT.filters |= {
     "percent": format_accuracy,
     "duration": format_duration,
     "params": format_params,
-    "queue_url": view.study_url,
-    "dashboard_url": view.dashboard_url,
+    "range": describe_range,
+    "queue_url": study_url,
+    "dashboard_url": dashboard_url,
 }
-BROWSER = "browser"
-RECENT = 8
-"""How many requests are shown that are over."""
 
 
 def make_queue_app(storage: RDBStorage, service: Service | None, *, is_read_only: bool) -> Bottle:
@@ -56,7 +78,9 @@ def make_queue_app(storage: RDBStorage, service: Service | None, *, is_read_only
     app.install(page.explain_faults)
     app.get("/", callback=page.show_studies)
     app.get("/now", callback=page.show_now)
-    app.get("/files/<name:re:queue[.](css|js)>", callback=_send_file)
+    app.get(
+        "/files/<name:re:queue[.](css|js)>", callback=lambda name: static_file(name, _TEMPLATES)
+    )
     app.post("/trials", callback=page.ask_for_trial)
     app.post("/studies", callback=page.ask_for_study)
     app.post("/cancel", callback=page.cancel)
@@ -91,7 +115,7 @@ class _Page:
     def show_studies(self) -> str:
         """Show what is going on, and the studies."""
         stored = self._stored()
-        return self._draw_page(stored, studies=view.list_studies(stored))
+        return self._draw_page(stored, studies=_list_studies(stored))
 
     def show_form(self, study_name: str) -> str:
         """Show what is going on, and the form of a study."""
@@ -108,7 +132,7 @@ class _Page:
         """Queue a trial, or say what is wrong with it."""
         typed = _read_form()
         study_name = typed.pop("study_name", "")
-        spec = view.find_spec(study_name, self._stored())
+        spec = _find_spec(study_name, self._stored())
         texts = {key: text for key, text in typed.items() if text and key != "seed"}
         params, faults = read_params(spec, texts)
         seed, seed_fault = read_seed(typed.get("seed", ""))
@@ -116,11 +140,11 @@ class _Page:
             response.status = 400
             return self._draw_form(study_name, typed, {**faults, "seed": seed_fault})
         self._queue.ask_for_trial(spec, spec.file_name, params, seed, BROWSER)
-        return redirect(f"{view.study_url(study_name)}?queued", 303)
+        return redirect(f"{study_url(study_name)}?queued", 303)
 
     def ask_for_study(self) -> HTTPResponse:
         """Queue all that is left of a study."""
-        spec = view.find_spec(_read_form().get("study_name", ""), self._stored())
+        spec = _find_spec(_read_form().get("study_name", ""), self._stored())
         self._queue.ask_for_study(spec, spec.file_name, BROWSER)
         return redirect("/queue/", 303)
 
@@ -130,11 +154,11 @@ class _Page:
         identity, study_name = form.get("id", ""), form.get("study_name", "")
         if not self._queue.cancel(study_name, identity):
             raise InputError(f"request {identity:.40} does not wait any more")
-        return redirect(view.study_url(form.get("from", "")), 303)
+        return redirect(study_url(form.get("from", "")), 303)
 
     def set_stopped(self, *, is_stopped: bool) -> HTTPResponse:
         """Stop the service, or let it continue."""
-        page = view.study_url(_read_form().get("from", ""))
+        page = study_url(_read_form().get("from", ""))
         self._queue.studies.set_stopped(is_stopped=is_stopped)
         if self._service is not None:
             self._service.set_stopped(is_stopped=is_stopped)
@@ -149,13 +173,12 @@ class _Page:
         self, study_name: str, typed: Mapping[str, str], faults: Mapping[str, str]
     ) -> str:
         stored = self._stored()
-        spec = view.find_spec(study_name, stored)
-        form = view.make_form(spec, stored.get(study_name), typed, faults)
-        return self._draw_page(stored, form=form, was_queued="queued" in request.query)
+        spec, was_queued = _find_spec(study_name, stored), "queued" in request.query
+        return self._draw_page(stored, spec=spec, typed=typed, faults=faults, was_queued=was_queued)
 
     def _draw_page(self, stored: Mapping[str, StudyCounts], **parts: Any) -> str:
         response.set_header("Content-Security-Policy", _POLICY)
-        values = {"studies": (), "form": None, "reason": "", "was_queued": False, **parts}
+        values = {"studies": {}, "spec": None, "reason": "", "was_queued": False, **parts}
         return _ENVIRONMENT.get_template("queue.html").render(self._describe_now(stored), **values)
 
     def _describe_now(self, stored: Mapping[str, StudyCounts]) -> dict[str, Any]:
@@ -172,6 +195,39 @@ class _Page:
         }
 
 
+def _find_spec(study_name: str, stored: Mapping[str, StudyCounts]) -> StudySpec:
+    """Return the study of that name, stored or not.
+
+    Raises:
+        StudyFileError: No study file makes such a study.
+    """
+    name, _, profile = study_name.partition(":")
+    if name not in find_study_files():  # a browser names no file of this machine
+        raise StudyFileError(f"{study_name}: there is no study file of that name here")
+    known = stored.get(study_name)
+    if known is not None:
+        spec = resolve(load_study_file(name), known.profile, known.overrides)
+    else:
+        spec = resolve(load_study_file(name), profile)
+    if spec.study_name != study_name:
+        raise StudyFileError(f"{study_name}: its study file makes {spec.study_name} now")
+    return spec
+
+
+def _list_studies(stored: Mapping[str, StudyCounts]) -> dict[str, LoadedStudyFile]:
+    """Return all study files by the names of their studies; those that are stored come first."""
+    files: dict[str, LoadedStudyFile] = {}
+    for name in sorted(find_study_files()):
+        try:
+            loaded = load_study_file(name)
+        except StudyFileError:
+            continue  # `cifar-tune study list` says what is wrong with it
+        of_profiles = [f"{name}:{profile}" for profile in loaded.content.profiles]
+        with_overrides = [key for key in stored if key.startswith(f"{name}:")]
+        files |= dict.fromkeys([*of_profiles, *with_overrides], loaded)
+    return dict(sorted(files.items(), key=lambda entry: entry[0] not in stored))
+
+
 def _read_form() -> dict[str, str]:
     """Return what was typed into a form.
 
@@ -182,7 +238,3 @@ def _read_form() -> dict[str, str]:
         return {key: str(text).strip() for key, text in request.forms.decode().items()}
     except UnicodeError as error:
         raise InputError("the form is not UTF-8 text") from error
-
-
-def _send_file(name: str) -> HTTPResponse:
-    return static_file(name, _TEMPLATES)
