@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table, number_cell
-from cifar_tune.reports.theme import COLOURS, make_figure
+from cifar_tune.reports.theme import make_figure
 from cifar_tune.training.pictures.activation_record import (
     ActivationRecord,
     ImageView,
     LayerFreeze,
     LayerView,
 )
+from cifar_tune.training.pictures.palette import COLOURS
 from cifar_tune.wording import format_count, format_percent
+
+TEXTS: Any = (
+    Environment(
+        loader=PackageLoader("cifar_tune.reports"),
+        undefined=StrictUndefined,
+        autoescape=False,  # ``html`` escapes all texts
+        trim_blocks=True,
+    )
+    .get_template("activation_prose.j2")
+    .module
+)
+"""The macros of the template."""
+
+
+def make_prose(text: str) -> list[Prose]:
+    """Return the paragraphs of a macro's text."""
+    paragraphs = text.strip().split("\n\n")
+    return [Prose(paragraph.replace("\n", " ")) for paragraph in paragraphs]
 
 
 def draw_stats(record: ActivationRecord, view: ImageView, key: str) -> Table:
@@ -115,7 +136,7 @@ def draw_freezing(record: ActivationRecord) -> Section:
         "all groups that this depth freezes, with their share of the network's "
         f"{record.parameters:,} and the batch-norm layers among them.",
     )
-    prose = (Prose(_describe_freezing(record)), Prose(_describe_batch_norm(record)))
+    prose = make_prose(TEXTS.freezing(record.config))
     return Section("freezing", "What freezing keeps fixed", (*prose, table))
 
 
@@ -130,38 +151,6 @@ def _freezing_row(freeze: LayerFreeze) -> Row:
         number_cell(str(freeze.batch_norms)),
     )
     return Row(cells, id=f"freeze-{freeze.layer}")
-
-
-def _describe_freezing(record: ActivationRecord) -> str:
-    config = record.config
-    start = "random weights" if config.weights == "none" else f"the weights {config.weights}"
-    here = (
-        f"This trial has freeze depth {config.freeze_depth} and started from {start}."
-        if config.freeze_depth
-        else "This trial has freeze depth 0: nothing was frozen, every layer could learn."
-    )
-    return (
-        "Freezing goes from the input on, a whole group at a time: depth 1 is the stem (conv1 and "
-        "bn1), 2 to 5 add layer1 to layer4. The parameters of a frozen group get no gradient and "
-        f"no step. {here}"
-    )
-
-
-def _describe_batch_norm(record: ActivationRecord) -> str:
-    """Return what freezing does not keep fixed with the trial's batch norm."""
-    if record.config.frozen_batch_norm == "running":
-        return (
-            "With frozen_batch_norm = running, which is this trial's setting, frozen groups are "
-            "in evaluation mode while the rest learns: their running averages stay too, and every "
-            "map in them is what it was before training."
-        )
-    return (
-        "What that does not keep fixed: with frozen_batch_norm = batch, which is this trial's "
-        "setting, batch norm in a frozen group goes on normalising with the statistics of each "
-        "batch, and its running averages, which are no parameters, go on moving. So after training "
-        "a frozen layer does not answer an image as before. Only the convolution conv1 does, whose "
-        "input is the image itself; the maps after the first batch norm change with the averages."
-    )
 
 
 def _frozen(freeze: LayerFreeze) -> str:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from cifar_tune import __version__
 from cifar_tune.reports.activation_layers import (
+    TEXTS,
     draw_freezing,
     draw_shares,
     draw_stats,
+    make_prose,
     percent,
 )
-from cifar_tune.reports.blocks import (
-    Command,
-    Facts,
-    Page,
-    Pictures,
-    Prose,
-    Section,
-    Tile,
-)
+from cifar_tune.reports.blocks import Command, Facts, Page, Pictures, Section, Tile
 from cifar_tune.training.pictures.activation_pictures import (
     MOST_MAPS,
     paint_grad_cam,
@@ -78,27 +72,12 @@ def _lead(record: ActivationRecord) -> str:
 
 
 def _draw_trial(record: ActivationRecord, command: str) -> Section:
-    prose = (
-        _describe_tests(record),
-        "The picture of a layer shows the layer's own output; of a convolution that is the "
-        "result of the convolution itself, before batch norm and ReLU, as in the assignment. "
-        "Every map is scaled for itself from its smallest value (dark) to its largest (light): "
-        "shapes can be compared between maps, strengths cannot.",
-        "How much is active is measured elsewhere: a convolution's own output has no natural "
-        "zero, so the tables count the values above zero after the ReLU that follows it. Each "
-        "table says what lies between; after layer1.1.conv2 that is the shortcut of its block too.",
-        "The assignment showed conv1_conv, conv2_block1_1_conv and conv2_block2_3_conv of Keras's "
-        "ResNet-50. The counterparts by their place in this ResNet-18 are conv1, layer1.0.conv1 "
-        "and layer1.1.conv2. It remarked that the early maps show the outline of the object and "
-        "the later ones are hard to read: compare the pictures of the three below.",
-        _describe_grad_cam(record),
-    )
     return Section(
         "trial",
         "The trial and how to read the pictures",
         (
             _trial_facts(record),
-            *map(Prose, prose),
+            *make_prose(TEXTS.how_to_read(record)),
             Command("This command makes the report again.", command),
         ),
     )
@@ -123,40 +102,6 @@ def _trial_facts(record: ActivationRecord) -> Facts:
         ("Parameters", f"{record.parameters:,}"),
     )
     return Facts("The trial", rows)
-
-
-def _describe_tests(record: ActivationRecord) -> str:
-    tests = sum(view.test_index is not None for view in record.images)
-    if not tests:
-        return "No test image is shown."
-    words = {1: "One test image is", 2: "Two test images are"}
-    return (
-        f"{words.get(tests, f'{tests} test images are')} shown, no accuracy was measured on "
-        f"{'it' if tests == 1 else 'them'}: this report is no row in the ledger of test reads."
-    )
-
-
-def _describe_grad_cam(record: ActivationRecord) -> str:
-    chosen = record.grad_cam
-    size, last = record.config.input_size, chosen.sizes[-1]
-    text = (
-        "Grad-CAM (Selvaraju et al., ICCV 2017) weights the maps of a layer by how much the logit "
-        "of the predicted class grows with each, on average over places, and keeps what speaks "
-        "for that class. It tells where, not why, and of one class only. "
-    )
-    if chosen.size == last:
-        return text + f"Here it is that of {chosen.layer}, the last, with {last} x {last} places."
-    where = ", ".join(f"layer{n} {side} x {side}" for n, side in enumerate(chosen.sizes, 1))
-    reason = (
-        "the deepest with at least 4 x 4, is shown; it is less particular to a class than the "
-        "last layer would be"
-        if chosen.size >= 4
-        else "that with the most, is shown, although it can hardly tell places apart"
-    )
-    return (
-        text + f"Usually the last layer's is shown. At {size} x {size} pixels the layers have few "
-        f"places ({where}), so {chosen.layer}, {reason}."
-    )
 
 
 # --- an image -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from cifar_tune.errors import InputError, WorkError
 from cifar_tune.files import replacing
 from cifar_tune.reports.blocks import Chart, Page, Pictures
 from cifar_tune.reports.html import check_ids
-from cifar_tune.reports.theme import TEXT
+from cifar_tune.training.pictures.palette import TEXT
 
 Kind = Literal["svg", "png"]
 _WIDTH = 900

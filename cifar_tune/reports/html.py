@@ -113,9 +113,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
-        "base64": _base64,
-        "kind": lambda block: type(block).__name__,
-        "number_columns": number_columns,
-    }
+    environment.filters.update(
+        base64=_base64, kind=lambda block: type(block).__name__, number_columns=number_columns
+    )
     return environment

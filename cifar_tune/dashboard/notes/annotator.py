@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial
-from sqlalchemy import Engine
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.dashboard.notes.attributes import seal, write_figures, write_notes
-from cifar_tune.dashboard.notes.background import Background
-from cifar_tune.dashboard.notes.study_notes import Progress
-from cifar_tune.dashboard.notes.summary import Summary, SummaryRequest, try_summary
+from cifar_tune.dashboard.notes.background import (
+    Background,
+    Summary,
+    SummaryRequest,
+    try_summary,
+)
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.search.observer import Annotator, Observer
@@ -58,10 +60,15 @@ class StudyAnnotator(Annotator):
 
         Those of an earlier version are not, nor those of a run that died.
         """
-        tested = _read_test_accuracies(
-            self._open_study.storage.engine, self._open_study.spec.study_name
-        )
-        self._write(self._open_study.study.get_trials(deepcopy=False), tested)
+        study_name = self._open_study.spec.study_name
+        results = [read.result for read in read_ledger(self._open_study.storage.engine)]
+        # What the weights of a trial gave the first time they were tested.
+        accuracies: TestAccuracies = {
+            (result.trial, result.weights_sha256): result.accuracy
+            for result in reversed(results)
+            if result.study_name == study_name
+        }
+        self._write(self._open_study.study.get_trials(deepcopy=False), accuracies)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,8 +119,8 @@ class StudyAnnotator(Annotator):
         _write_trial_notes(study, self._noted, lease, trials, tested or {})
 
     def _request(self, why_left: str | None) -> SummaryRequest:
-        progress = Progress(self._open_study.work_list.left(), self._plan, why_left)
-        return SummaryRequest(self._open_study.location, self._open_study.spec, progress)
+        study, left = self._open_study, self._open_study.work_list.left()
+        return SummaryRequest(study.location, study.spec, left, self._plan, why_left)
 
     def _start(self, why_left: str | None) -> None:
         self._is_stale = False
@@ -162,13 +169,3 @@ def _write_trial_notes(
             notes[get_trial_id(trial)] = seal(note)
         with lease.fence() as connection:
             write_notes(connection, get_study_id(study), notes)
-
-
-def _read_test_accuracies(engine: Engine, study_name: str) -> TestAccuracies:
-    """Return what the weights of a study's trials gave the first time."""
-    results = [read.result for read in read_ledger(engine)]
-    return {
-        (result.trial, result.weights_sha256): result.accuracy
-        for result in reversed(results)
-        if result.study_name == study_name
-    }

@@ -7,10 +7,15 @@ import os
 import signal
 import sys
 import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from cifar_tune.dashboard.notes.summary import Summary, SummaryRequest, try_summary
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.search.plan import Plan, Work
+from cifar_tune.storage.location import StorageLocation
 from cifar_tune.workers.local.fork_server import deaf_to
 
 NICENESS = 10
@@ -19,6 +24,42 @@ PAUSE_FACTOR = 20
 """A summary is begun when this many times the processor's time of the last one has gone by since
 its end: all of them take a twentieth of one core."""
 _SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+
+
+@dataclass(frozen=True)
+class SummaryRequest:
+    """A summary of a study that is asked for, and what the run that goes on has to do.
+
+    Attributes:
+        left: What it has not begun.
+        plan: What it had to do when it began; None where nothing was left then.
+        why_left: What kept the run from doing it, in words; None while it goes on.
+    """
+
+    location: StorageLocation
+    spec: StudySpec
+    left: Work
+    plan: Plan | None
+    why_left: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The note of a study, sealed, and its figures as Plotly's JSON by their ids."""
+
+    note: str
+    figures: Mapping[str, str]
+
+
+def try_summary(request: SummaryRequest) -> Summary | str:
+    """Read a study and sum it up, or return in words why that fails: a run goes on without it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # e.g. Optuna's, of too few trials
+            from cifar_tune.dashboard.notes.summary import compute_summary  # SciPy and Plotly
+
+            return compute_summary(request)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 class Background:

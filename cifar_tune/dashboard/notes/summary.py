@@ -1,53 +1,34 @@
-"""The note and the figures of a study, computed from what is stored of it."""
+"""The note of a study and its figures, computed from what is stored of it.
+
+Loads SciPy and Plotly, which a run without a browser need not wait for. A figure is drawn as
+optuna-dashboard shows it: alone in a box, without a caption.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator
 
-from cifar_tune.config.study_file import StudySpec, name_in_commands, resolve
+import plotly.graph_objects as go
+
+from cifar_tune.config.study_file import name_in_commands, resolve
 from cifar_tune.dashboard.notes.attributes import seal
-from cifar_tune.dashboard.notes.study_notes import Progress
+from cifar_tune.dashboard.notes.background import Summary, SummaryRequest
+from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy
-from cifar_tune.storage.location import StorageLocation
+from cifar_tune.evaluation.evidence import gather
+from cifar_tune.evaluation.study import ReportRecord, compute_report
+from cifar_tune.evaluation.wording import format_key
+from cifar_tune.reports.sections.curves import curves_of, plot_comparison
+from cifar_tune.reports.sections.results import plot_accuracies, plot_pareto
+from cifar_tune.reports.sections.sweep import plot_sweep
+
+MAX_CHARACTERS = 100_000
+"""Characters of a figure; it is sent anew with every look at the study."""
 
 
-@dataclass(frozen=True)
-class SummaryRequest:
-    """A summary that is asked for: of which study, where it is stored, how far its run is."""
-
-    location: StorageLocation
-    spec: StudySpec
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The note of a study, sealed, and its figures as Plotly's JSON by their ids."""
-
-    note: str
-    figures: Mapping[str, str]
-
-
-def try_summary(request: SummaryRequest) -> Summary | str:
-    """Read a study and sum it up, or return in words why that fails: a run goes on without it.
-
-    It takes a second and more, and loads SciPy and Plotly.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # e.g. Optuna's, of too few trials
-            return _compute_summary(request)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _compute_summary(request: SummaryRequest) -> Summary:
-    from cifar_tune.dashboard.notes.figures import study_figures
-    from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
-    from cifar_tune.evaluation.evidence import gather
-    from cifar_tune.evaluation.study import compute_report
-
+def compute_summary(request: SummaryRequest) -> Summary:
+    """Read a study and sum it up; it takes a second and more."""
     location, spec = request.location, request.spec
     study = NotedStudy.of(spec, location)
     if study.purpose is not None:
@@ -57,4 +38,40 @@ def _compute_summary(request: SummaryRequest) -> Summary:
     whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.profile.seeds)
     study = NotedStudy.of(whole, location)
     record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
-    return Summary(seal(study_note(study, record, request.progress)), study_figures(record))
+    return Summary(seal(study_note(study, record, request)), _study_figures(record))
+
+
+def _study_figures(record: ReportRecord) -> dict[str, str]:
+    """Return Plotly's JSON by the id that a figure has in the page."""
+    texts = {name: _finish(figure, title).to_json() for name, title, figure in _draw(record)}
+    return {name: text for name, text in texts.items() if len(text) <= MAX_CHARACTERS}
+
+
+def _draw(record: ReportRecord) -> Iterator[tuple[str, str, go.Figure]]:
+    """Yield id, title and figure."""
+    sweep = record.sweep
+    if sweep is not None and (record.trained or sweep.others):
+        name = f"accuracy-by-{sweep.parameter.replace('_', '-')}"
+        title = f"Accuracy against {format_key(sweep.parameter)}"
+        figure = plot_sweep(record, sweep)
+        if len(figure.to_json()) > MAX_CHARACTERS:
+            figure = plot_sweep(record, dataclasses.replace(sweep, others=()))
+        yield name, f"{title}, with 95 % intervals", figure
+    elif record.trained:
+        title = "Accuracy of each named trial, with 95 % intervals"
+        yield "accuracy-by-named-trial", title, plot_accuracies(record)
+    if len(record.trained) > 1 and record.pareto:
+        yield "accuracy-against-time", "Accuracy against training time", plot_pareto(record)
+    if record.trained:
+        title = "Learning curves of the named trials, means over seeds"
+        yield "learning-curves-of-named-trials", title, plot_comparison(curves_of(record))
+
+
+def _finish(figure: go.Figure, title: str) -> go.Figure:
+    """Give a figure what the page of a report has around it: a title and a background."""
+    return figure.update_layout(
+        title={"text": title, "x": 0, "xref": "paper", "y": 0.98, "yanchor": "top"},
+        legend={"y": 0.9},
+        margin={"t": 80},
+        paper_bgcolor="#ffffff",
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
@@ -19,11 +22,11 @@ from cifar_tune.evaluation.wording import (
     format_quantity,
     format_setting,
 )
-from cifar_tune.reports.markdown import code_block, pipe_table, plain
+from cifar_tune.reports.markdown import code, code_block, pipe_table, plain
 from cifar_tune.storage.location import StorageLocation
-from cifar_tune.storage.records import CANCELLED, DROPPED, REFUSED, TrialSummary
+from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.trials import RETRIED
-from cifar_tune.wording import format_count
+from cifar_tune.wording import format_count, format_duration, format_percent
 
 _SHOWN = (
     "weights",
@@ -40,6 +43,24 @@ _SHOWN = (
     "seed",
 )
 """What a note shows of a configuration, in this order, after what is searched."""
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("cifar_tune.dashboard.notes"),
+    undefined=StrictUndefined,
+    autoescape=False,  # Markdown is no HTML
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {
+    "code": code,
+    "count": format_count,
+    "differences": format_differences,
+    "duration": format_duration,
+    "join_lines": lambda text: " ".join(filter(None, text.split("\n"))) + "\n",
+    "percent": format_percent,
+    "plain": plain,
+    "thousands": "{:,}".format,
+}
+_ENVIRONMENT.globals |= {"code_block": code_block, "pipe_table": pipe_table}
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,12 @@ class NotedStudy:
         return f"{self.name} {self.options}"
 
 
+def render_note(template: str, **values: Any) -> str:
+    """Return a note as a template of this folder makes it."""
+    text = _ENVIRONMENT.get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+
+
 def trial_note(
     study: NotedStudy,
     trial: TrialSummary,
@@ -94,111 +121,42 @@ def trial_note(
     ``test_accuracy`` is a fraction, or None where the test images were not read for the trial.
     """
     model, _, replicate = (trial.name or "").rpartition("/")
-    parts = [
-        f"## {plain(trial.name or f'Trial {trial.number}')}",
-        " ".join(_sentences(study, trial, attributes, test_accuracy)),
-        _beside_published(study, model, _reached(trial, attributes, test_accuracy)),
-        _configuration(study, attributes.get("config", {})),
-        code_block(_commands(study, trial, model, replicate)),
-    ]
-    return "\n\n".join(filter(None, parts))
-
-
-# --- the result ---------------------------------------------------------------------------------
-
-
-def _sentences(
-    study: NotedStudy,
-    trial: TrialSummary,
-    attributes: Mapping[str, Any],
-    test_accuracy: float | None,
-) -> Iterator[str]:
-    yield _outcome(trial, attributes.get("config", {}))
-    if study.spec.train_on != "train":
-        yield "It learnt from the validation images too: only the test images say what it is worth."
-    if test_accuracy is not None:
-        yield f"On the test images: {format_quantity('test_accuracy', test_accuracy)}."
-    device = attributes.get("facts", {}).get("device")
-    seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
-    if device and trial.state != "waiting":
-        took = f"Trained for {format_quantity('seconds', seconds)} on" if seconds else "On"
-        yield f"{took} {plain(device)}."
-    restarts = attributes.get("restarts", ())
-    if restarts:
-        times = format_count(len(restarts), "time")
-        yield f"Continued {times}, the last time since {plain(restarts[-1]['why'])}."
-    if "retry_of" in attributes:
-        yield f"The second run of trial {attributes['retry_of']}."
-    queued = attributes.get("queued")
-    if queued:
-        at = str(queued["at"])[:16].replace("T", " ")
-        yield f"Queued from the {plain(str(queued['by']))} at {plain(at)} UTC."
-
-
-def _outcome(trial: TrialSummary, config: Mapping[str, Any]) -> str:
-    """Return state and result in one sentence, or two."""
-    planned = config.get("epochs")
-    accuracy = (
-        "" if trial.val_accuracy is None else format_quantity("val_accuracy", trial.val_accuracy)
-    )
-    if trial.state == "complete":
-        epochs = format_count(trial.epochs, "epoch")
-        return f"**Complete**: validation accuracy {accuracy} after {epochs}."
-    if trial.state == "pruned":
-        return (
-            f"**Pruned** after epoch {trial.epochs} of {planned}, at a validation accuracy of "
-            f"{accuracy}: it fell behind the others."
-        )
-    if trial.state == "fail":
-        return _failure(trial)
-    if trial.state == "running":
-        return (
-            f"**Running**, {format_count(planned, 'epoch')} in all." if planned else "**Running**."
-        )
-    if trial.epochs:
-        return (
-            f"**Waiting to be continued** after epoch {trial.epochs} of {planned}, at a validation "
-            f"accuracy of {accuracy}: the next run goes on with it."
-        )
-    return "**Waiting** to be begun."
-
-
-def _failure(trial: TrialSummary) -> str:
-    if trial.outcome == CANCELLED:
-        return "**Cancelled** before it was begun."
-    if trial.outcome == REFUSED:
-        message = str((trial.failure or {}).get("message", ""))
-        return f"**Refused**, since it does not fit this study: {plain(message)}."
-    if trial.outcome == DROPPED:
-        epochs = format_count(trial.epochs, "epoch")
-        return f"**Dropped** after {epochs}: it was not to be gone on with."
-    failure = trial.failure or {}
-    place = f" in epoch {failure['epoch']}" if "epoch" in failure else ""
-    lines = str(failure.get("message", "for an unknown reason")).splitlines()
-    is_retried = failure.get("kind", "error") in RETRIED
-    again = " The next run trains it again." if is_retried else ""
-    return f"**Failed**{place}: {plain(lines[0])}.{again}"
-
-
-def _reached(
-    trial: TrialSummary, attributes: Mapping[str, Any], test_accuracy: float | None
-) -> dict[str, float]:
-    """Return the quantities of a trial that is complete."""
+    config = attributes.get("config", {})
     history = attributes.get("history", ())
-    if trial.state != "complete" or not history:
-        return {}
-    reached = {key: history[-1][key] for key in ("train_accuracy", "val_accuracy")}
-    reached["seconds"] = sum(epoch["seconds"] for epoch in history)
-    return reached if test_accuracy is None else {**reached, "test_accuracy": test_accuracy}
-
-
-def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float]) -> str:
-    """Return a table of what is published of a named trial, with this one's figures."""
+    seconds = sum(epoch["seconds"] for epoch in history)
+    reached: dict[str, float] = {}
+    if trial.state == "complete" and history:
+        reached = {key: history[-1][key] for key in ("train_accuracy", "val_accuracy")}
+        reached["seconds"] = seconds
+        if test_accuracy is not None:
+            reached["test_accuracy"] = test_accuracy
     figures = study.figures.get(model)
+    return render_note(
+        "trial.md.j2",
+        study=study,
+        trial=trial,
+        attributes={"queued": None, **attributes},
+        config=config,
+        device=attributes.get("facts", {}).get("device"),
+        restarts=attributes.get("restarts", ()),
+        retried=RETRIED,
+        seconds=seconds,
+        test_accuracy=test_accuracy,
+        figures=figures,
+        beside=_beside_published(figures, reached),
+        configuration=_configuration(study, config),
+        commands=_commands(study, trial, model, replicate),
+    )
+
+
+def _beside_published(
+    figures: PublishedFigures | None, reached: Mapping[str, float]
+) -> list[tuple[str, str, str]]:
+    """Return what a trial reached beside what is published of it, by quantity."""
     stated = {} if figures is None else known_figures(figures)
-    if figures is None or not stated or not reached:
-        return ""
-    rows = [
+    if not stated or not reached:
+        return []
+    return [
         (
             format_key(key),
             format_quantity(key, reached[key]) if key in reached else "not known",
@@ -207,30 +165,18 @@ def _beside_published(study: NotedStudy, model: str, reached: Mapping[str, float
         for key in QUANTITIES
         if key in reached or key in stated
     ]
-    parts = [pipe_table(("", "this trial", plain(study.source)), rows, centred=2)]
-    if figures.note:
-        parts.append(plain(figures.note))
-    if study.differences:
-        parts.append(f"Not to be compared: {plain(format_differences(study.differences))}.")
-    else:
-        parts.append("One run each, under the same protocol, on different devices.")
-    return "\n\n".join(parts)
 
 
-# --- what makes it again ------------------------------------------------------------------------
-
-
-def _configuration(study: NotedStudy, config: Mapping[str, Any]) -> str:
+def _configuration(study: NotedStudy, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     searched = [key for key in study.spec.space.ranges() if key in config]
     keys = [*searched, *(key for key in _SHOWN if key in config and key not in searched)]
-    rows = [
+    return [
         (
             f"**{format_key(key)}**" if key in searched else format_key(key),
             plain(_setting(key, config[key])),
         )
         for key in keys
     ]
-    return pipe_table(("configuration", ""), rows) if rows else ""
 
 
 def _setting(key: str, value: object) -> str:
