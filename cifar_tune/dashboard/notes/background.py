@@ -57,7 +57,10 @@ def try_summary(request: SummaryRequest) -> Summary | str:
         with warnings.catch_warnings(action="ignore"):  # e.g. Optuna's, of too few trials
             from cifar_tune.dashboard.notes.summary import compute_summary  # SciPy and Plotly
 
-            return compute_summary(request)
+            note, figures = compute_summary(
+                request.location, request.spec, request.left, request.plan, request.why_left
+            )
+            return Summary(note, figures)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

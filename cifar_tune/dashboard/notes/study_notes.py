@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from cifar_tune.config.wording import format_params
-from cifar_tune.dashboard.notes.background import SummaryRequest
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, derived_command, render_note
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord
 from cifar_tune.evaluation.measure import measure, replicates
@@ -17,24 +16,27 @@ from cifar_tune.evaluation.wording import format_interval, format_key, format_qu
 from cifar_tune.reports.markdown import code, pipe_table, plain
 from cifar_tune.reports.sections.claims import describe_contrast, describe_reason
 from cifar_tune.reports.study_page import protocol_warning
-from cifar_tune.search.plan import Work
+from cifar_tune.search.plan import Plan, Work
 from cifar_tune.storage.records import REFUSED
 
 MAX_ROWS = 40
 """Rows of the table of named trials; the report has all."""
 
 
-def study_note(study: NotedStudy, record: ReportRecord, run: SummaryRequest) -> str:
-    """Return the note of a study of a study file."""
+def study_note(
+    study: NotedStudy, record: ReportRecord, left: Work, plan: Plan | None, why_left: str | None
+) -> str:
+    """Return the note of a study of a study file; the run's part as ``SummaryRequest`` has it."""
     best = next((trial for trial in record.trials if trial.number == record.best), None)
     confirmation = record.fresh.confirmation
     return render_note(
         "study.md.j2",
         study=study,
         record=record,
-        run=run,
         progress=_progress(study, record),
-        left=_left(run.left),
+        left=_left(left),
+        plan=plan,
+        why_left=why_left,
         named_trials=_named_trials(study, record),
         max_rows=MAX_ROWS,
         warning=protocol_warning(record),

@@ -7,13 +7,12 @@ optuna-dashboard shows it: alone in a box, without a caption.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import plotly.graph_objects as go
 
-from cifar_tune.config.study_file import name_in_commands, resolve
+from cifar_tune.config.study_file import StudySpec, name_in_commands, resolve
 from cifar_tune.dashboard.notes.attributes import seal
-from cifar_tune.dashboard.notes.background import Summary, SummaryRequest
 from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy
 from cifar_tune.evaluation.evidence import gather
@@ -22,23 +21,30 @@ from cifar_tune.evaluation.wording import format_key
 from cifar_tune.reports.sections.curves import curves_of, plot_comparison
 from cifar_tune.reports.sections.results import plot_accuracies, plot_pareto
 from cifar_tune.reports.sections.sweep import plot_sweep
+from cifar_tune.search.plan import Plan, Work
+from cifar_tune.storage.location import StorageLocation
 
 MAX_CHARACTERS = 100_000
 """Characters of a figure; it is sent anew with every look at the study."""
 
 
-def compute_summary(request: SummaryRequest) -> Summary:
-    """Read a study and sum it up; it takes a second and more."""
-    location, spec = request.location, request.spec
+def compute_summary(
+    location: StorageLocation, spec: StudySpec, left: Work, plan: Plan | None, why_left: str | None
+) -> tuple[str, Mapping[str, str]]:
+    """Return the note of a stored study, sealed, and its figures; it takes a second and more.
+
+    The last three are as ``SummaryRequest`` has them.
+    """
     study = NotedStudy.of(spec, location)
     if study.purpose is not None:
         evidence = gather(location, spec.study_name, f"cifar-tune best {study.purpose}")
-        return Summary(seal(derived_note(study, evidence)), {})
+        return seal(derived_note(study, evidence)), {}
     # A run of some named trials only says no less of the others.
     whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.profile.seeds)
     study = NotedStudy.of(whole, location)
     record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
-    return Summary(seal(study_note(study, record, request)), _study_figures(record))
+    note = study_note(study, record, left, plan, why_left)
+    return seal(note), _study_figures(record)
 
 
 def _study_figures(record: ReportRecord) -> dict[str, str]:
