@@ -35,12 +35,8 @@ View = Callable[..., Any]
 def make_app(storage: RDBStorage, artifacts: Path, queue: Bottle | None = None) -> Bottle:
     """Make the application: optuna-dashboard, with artifacts served as ``artifacts`` says.
 
-    It guards nothing and catches no errors: see ``guard``.
-
-    Args:
-        storage: The database, on a connection that no runner has.
-        artifacts: The folder of artifacts, which need not be there.
-        queue: The page of the queue, if there is to be one.
+    It guards nothing and catches no errors: see ``guard``. ``storage`` is a connection that no
+    runner has; the folder ``artifacts`` need not be there; ``queue`` is the page of the queue.
     """
     cached = cache_reads(storage)
     _shorten_log()

@@ -65,13 +65,7 @@ class ArtifactFolder(FileSystemArtifactStore):
 
 
 def serve_artifact(storage: BaseStorage, folder: Path, address: str) -> HTTPResponse:
-    """Answer a request for an artifact.
-
-    Args:
-        storage: The database.
-        folder: The folder of artifacts.
-        address: What follows ``/artifacts/``.
-    """
+    """Answer a request for an artifact, of which ``address`` follows ``/artifacts/``."""
     parts = _ADDRESS.fullmatch(address)
     record = _find_record(storage, parts) if parts else None
     if parts is None or record is None:

@@ -34,12 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 def guard(app: Bottle, access: Access) -> WSGIApplication:
-    """Put an application behind a guard.
-
-    Args:
-        app: An application that does not catch errors itself.
-        access: What the guard goes by.
-    """
+    """Put an application, which does not catch errors itself, behind a guard."""
     app.add_hook("before_request", lambda: _check(access))
     app.add_hook("after_request", lambda: _harden(response))
 

@@ -89,12 +89,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
 
 def open_server(app: WSGIApplication, host: str, port: int) -> Server:
-    """Listen on an address; clients wait until the server runs.
-
-    Args:
-        app: What is served.
-        host: A name or an address of this machine.
-        port: A port; 0 takes any that is free.
+    """Listen on an address; clients wait until the server runs. Port 0 takes any that is free.
 
     Raises:
         InputError: The address is not this machine's, or the port is taken.

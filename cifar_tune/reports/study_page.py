@@ -10,12 +10,11 @@ from cifar_tune.reports.blocks import Block, Page, Section
 from cifar_tune.reports.sections.claims import draw_claims
 from cifar_tune.reports.sections.confusion import draw_confusion
 from cifar_tune.reports.sections.curves import draw_curves
-from cifar_tune.reports.sections.protocol import draw_protocol
 from cifar_tune.reports.sections.reruns import draw_reruns
 from cifar_tune.reports.sections.results import draw_results
 from cifar_tune.reports.sections.search import draw_search
 from cifar_tune.reports.sections.sweep import draw_sweep
-from cifar_tune.reports.sections.trials import draw_trials
+from cifar_tune.reports.sections.trials import draw_protocol, draw_trials
 from cifar_tune.storage.records import FOREIGN, SET_ASIDE
 from cifar_tune.wording import format_count
 

@@ -6,7 +6,7 @@ page's own colour by a CSS rule, on a dark page too; every other colour must sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -100,6 +100,44 @@ def make_figure(
     if x_is_log:
         figure.update_layout(xaxis=_LOG_AXIS)
     return figure.update_layout(**layout)
+
+
+def add_markers(
+    figure: go.Figure,
+    points: Iterable[tuple[float, float, str]],
+    colour: str,
+    symbol: str,
+    name: str,
+    hover: str = "%{text}: %{y:.1%} at %{x:.3g}",
+) -> None:
+    """Add points, each with its text, as one trace."""
+    x, y, texts = zip(*points, strict=True)
+    line = {"color": colour, "width": 1.5}
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        marker={"color": colour, "symbol": symbol, "size": 8, "line": line},
+        text=texts,
+        hovertemplate=f"{hover}<extra></extra>",
+        name=name,
+    )
+
+
+def add_lines(
+    figure: go.Figure,
+    lines: Iterable[tuple[Sequence[float], Sequence[float], str]],
+    **style: object,
+) -> None:
+    """Add lines, each with its text, as one trace with a gap after each."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    texts: list[str] = []
+    for line_x, line_y, text in lines:
+        x += [*line_x, None]
+        y += [*line_y, None]
+        texts += [text] * (len(line_y) + 1)
+    figure.add_scatter(x=x, y=y, text=texts, **style)
 
 
 def translucent(colour: str, alpha: float) -> str:

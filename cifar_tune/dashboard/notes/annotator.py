@@ -90,12 +90,7 @@ class StudyAnnotator(Annotator):
             self._start(None)
 
     def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
-        """Sum the study up once more at the end of the run, unless it is to stop.
-
-        Args:
-            should_stop: Return whether the run is to stop.
-            why_left: What kept the run from doing all that it was to do.
-        """
+        """Sum the study up once more at the end of the run, unless it is to stop."""
         if should_stop() or not (self._is_stale or why_left):
             return
         if self._is_short():

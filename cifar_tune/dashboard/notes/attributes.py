@@ -52,12 +52,9 @@ def _digest(text: str) -> str:
 def write_notes(connection: Connection, study_id: int, notes: Mapping[int | None, str]) -> None:
     """Write the notes of trials and, under None, of their study, where none is there or it is ours.
 
-    What is written already stays as it is, and so does its version.
-
-    Args:
-        connection: A transaction that has begun to write, in which the study is known to be there.
-        study_id: The id of the study in the database.
-        notes: Sealed texts by the trials' ids in the database.
+    What is written already stays as it is, and so does its version. The connection's transaction
+    has begun to write, and the study is known to be there. Texts are sealed; trials are given by
+    their ids in the database.
     """
     keys = [key for trial_id in notes for key in _note_keys(trial_id)]
     stored = _read(connection, study_id, _COLUMNS.key.in_(keys))
@@ -68,12 +65,9 @@ def write_notes(connection: Connection, study_id: int, notes: Mapping[int | None
 
 
 def write_figures(connection: Connection, study_id: int, figures: Mapping[str, str]) -> None:
-    """Write Plotly figures, as JSON under their ids; one of that id is replaced.
+    """Write Plotly figures, as JSON under their ids, in a transaction as for ``write_notes``.
 
-    Args:
-        connection: A transaction, as for ``write_notes``.
-        study_id: The id of the study in the database.
-        figures: JSON by the ids of the figures.
+    One of that id is replaced.
     """
     for name, text in figures.items():
         prefix = f"dashboard:plot_data:{name}:"

@@ -92,10 +92,9 @@ class Background:
         child_pipe.close()
 
     def take(self, timeout: float) -> Summary | str | None:
-        """Return the summary that was begun, or in words why there is none; None if not done.
+        """Return the summary that was begun, or in words why there is none.
 
-        Args:
-            timeout: Wait for it for this many seconds.
+        It is None if it is not done after ``timeout`` seconds.
         """
         if self._pipe is None or not self._pipe.poll(timeout):
             return None

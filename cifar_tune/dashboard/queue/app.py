@@ -66,12 +66,9 @@ _ENVIRONMENT.filters |= {
 
 
 def make_queue_app(storage: RDBStorage, service: Service | None, *, is_read_only: bool) -> Bottle:
-    """Return the page over the requests in a database.
+    """Return the page over the requests in a database, on a connection that no runner has.
 
-    Args:
-        storage: A connection to it that no runner has.
-        service: What carries the requests out in this process; None if nothing does.
-        is_read_only: Show what is going on, without anything to change it by.
+    ``service`` carries the requests out in this process, if anything does.
     """
     page = _Page(storage, service, is_read_only=is_read_only)
     app = Bottle()

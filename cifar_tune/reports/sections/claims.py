@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import plotly.graph_objects as go
 
@@ -164,7 +164,14 @@ def _charts(record: ReportRecord) -> Iterator[Block]:
         (False, "contrasts-accuracy", "Comparisons of accuracy"),
         (True, "contrasts-time", "Comparisons of time"),
     ):
-        contrasts = _named_contrasts(record.claims, is_time=is_time)
+        named = [
+            (f"{_models(claim, contrast)}, {format_key(contrast.quantity)}", contrast)
+            for claim in record.claims
+            for contrast in claim.contrasts
+            if (contrast.quantity == "seconds") == is_time
+        ]
+        # The same comparison may serve several claims; it is drawn once.
+        contrasts = dict(reversed(named))
         if contrasts:
             yield make_chart(
                 record,
@@ -178,26 +185,14 @@ def _charts(record: ReportRecord) -> Iterator[Block]:
             )
 
 
-def _named_contrasts(claims: Sequence[ClaimRecord], *, is_time: bool) -> dict[str, ContrastRecord]:
-    contrasts = [
-        (_name(claim, contrast), contrast)
-        for claim in claims
-        for contrast in claim.contrasts
-        if (contrast.quantity == "seconds") == is_time
-    ]
-    # The same comparison may serve several claims; it is drawn once.
-    return dict(reversed(contrasts))
-
-
-def _name(claim: ClaimRecord, contrast: ContrastRecord) -> str:
-    models = f"{short_name(claim.trial)} over {short_name(contrast.than)}"
-    return f"{models}, {format_key(contrast.quantity)}"
+def _models(claim: ClaimRecord, contrast: ContrastRecord) -> str:
+    return f"{short_name(claim.trial)} over {short_name(contrast.than)}"
 
 
 def plot_contrasts(contrasts: dict[str, ContrastRecord], *, is_time: bool) -> go.Figure:
     """Plot each comparison with its interval, and the smallest effect that counts."""
     title = "share of the other's time saved (%)" if is_time else "difference (points of accuracy)"
-    figure = make_figure(title, "", legend=True)
+    figure = make_figure(title, "", xaxis={"zeroline": False}, yaxis={"showgrid": True})
     records = list(contrasts.values())
     figure.add_scatter(
         x=[100 * record.mean for record in records],
@@ -215,9 +210,7 @@ def plot_contrasts(contrasts: dict[str, ContrastRecord], *, is_time: bool) -> go
         name="smallest effect that counts",
         hovertemplate="counts from %{x:g}<extra></extra>",
     )
-    figure.add_vline(x=0, line={"color": LINE, "width": 1})
-    figure.update_layout(yaxis={"showgrid": True}, xaxis={"zeroline": False})
-    return figure
+    return figure.add_vline(x=0, line={"color": LINE, "width": 1})
 
 
 def _table(record: ReportRecord) -> Table:
@@ -238,14 +231,13 @@ def _table(record: ReportRecord) -> Table:
 
 
 def _table_row(claim: ClaimRecord, contrast: ContrastRecord, *, is_first: bool) -> Row:
-    models = f"{short_name(claim.trial)} over {short_name(contrast.than)}"
     mean = format_effect(contrast.quantity, contrast.mean)
     images = f"{contrast.images:,}" if contrast.images else ""
     basis = {"images": "from each image", "binomial": "bounded", "none": "none"}[contrast.basis]
     return Row(
         (
             Cell(claim.name if is_first else "", is_code=True),
-            Cell(models, note=format_key(contrast.quantity)),
+            Cell(_models(claim, contrast), note=format_key(contrast.quantity)),
             number_cell(mean, note=format_effect_interval(contrast)),
             number_cell(format_effect(contrast.quantity, contrast.smallest_effect)),
             number_cell(str(contrast.seeds)),

@@ -74,8 +74,14 @@ def _tile(wrong: WrongImage) -> Tile:
 def plot_confusion(confusion: ConfusionRecord) -> go.Figure:
     """Plot which share of each class was taken for each class."""
     shares = [[count / max(sum(row), 1) for count in row] for row in confusion.counts]
-    figure = make_figure("said", "is", legend=False)
-    figure.add_heatmap(
+    figure = make_figure(
+        "said",
+        "is",
+        legend=False,
+        xaxis={"showgrid": False, "showline": False, "tickangle": -45},
+        yaxis={"showgrid": False, "showline": False, "autorange": "reversed"},
+    )
+    return figure.add_heatmap(
         z=shares,
         x=list(confusion.classes),
         y=list(confusion.classes),
@@ -89,11 +95,6 @@ def plot_confusion(confusion: ConfusionRecord) -> go.Figure:
         showscale=False,
         hovertemplate="%{y} said to be %{x}: %{z:.1%}<extra></extra>",
     )
-    figure.update_layout(
-        xaxis={"showgrid": False, "showline": False, "tickangle": -45},
-        yaxis={"showgrid": False, "showline": False, "autorange": "reversed"},
-    )
-    return figure
 
 
 def plot_classes(confusion: ConfusionRecord) -> go.Figure:
@@ -104,13 +105,13 @@ def plot_classes(confusion: ConfusionRecord) -> go.Figure:
         if accuracy is not None
     ]
     accuracies.sort(key=lambda pair: -pair[1].mean)
-    figure = make_figure("", "accuracy (%)", y_is_percent=True, legend=False)
-    figure.add_bar(
+    figure = make_figure(
+        "", "accuracy (%)", y_is_percent=True, legend=False, yaxis={"range": [0, 1]}, bargap=0.35
+    )
+    return figure.add_bar(
         x=[name for name, _ in accuracies],
         y=[accuracy.mean for _, accuracy in accuracies],
         error_y=error_bars([accuracy for _, accuracy in accuracies], color=TEXT),
         marker={"color": COLOURS[0]},
         hovertemplate="%{x}: %{y:.1%}<extra></extra>",
     )
-    figure.update_layout(yaxis={"range": [0, 1]}, bargap=0.35)
-    return figure

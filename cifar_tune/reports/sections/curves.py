@@ -59,9 +59,10 @@ def curves_of(record: ReportRecord) -> Curves:
 
 def plot_comparison(curves: Curves) -> go.Figure:
     """Plot the validation accuracy of each model by epoch."""
-    figure = make_figure("epoch", "validation accuracy (%)", y_is_percent=True)
     tick = epoch_tick(trial for _, trials in curves for trial in trials)
-    figure.update_layout(xaxis={"dtick": tick})
+    figure = make_figure(
+        "epoch", "validation accuracy (%)", y_is_percent=True, xaxis={"dtick": tick}
+    )
     for place, (name, trials) in enumerate(curves):
         line = {
             "color": COLOURS[place % len(COLOURS)],

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.search_summary import SearchRecord
 from cifar_tune.evaluation.wording import format_key
-from cifar_tune.reports.theme import make_figure, translucent
+from cifar_tune.reports.theme import add_lines, make_figure, translucent
 from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_percent
 
@@ -35,43 +35,31 @@ def plot_parallel(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Fig
     low, high = min(accuracies, default=0.0), max(accuracies, default=1.0)
     middle = accuracies[len(accuracies) // 2] if accuracies else 0.0
     figure = make_figure("", "", legend=True)
-    for is_better in (False, True):
-        x: list[int | None] = []
-        y: list[float | None] = []
-        texts: list[str] = []
-        for trial in complete:
-            accuracy = trial.values["val_accuracy"]
-            if (accuracy >= middle) == is_better:
-                shares = [_share(values, trial.params[key]) for key, values in ranges.items()]
-                shares.append((accuracy - low) / (high - low) if high > low else 0.5)
-                x += [*range(len(shares)), None]
-                y += [*shares, None]
-                text = f"{trial.label}: {format_percent(accuracy)}"
-                texts += [text] * (len(shares) + 1)
-        _add_lines(figure, x, y, texts, is_better=is_better)
+
+    def make_line(trial: TrialRecord) -> tuple[Sequence[float], Sequence[float], str]:
+        accuracy = trial.values["val_accuracy"]
+        shares = [_share(values, trial.params[key]) for key, values in ranges.items()]
+        shares.append((accuracy - low) / (high - low) if high > low else 0.5)
+        return range(len(shares)), shares, f"{trial.label}: {format_percent(accuracy)}"
+
+    for is_better, name, colour in (
+        (False, "other half", translucent(COLOURS[4], 0.55)),
+        (True, "better half", COLOURS[0]),
+    ):
+        half = [
+            trial for trial in complete if (trial.values["val_accuracy"] >= middle) == is_better
+        ]
+        add_lines(
+            figure,
+            map(make_line, half),
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5},
+            marker={"size": 5},
+            hovertemplate="%{text}<extra></extra>",
+            name=name,
+        )
     _label_axes(figure, ranges, low, high)
     return figure
-
-
-def _add_lines(
-    figure: go.Figure,
-    x: list[int | None],
-    y: list[float | None],
-    texts: list[str],
-    *,
-    is_better: bool,
-) -> None:
-    colour = COLOURS[0] if is_better else translucent(COLOURS[4], 0.55)
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="lines+markers",
-        line={"color": colour, "width": 1.5},
-        marker={"size": 5},
-        text=texts,
-        hovertemplate="%{text}<extra></extra>",
-        name="better half" if is_better else "other half",
-    )
 
 
 def _share(values: Mapping[str, Any], value: float) -> float:

@@ -14,7 +14,6 @@ from cifar_tune.evaluation.wording import format_effect, format_key, format_quan
 from cifar_tune.reports.blocks import (
     Block,
     Cell,
-    Chart,
     Command,
     Missing,
     Points,
@@ -39,9 +38,28 @@ def draw_results(record: ReportRecord) -> Iterator[Block]:
     if not record.trained:
         return
     yield _results_table(record)
-    yield _accuracies_chart(record)
+    trials = [number for model in record.trained for number in model.trials]
+    stated = " Open symbols: as published, one run each." if _stated_beside(record) else ""
+    yield make_chart(
+        record,
+        "accuracies",
+        "Accuracy of each model",
+        "Mean over seeds with its 95 % interval, for the scatter of seeds and for the finite "
+        f"number of images; without a bar where there is one seed.{stated}",
+        plot_accuracies(record),
+        trials,
+    )
     if len(record.trained) > 1 and record.pareto:
-        yield _pareto_chart(record)
+        yield make_chart(
+            record,
+            "accuracy-against-time",
+            "Accuracy against time",
+            f"Mean {format_key(record.pareto_quantity)} and mean time of training and validation, "
+            f"with 95 % intervals, on {' and '.join(record.devices)}. Filled: no other is as good "
+            f"in both ({', '.join(map(short_name, record.pareto))}).",
+            plot_pareto(record),
+            trials,
+        )
     if any(model.published for model in record.models):
         yield _published_table(record)
         if not record.is_comparable:
@@ -133,37 +151,19 @@ def _stated_beside(record: ReportRecord) -> list[ModelRecord]:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _trials(record: ReportRecord) -> list[int]:
-    return [number for model in record.trained for number in model.trials]
-
-
-def _accuracies_chart(record: ReportRecord) -> Chart:
-    stated = " Open symbols: as published, one run each." if _stated_beside(record) else ""
-    return make_chart(
-        record,
-        "accuracies",
-        "Accuracy of each model",
-        "Mean over seeds with its 95 % interval, for the scatter of seeds and for the finite "
-        f"number of images; without a bar where there is one seed.{stated}",
-        plot_accuracies(record),
-        _trials(record),
-    )
-
-
 def plot_accuracies(record: ReportRecord) -> go.Figure:
     """Plot the accuracies of each model side by side, with intervals, and what was published."""
-    figure = make_figure("", "accuracy (%)", y_is_percent=True)
-    figure.update_layout(yaxis={"range": [0, 1]})
+    names = [short_name(model.name) for model in record.models]
+    places = {"tickvals": list(range(len(names))), "ticktext": names}
+    figure = make_figure(
+        "",
+        "accuracy (%)",
+        y_is_percent=True,
+        xaxis={**places, "range": [-0.5, len(names) - 0.5]},
+        yaxis={"range": [0, 1]},
+    )
     for place, quantity in enumerate(QUANTITY_COLOURS):
         _add_accuracy(figure, record, quantity, place)
-    names = [short_name(model.name) for model in record.models]
-    figure.update_layout(
-        xaxis={
-            "tickvals": list(range(len(names))),
-            "ticktext": names,
-            "range": [-0.5, len(names) - 0.5],
-        }
-    )
     return figure
 
 
@@ -206,20 +206,6 @@ def _add_accuracy(figure: go.Figure, record: ReportRecord, quantity: str, place:
         )
 
 
-def _pareto_chart(record: ReportRecord) -> Chart:
-    front = ", ".join(map(short_name, record.pareto))
-    return make_chart(
-        record,
-        "accuracy-against-time",
-        "Accuracy against time",
-        f"Mean {format_key(record.pareto_quantity)} and mean time of training and validation, with "
-        f"95 % intervals, on {' and '.join(record.devices)}. Filled: no other is as good in "
-        f"both ({front}).",
-        plot_pareto(record),
-        _trials(record),
-    )
-
-
 def plot_pareto(record: ReportRecord) -> go.Figure:
     """Plot accuracy against training time, with the front of models that none beats in both."""
     quantity = record.pareto_quantity
@@ -227,9 +213,11 @@ def plot_pareto(record: ReportRecord) -> go.Figure:
     longest = max((model.measured["seconds"].mean for model in models), default=0.0)
     unit, size = ("minutes", 60.0) if longest >= 180 else ("seconds", 1.0)
     figure = make_figure(
-        f"training time ({unit})", f"{format_key(quantity)} (%)", y_is_percent=True
+        f"training time ({unit})",
+        f"{format_key(quantity)} (%)",
+        y_is_percent=True,
+        xaxis={"rangemode": "tozero"},
     )
-    figure.update_layout(xaxis={"rangemode": "tozero"})
     front = [model for name in record.pareto for model in models if model.name == name]
     figure.add_scatter(
         x=[model.measured["seconds"].mean / size for model in front],

@@ -16,7 +16,7 @@ from cifar_tune.reports.blocks import Block, Facts, Prose, Row, Table, number_ce
 from cifar_tune.reports.sections.curves import epoch_tick
 from cifar_tune.reports.sections.parallel_coordinates import plot_parallel
 from cifar_tune.reports.study_blocks import make_chart, trial_anchor
-from cifar_tune.reports.theme import make_figure, translucent
+from cifar_tune.reports.theme import add_lines, add_markers, make_figure, translucent
 from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_duration
 
@@ -164,7 +164,7 @@ def plot_history(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Figu
     """Plot the value of each trial, and the best so far among the complete ones."""
     figure = make_figure("trial", "validation accuracy (%)", y_is_percent=True)
     _add_points(figure, trials, lambda trial: trial.number, "%{text}: %{y:.1%}")
-    figure.add_scatter(
+    return figure.add_scatter(
         x=[number for number, _, _ in search.best_so_far],
         y=[best for _, _, best in search.best_so_far],
         mode="lines",
@@ -172,7 +172,6 @@ def plot_history(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Figu
         name="best so far",
         hoverinfo="skip",
     )
-    return figure
 
 
 def plot_slice(key: str, *, is_log: bool, trials: Sequence[TrialRecord]) -> go.Figure:
@@ -193,27 +192,22 @@ def _add_points(
 ) -> None:
     """Add the validation accuracy of each trial, named, complete and pruned ones apart."""
     for kind in _kinds(trials):
-        figure.add_scatter(
-            x=[x(trial) for trial in kind.trials],
-            y=[trial.values["val_accuracy"] for trial in kind.trials],
-            mode="markers",
-            marker={
-                "color": kind.colour,
-                "symbol": kind.symbol,
-                "size": 8,
-                "line": {"color": kind.colour, "width": 1.5},
-            },
-            text=[trial.label for trial in kind.trials],
-            hovertemplate=f"{hover}<extra></extra>",
-            name=kind.name,
-        )
+        points = [(x(trial), trial.values["val_accuracy"], trial.label) for trial in kind.trials]
+        add_markers(figure, points, kind.colour, kind.symbol, kind.name, hover)
 
 
 def plot_importances(search: SearchRecord) -> go.Figure:
     """Plot the share that each hyperparameter has of all importance."""
     importances = sorted(search.importances.items(), key=lambda pair: pair[1])
-    figure = make_figure("importance (share of all)", "", legend=False)
-    figure.add_bar(
+    figure = make_figure(
+        "importance (share of all)",
+        "",
+        legend=False,
+        xaxis={"tickformat": ".0%", "range": [0, 1.08]},
+        yaxis={"showgrid": False},
+        bargap=0.4,
+    )
+    return figure.add_bar(
         x=[value for _, value in importances],
         y=[format_key(key) for key, _ in importances],
         orientation="h",
@@ -223,10 +217,6 @@ def plot_importances(search: SearchRecord) -> go.Figure:
         cliponaxis=False,
         hoverinfo="skip",
     )
-    figure.update_layout(
-        xaxis={"tickformat": ".0%", "range": [0, 1.08]}, yaxis={"showgrid": False}, bargap=0.4
-    )
-    return figure
 
 
 def plot_learning_curves(trials: Sequence[TrialRecord]) -> go.Figure:
@@ -234,27 +224,29 @@ def plot_learning_curves(trials: Sequence[TrialRecord]) -> go.Figure:
 
     There is one trace for each kind of trial, however many trials there are.
     """
-    figure = make_figure("epoch", "validation accuracy (%)", y_is_percent=True)
+    tick = epoch_tick(trials)
+    figure = make_figure(
+        "epoch", "validation accuracy (%)", y_is_percent=True, xaxis={"dtick": tick}
+    )
     for kind in _kinds(trials):
-        x: list[int | None] = []
-        y: list[float | None] = []
-        texts: list[str] = []
-        for trial in kind.trials:
-            x += [*(epoch.epoch for epoch in trial.history), None]
-            y += [*(epoch.val_accuracy for epoch in trial.history), None]
-            texts += [trial.label] * (len(trial.history) + 1)
-        figure.add_scatter(
-            x=x,
-            y=y,
+        curves = (
+            (
+                [epoch.epoch for epoch in trial.history],
+                [epoch.val_accuracy for epoch in trial.history],
+                trial.label,
+            )
+            for trial in kind.trials
+        )
+        add_lines(
+            figure,
+            curves,
             mode="lines",
             line={"color": translucent(kind.colour, 0.6), "width": 1.5},
-            text=texts,
             hovertemplate="%{text}, epoch %{x}: %{y:.1%}<extra></extra>",
             name=kind.name,
         )
         if "pruned" in kind.name:
             _add_ends(figure, kind)
-    figure.update_layout(xaxis={"dtick": epoch_tick(trials)})
     return figure
 
 

@@ -11,7 +11,14 @@ from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_key
 from cifar_tune.reports.blocks import Block
 from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import DASHES, QUANTITY_COLOURS, SYMBOLS, error_bars, make_figure
+from cifar_tune.reports.theme import (
+    DASHES,
+    QUANTITY_COLOURS,
+    SYMBOLS,
+    add_markers,
+    error_bars,
+    make_figure,
+)
 from cifar_tune.training.pictures.palette import COLOURS
 
 
@@ -61,31 +68,15 @@ def plot_sweep(record: ReportRecord, sweep: SweepRecord) -> go.Figure:
                 marker={"size": 8, "symbol": SYMBOLS[place]},
                 name=format_key(quantity),
             )
-    _add_sampled(figure, sweep, "complete", "circle-open", "sampled, validation")
-    _add_sampled(figure, sweep, "pruned", "x-thin", "sampled and pruned, validation")
+    for wanted, symbol, name in (
+        ("complete", "circle-open", "sampled, validation"),
+        ("pruned", "x-thin", "sampled and pruned, validation"),
+    ):
+        sampled = [
+            (value, accuracy, f"trial {number}")
+            for value, accuracy, number, state in sweep.others
+            if state == wanted
+        ]
+        if sampled:
+            add_markers(figure, sampled, COLOURS[4], symbol, name)
     return figure
-
-
-def _add_sampled(
-    figure: go.Figure, sweep: SweepRecord, wanted: str, symbol: str, name: str
-) -> None:
-    points = [
-        (value, accuracy, number)
-        for value, accuracy, number, state in sweep.others
-        if state == wanted
-    ]
-    if points:
-        figure.add_scatter(
-            x=[value for value, _, _ in points],
-            y=[accuracy for _, accuracy, _ in points],
-            mode="markers",
-            marker={
-                "color": COLOURS[4],
-                "size": 8,
-                "symbol": symbol,
-                "line": {"color": COLOURS[4], "width": 1.5},
-            },
-            text=[f"trial {number}" for _, _, number in points],
-            hovertemplate="%{text}: %{y:.1%} at %{x:.3g}<extra></extra>",
-            name=name,
-        )
