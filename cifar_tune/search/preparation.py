@@ -250,15 +250,18 @@ def run_prepared(
     from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.runner import Runner, Workers
     from cifar_tune.search.slots import settle_slots
-    from cifar_tune.workers.choose import make_pool
 
     spec, choice, device = prepared.spec, prepared.workers, prepared.device
     location = prepared.location
     logs = paths.worker_logs(location.beside, spec.study_name)
 
     def begin_workers() -> Pool:
+        from cifar_tune.workers.kind import PoolSetup
+        from cifar_tune.workers.train_task import work
+
         with_slots = settle_slots(choice, spec, device, observer.noted)
-        return make_pool(with_slots, materials, device, spec.profile.resources, logs)
+        setup = PoolSetup(materials, device, spec.profile.resources, logs, work)
+        return with_slots.pool.begin(with_slots, setup)
 
     workers = Workers(materials, begin_workers, lambda: measure_costs(spec, device, choice.threads))
     return Runner(spec, location, workers, observer, options, make_annotator, should_stop).run()

@@ -15,7 +15,7 @@ from cifar_tune.search.live import LiveRun
 from cifar_tune.search.observer import Observer
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
-from cifar_tune.wording import format_accuracy, format_duration
+from cifar_tune.wording import format_accuracy, format_count, format_duration
 
 if TYPE_CHECKING:
     from cifar_tune.search.plan import Plan
@@ -158,7 +158,7 @@ class Bars(Observer):
 def started_line(trial: TrialSummary) -> str:
     """Return how a trial begins, or goes on, on one line."""
     if trial.epochs:
-        return f"{trial.label}  goes on after {_epochs(trial)}"
+        return f"{trial.label}  goes on after {format_count(trial.epochs, 'epoch')}"
     values = format_params({**trial.params, **trial.settings})
     return f"{trial.label}  begins" + (f": {values}" if values else "")
 
@@ -177,17 +177,13 @@ def trial_line(trial: TrialSummary) -> str:
     """Return how a trial ended, on one line."""
     if trial.failure is not None:
         return f"{trial.label}  {trial.state}: {trial.failure_message}"
+    epochs = format_count(trial.epochs, "epoch")
     if trial.state == "waiting":
-        return f"{trial.label}  waits to be continued, {_epochs(trial)} done"
-    after = f"after {_epochs(trial)}"
+        return f"{trial.label}  waits to be continued, {epochs} done"
     params = "" if trial.name else f"  {format_params(trial.params)}"
     seconds = format_duration(trial.seconds or 0.0)
     accuracy = format_accuracy(trial.val_accuracy)
-    return f"{trial.label}  {trial.state} {after}: {accuracy} in {seconds}{params}"
-
-
-def _epochs(trial: TrialSummary) -> str:
-    return f"{trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
+    return f"{trial.label}  {trial.state} after {epochs}: {accuracy} in {seconds}{params}"
 
 
 _STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
@@ -202,9 +198,9 @@ def plan_lines(plan: Plan) -> list[str]:
     """Return a plan in words."""
     if not plan.trials:
         return ["Nothing is left to do; --trials N adds N sampled trials."]
-    seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")
     lines = [
-        f"Named trials: {plan.named} of {plan.named_total} left ({seeds} each), "
+        f"Named trials: {plan.named} of {plan.named_total} left "
+        f"({format_count(plan.seeds, 'seed')} each), "
         f"sampled trials: {plan.sampled}"
         + (f", queued trials: {plan.queued}" if plan.queued else "")
         + f"; {plan.epochs} epochs each, "

@@ -17,10 +17,6 @@ from cifar_tune.training.records import EpochMetrics
 LAST_LINES = 20
 
 
-def _make_log() -> deque[str]:
-    return deque(maxlen=LAST_LINES)
-
-
 @dataclass
 class RunningTrial:
     """A trial that a worker has.
@@ -41,7 +37,7 @@ class RunningTrial:
     history: list[EpochMetrics]
     restarts: list[dict[str, Any]]
     reason: str | None
-    log: deque[str] = field(default_factory=_make_log)
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     is_training: bool = False
 
     @property

@@ -16,7 +16,7 @@ from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.search.samplers import distributions, make_sampler
 from cifar_tune.search.work_list import Item
-from cifar_tune.storage import trial_creation
+from cifar_tune.storage import trials
 from cifar_tune.storage.kept_weights import may_be_kept
 from cifar_tune.storage.optuna_private import get_latest_trial
 from cifar_tune.training.provenance import git_commit
@@ -86,12 +86,9 @@ class TrialStarter:
         study, spec = self.open_study.study, self.open_study.spec
         sampler = make_sampler(spec.profile.sampler, sampler_seed, self.space, parallel=is_parallel)
         if item.number is not None:
-            return trial_creation.resume(study, item.number, self.space, sampler)
+            return trials.resume(study, item.number, self.space, sampler)
         attributes = {"seed": self._seed(item, "trial"), **item.attributes}
-        params = item.params or {}
-        if item.params is not None and params.keys() >= self.space.keys():
-            return trial_creation.create_known(study, self.space, params, attributes)
-        return trial_creation.create_sampled(study, self.space, sampler, attributes, params)
+        return trials.begin(study, self.space, sampler, attributes, item.params or {})
 
     def _seed(self, item: Item, purpose: str) -> int:
         kind = ("queued",) if item.is_queued else ()

@@ -9,24 +9,98 @@ from datetime import UTC, datetime
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine
 
 from cifar_tune.storage.optuna_private import (
+    FIXED_PARAMS,
+    add_trial,
     get_engine,
+    get_storage,
     get_stored_trial,
     get_trial_id,
+    get_trial_id_of_number,
     leave_waiting,
+    open_trial,
     set_trial_state,
+    suggest,
 )
 from cifar_tune.storage.origin import is_begun, is_foreign, is_request, number_requests, read_asker
 from cifar_tune.storage.records import DROPPED, FOREIGN, SET_ASIDE, TrialSummary
 from cifar_tune.training.records import EpochMetrics
+from cifar_tune.wording import format_count
 
 ELSEWHERE = "Optuna API"
 """Who asked for a trial that this program did not enqueue."""
 RETRIED = ("interrupted", "died", "error")
 """Kinds of failure after which a trial is run again. A loss that is not finite is a result."""
+
+
+def begin(
+    study: optuna.Study,
+    space: Mapping[str, BaseDistribution],
+    sampler: optuna.samplers.BaseSampler,
+    attributes: Mapping[str, Any],
+    params: Mapping[str, float],
+) -> optuna.Trial:
+    """Begin a trial whose parameters the sampler draws, but for those that are given.
+
+    Where all are given, the trial is there with all of them or not at all.
+    """
+    has_all = params.keys() >= space.keys()
+    template = create_trial(
+        state=TrialState.RUNNING,
+        params={name: params[name] for name in space} if has_all else {},
+        distributions=dict(space) if has_all else {},
+        user_attrs=dict(attributes),
+        # As Study.enqueue_trial stores them.
+        system_attrs={FIXED_PARAMS: dict(params)} if params and not has_all else {},
+    )
+    study.sampler = optuna.samplers.RandomSampler() if has_all else sampler
+    trial = open_trial(study, add_trial(study, template))
+    return trial if has_all else _suggest(trial, space)
+
+
+def resume(
+    study: optuna.Study,
+    number: int,
+    space: Mapping[str, BaseDistribution],
+    sampler: optuna.samplers.BaseSampler,
+) -> optuna.Trial | None:
+    """Take up a trial that waits, under its number; what it was not given yet is drawn.
+
+    Returns:
+        None where it does not wait any more.
+    """
+    trial_id = get_trial_id_of_number(study, number)
+    waiting = get_storage(study).get_trial(trial_id)
+    begun = {} if is_begun(waiting) else {"queued": {**asker_of(waiting), "trial": number}}
+    if not leave_waiting(get_engine(study), trial_id, TrialState.RUNNING, begun):
+        return None
+    study.sampler = sampler
+    return _suggest(open_trial(study, trial_id), space)
+
+
+def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
+    known = trial.params
+    is_begun = bool(known.keys() & space.keys()) and not known.keys() >= space.keys()
+    for name, distribution in space.items():
+        if is_begun and name in known:
+            _draw_again(trial, name, distribution)
+        suggest(trial, name, distribution)
+    return trial
+
+
+def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    """Draw again what a run that died between two draws has stored.
+
+    So that the next draw is the one that it would have made.
+    """
+    frozen = get_stored_trial(trial.study, trial)
+    is_given = name in frozen.system_attrs.get(FIXED_PARAMS, {})
+    if not is_given and name not in trial.relative_params:
+        trial.study.sampler.sample_independent(trial.study, frozen, name, distribution)
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> None:
@@ -57,8 +131,7 @@ def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
     """End a trial as failed, since it is not wanted any more."""
     if trial.state == TrialState.RUNNING:
         put_back(study, trial)
-    after = len(trial.intermediate_values)
-    message = f"dropped after {after} {'epoch' if after == 1 else 'epochs'}"
+    message = f"dropped after {format_count(len(trial.intermediate_values), 'epoch')}"
     set_aside(get_engine(study), trial, DROPPED, message)
     return get_stored_trial(study, trial)
 

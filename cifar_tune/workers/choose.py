@@ -6,20 +6,16 @@ A new kind is a class as ``kind.PoolKind`` has it, and its entry in ``POOLS``.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar_tune.errors import DeviceError, InputError
 from cifar_tune.workers.inline import InlinePool
-from cifar_tune.workers.kind import PoolKind, PoolSetup, WorkerChoice
+from cifar_tune.workers.kind import PoolKind, WorkerChoice
 from cifar_tune.workers.local.pool import LocalPool
-from cifar_tune.workers.protocol import Materials, Pool
 from cifar_tune.workers.ray.pool import RayPool
 
 if TYPE_CHECKING:
     import torch
-
-    from cifar_tune.config.schema import Resources
 
 POOLS: dict[str, type[PoolKind]] = {"local": LocalPool, "inline": InlinePool, "ray": RayPool}
 """The kinds of workers by name; what names none is a number of local ones."""
@@ -66,20 +62,3 @@ def choose_workers(
         forms = ", ".join(kind.forms for kind in POOLS.values())
         raise InputError(f"--workers {text}: expected {forms}")
     return choice
-
-
-def make_pool(
-    choice: WorkerChoice,
-    materials: Materials,
-    device: torch.device,
-    resources: Resources,
-    logs: Path,
-) -> Pool:
-    """Begin the workers that were chosen.
-
-    Raises:
-        InputError: Ray is not installed, or there is no such cluster.
-    """
-    from cifar_tune.workers.train_task import work
-
-    return choice.pool.begin(choice, PoolSetup(materials, device, resources, logs, work))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cifar_tune.wording import format_count
 from cifar_tune.workers.protocol import Channel, Materials, Pool, Task
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ class PoolSetup:
     """What the workers of a run are begun with.
 
     Attributes:
-        device: What they train on.
         resources: What each trial needs of a cluster.
         logs: A folder for what worker processes print.
     """
@@ -101,7 +101,7 @@ class PoolKind(Pool, Protocol):
 
 def format_workers(choice: WorkerChoice) -> str:
     """Return how many workers of this machine there are, with their threads and slots."""
-    count = f"{choice.count} worker" + ("" if choice.count == 1 else "s")
-    threads = f"{choice.threads} thread" + ("" if choice.threads == 1 else "s")
+    count = format_count(choice.count or 1, "worker")
+    threads = format_count(choice.threads, "thread")
     slots = "" if choice.slots == 1 else f", {choice.slots or 'measured'} slots each"
     return f"{count} with {threads} each{slots}"

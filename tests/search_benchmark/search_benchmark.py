@@ -45,8 +45,7 @@ from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.search import samplers
 from cifar_tune.search.pruners import make_pruner
 from cifar_tune.storage.studies import best_trial
-from cifar_tune.storage.trial_creation import create_sampled
-from cifar_tune.storage.trials import record_complete, record_pruned
+from cifar_tune.storage.trials import begin, record_complete, record_pruned
 
 NEAR_BEST = 0.005
 """Half a point: a configuration that is so near to the best one is found."""
@@ -105,7 +104,7 @@ def simulate(surrogate: Surrogate, candidate: Candidate, epochs: int, seed: int)
     trained, leads, leader = 0, [], -1
     for number in itertools.count():
         sampler = candidate.make_sampler(derive_seed(seed, "sampler", number), space)
-        trial = create_sampled(study, space, sampler, {}, {})
+        trial = begin(study, space, sampler, {}, {})
         random = np.random.default_rng(derive_seed(seed, "trial", number))
         trained += _train(study, trial, surrogate.draw(trial.params, random))
         if trained > epochs:

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,18 +133,13 @@ class _Channel:
 class _Process:
     """What the slots of a process share."""
 
-    def __init__(self, line: _Line, sources: Sources, seat: Seat, work: Work) -> None:
+    def __init__(self, line: _Line, setup: WorkerSetup) -> None:
+        module, function = setup.work_name
+        self._work: Work = getattr(importlib.import_module(module), function)
         self._line = line
-        self._sources = sources
-        self._seat = seat
-        self._work = work
+        self._seat = setup.seat
+        self._load = cache(setup.sources.load)
         self._loading = threading.Lock()
-        self._materials: protocol.Materials | None = None
-
-    def _load(self) -> protocol.Materials:
-        with self._loading:
-            self._materials = self._materials or self._sources.load()
-            return self._materials
 
     def serve_slot(self) -> None:
         """Train one trial after another.
@@ -165,7 +161,8 @@ class _Process:
     def _train(self, task: protocol.Task, device: torch.device) -> None:
         channel = self._line.open(task.number)
         try:
-            materials = self._load()
+            with self._loading:
+                materials = self._load()
         except CifarTuneError as error:
             detail = {"error": type(error).__name__}
             channel.send(protocol.Failed(task.number, protocol.REFUSED, str(error), detail))
@@ -215,10 +212,7 @@ def serve(connection: Connection, setup: WorkerSetup) -> None:
             os.dup2(file.fileno(), stream.fileno())
     faulthandler.enable()
 
-    line = _Line(connection)
-    module, function = setup.work_name
-    work: Work = getattr(importlib.import_module(module), function)
-    process = _Process(line, setup.sources, setup.seat, work)
+    process = _Process(_Line(connection), setup)
     for _ in range(setup.seat.slots - 1):
         threading.Thread(target=process.serve_slot, daemon=True).start()
     process.serve_slot()

@@ -17,13 +17,11 @@ from scripted import Run, ScriptedPool, train
 
 from cifar_tune.config.schema import GP, TPE, Random, Sampler
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.search.gp import MOST_TRIALS
-from cifar_tune.search.samplers import distributions, make_sampler
+from cifar_tune.search.samplers import MOST_TRIALS, distributions, make_sampler
 from cifar_tune.storage import studies
 from cifar_tune.storage.definition import DEFAULT_SEED, check_definition
 from cifar_tune.storage.location import locate_storage
-from cifar_tune.storage.trial_creation import create_sampled, resume
-from cifar_tune.storage.trials import put_back
+from cifar_tune.storage.trials import begin, put_back, resume
 
 SHIPPED = STUDY_FILES
 SPACE = distributions(resolve(load_study_file("learning-rate"), "quick").space)
@@ -73,7 +71,7 @@ def make_study(kept: BaseStorage | None = None) -> optuna.Study:
 def draw(study: optuna.Study, seed: int = 0, sampler: Sampler = SAMPLER) -> float:
     """The learning rate of the next trial, which is left running."""
     made = make_sampler(sampler, seed, SPACE)
-    return float(create_sampled(study, SPACE, made, {}, {}).params["learning_rate"])
+    return float(begin(study, SPACE, made, {}, {}).params["learning_rate"])
 
 
 def apart(one: float, other: float) -> float:
@@ -133,19 +131,19 @@ def test_draw_is_the_same_from_a_database_and_after_it_was_cut_short(tmp_path: P
 
 
 def test_trial_that_died_between_two_values_gets_the_others(tmp_path: Path) -> None:
-    def begin(names: list[str]) -> tuple[optuna.Study, optuna.Trial]:
+    def begin_names(names: list[str]) -> tuple[optuna.Study, optuna.Trial]:
         storage = f"sqlite:///{tmp_path / str(len(names))}.db"
         study = optuna.create_study(direction="maximize", storage=storage)
         random = np.random.default_rng(0)
         for _ in range(6):
             made = make_sampler(SAMPLER, int(random.integers(1000)), WIDE)
-            study.tell(create_sampled(study, WIDE, made, {}, {}), random.random())
+            study.tell(begin(study, WIDE, made, {}, {}), random.random())
         part = {name: WIDE[name] for name in names}
         known = make_sampler(SAMPLER, 5, WIDE)
-        return study, create_sampled(study, part, known, {}, {})
+        return study, begin(study, part, known, {}, {})
 
-    _, whole = begin(list(WIDE))
-    study, cut = begin(list(WIDE)[:2])
+    _, whole = begin_names(list(WIDE))
+    study, cut = begin_names(list(WIDE)[:2])
     assert len(cut.params) == 2
     put_back(study, cut)
     assert resume(study, cut.number, WIDE, make_sampler(SAMPLER, 5, WIDE)).params == whole.params
