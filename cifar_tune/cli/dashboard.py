@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cifar_tune.dashboard.access import Access
     from cifar_tune.dashboard.server import Server
-    from cifar_tune.search.live import LiveRun
+    from cifar_tune.search.observer import LiveRun
     from cifar_tune.search.runner import StudyOutcome
     from cifar_tune.search.service import Service
     from cifar_tune.storage.queue import TrialQueue
@@ -172,7 +172,7 @@ def serve(
         (name, prepare(StudySelector(name, profile, {}, storage), work, machine)) for name in names
     ]
 
-    from cifar_tune.search.live import LiveRun
+    from cifar_tune.search.observer import LiveRun
     from cifar_tune.search.progress import PlainLines
     from cifar_tune.search.service import Service
     from cifar_tune.storage import studies

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +23,7 @@ from cifar_tune.evaluation.stats import binomial_variance
 from cifar_tune.evaluation.trial import TrialDossier
 from cifar_tune.models.weights import load_weights
 from cifar_tune.training.callbacks import TrainingCallbacks
-from cifar_tune.training.device import describe_device
+from cifar_tune.training.device import describe_device, torch_threads
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
@@ -104,7 +103,7 @@ def reproduce(
 
     kept = dossier.weights_sha256 is not None
     threads = dossier.facts.get("threads") if device.type == "cpu" else None
-    with tempfile.TemporaryDirectory(prefix="cifar-tune-") as folder, _threads(threads):
+    with tempfile.TemporaryDirectory(prefix="cifar-tune-") as folder, torch_threads(threads):
         files = TrialFiles(weights=Path(folder) / "weights.safetensors" if kept else None)
         callbacks = TrainingCallbacks(on_epoch=take)
         result = run_trial(config, data, weights, device, callbacks, files).result
@@ -152,14 +151,3 @@ def _differences(facts: Mapping[str, Any], device: str) -> list[str]:
         for key in {**then, **now}
         if then.get(key) != now.get(key) and key != "optuna"  # which trains nothing
     ]
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Set PyTorch's threads for a while; None leaves them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

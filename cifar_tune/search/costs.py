@@ -17,6 +17,7 @@ from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.search.plan import Costs, StepTimes, example_config, freeze_depths
+from cifar_tune.training.device import torch_threads
 from cifar_tune.training.malloc import keep_freed_memory
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
@@ -37,15 +38,11 @@ def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
     """
     example = example_config(spec)
     shallow, deep = freeze_depths(spec)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         times = {
             depth: measure_steps(replace(example, freeze_depth=depth), device)
             for depth in {shallow, deep}
         }
-    finally:
-        torch.set_num_threads(before)
     return Costs(shallow, times[shallow], deep, times[deep])
 
 

@@ -26,7 +26,6 @@ class OpenStudy:
 
     Attributes:
         seed: The study's seed; those of its trials are derived from it.
-        work_list: What is left to do.
     """
 
     spec: StudySpec

@@ -50,13 +50,11 @@ class StudyOutcome:
     """What the storage holds of a study after a run.
 
     Attributes:
-        trials: All trials of the study, in order.
         best: The complete trial with the highest validation accuracy; None if there is none.
         trials_run: How many trials this run ended.
         errors: How many of them ended with an error; the next run has another go at those.
         seconds: Wall-clock seconds of this run.
         interrupted: Whether it was stopped from outside before its work was done.
-        left: What was not done.
         why_left: The budget or the time that did not suffice, in words; None where neither is why.
     """
 
@@ -118,7 +116,6 @@ class Workers:
     """What trains the trials of a run.
 
     Attributes:
-        materials: What the trials learn from.
         make_pool: Begins the workers; called once, if there is something to do.
         measure: Times the steps of a worker; called before the workers are there.
     """

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from cifar_tune.errors import CifarTuneError, StudyBusyError
-from cifar_tune.search.live import LiveRun
+from cifar_tune.search.observer import LiveRun
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.study_requests import Request

@@ -26,12 +26,7 @@ from cifar_tune.workers.protocol import Materials, Task
 
 @dataclass(frozen=True)
 class TrialStarter:
-    """Turns what is to be run next into a trial of Optuna's and a task for a worker.
-
-    Attributes:
-        materials: What the trials learn from.
-        device_share: The share of a device that a trial has.
-    """
+    """Turns what is to be run next into a trial of Optuna's and a task for a worker."""
 
     open_study: OpenStudy
     materials: Materials

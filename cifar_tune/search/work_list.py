@@ -21,13 +21,11 @@ class Item:
     Attributes:
         config: What the trial costs at the most, with the epochs that are left.
         number: The number of a trial that waits; None of one that is to be made.
-        name: The name of a named trial with its replicate; None if sampled.
         params: The searched values; the sampler draws those that are missing, or all if None.
         attributes: What is stored with a new trial.
         index: Its seeds follow from it: of a sampled trial, which it is of those that were
             sampled, from 0; of a queued one, which of those that were queued, from 1.
         alone: Whether it is to be run with nothing beside it.
-        is_queued: Whether someone asked for it.
         is_new: Whether it waits, and no run has begun it.
     """
 

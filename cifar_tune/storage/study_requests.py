@@ -52,11 +52,9 @@ class Request:
         study: Name or path of its study file.
         params: Values of searched hyperparameters, the sampler draws the others; None asks for all
             that is left of the study.
-        seed: Seed of the trial; None derives one.
         by: Where it came from, in words.
         asked: When, in UTC as ISO 8601; None of a trial that another program enqueued.
         state: ``begun`` as soon as a run has it.
-        trial: Number of its trial.
         reason: Why it was refused, or how it ended.
     """
 

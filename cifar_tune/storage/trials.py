@@ -236,14 +236,10 @@ class Known:
     """A trial that the storage has.
 
     Attributes:
-        number: Number of the trial.
         name: Name of a named trial with its replicate; None if sampled.
         state: ``waiting``, ``settled``, ``retry`` (it failed, and is to be run again), ``retried``
             (that was done) or ``dropped`` (it stands in for nothing, also where it was cancelled
             or refused).
-        seed: Its seed, where it has one.
-        params: Its searched values, where it has them.
-        epochs: How many epochs it was trained for.
         is_again: Whether it is another one's second run.
         queued: Who asked for it, as it is stored; None where nobody did.
         index: Which it is of those that were asked for.

@@ -20,6 +20,7 @@ from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model, seed_dropouts, set_training
+from cifar_tune.training.device import torch_threads
 from cifar_tune.training.malloc import keep_freed_memory
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.step import train_step
@@ -66,12 +67,8 @@ def check_precision(config: TrialConfig, device: torch.device, threads: int) -> 
     if not _has_bf16(device):
         return PrecisionCheck("fp32", "this device has no bf16")
     keep_freed_memory()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         speedup, shift = _compare(config, device)
-    finally:
-        torch.set_num_threads(before)
     why = (
         f"bf16 is {speedup:.2f} times as fast here and moves the gradient {shift:.2f} times as "
         "far as another batch of images does"

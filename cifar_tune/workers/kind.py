@@ -30,7 +30,6 @@ class WorkerChoice:
     """The workers that a run is to have.
 
     Attributes:
-        pool: The kind of worker.
         count: How many of them; None leaves it to the kind.
         threads: How many threads of PyTorch each has on the processor.
         address: Where they are; None is on this machine.

@@ -30,7 +30,6 @@ class Task:
     """A trial to train, or to go on with from its newest checkpoint.
 
     Attributes:
-        number: The number of the trial in its study.
         files: Where the worker writes; the runner gives the files their final names.
         name: The name of a named trial with its replicate; None if sampled.
         best_so_far: The highest validation accuracy of the study's complete trials, as the task
@@ -54,7 +53,6 @@ class Materials:
     """What the trials of a study learn from.
 
     Attributes:
-        data: Training and validation images.
         weights: The pretrained weights that its trials start from, by name.
         root: The folder of imported images and weights that both can be loaded from again.
     """

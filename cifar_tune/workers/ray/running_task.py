@@ -22,11 +22,9 @@ class RunningTask:
     """A trial that was handed to Ray.
 
     Attributes:
-        attempt: One of a kind: a trial that is begun again is another attempt.
         result: Ray's reference of how it ended.
         order: What keeps the task's arguments alive.
         place: Where it runs; None while it waits for its resources.
-        has_started: Whether its training began.
         is_cancelled: Whether it was ended before it had begun.
         lines: What it told last.
     """
