@@ -112,4 +112,4 @@ class Spending:
         return correction * self._plan_seconds(config)
 
     def _plan_seconds(self, config: TrialConfig) -> float:
-        return self.costs.at(config.freeze_depth).epoch_seconds(config)[1]
+        return self.costs.epoch_seconds(config)[1]

@@ -17,6 +17,7 @@ from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.search.trial_starter import TrialStarter
 from cifar_tune.search.work_list import Item
 from cifar_tune.storage.optuna_private import list_waiting
+from cifar_tune.storage.trials import put_back
 from cifar_tune.workers import protocol
 
 STOP_SECONDS = 3.0
@@ -178,7 +179,7 @@ class Dispatcher:
 
     def _put_back(self, running: RunningTrial, *, alone: bool = False) -> None:
         """Let a trial wait; it goes on before all others."""
-        trial = self.recorder.put_back(running)
+        trial = put_back(self.open_study.study, running.trial)
         del self.running[running.number]
         self.recorder.ended(trial)
         self.open_study.work_list.put_back(

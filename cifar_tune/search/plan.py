@@ -55,10 +55,9 @@ class Costs:
         }
         return StepTimes(**mixed)
 
-    def trial_seconds(self, config: TrialConfig) -> tuple[float, float, float]:
-        """Return the seconds of a trial: low, expected, high."""
-        low, expected, high = self.at(config.freeze_depth).epoch_seconds(config)
-        return config.epochs * low, config.epochs * expected, config.epochs * high
+    def epoch_seconds(self, config: TrialConfig) -> tuple[float, float, float]:
+        """Return the seconds of an epoch at the freeze depth of a trial: low, expected, high."""
+        return self.at(config.freeze_depth).epoch_seconds(config)
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,9 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
     saved = round(saved_most * share)
     epochs_most = sum(config.epochs for config in work.owed) + epochs
     low, median, high = _sampled_epoch_seconds(spec, example, costs)
-    owed = [costs.trial_seconds(config) for config in work.owed]
+    owed = [
+        [config.epochs * seconds for seconds in costs.epoch_seconds(config)] for config in work.owed
+    ]
     one_trial = max(
         [seconds[1] for seconds in owed], default=shortest * median if work.sampled else 0.0
     )
@@ -196,5 +197,5 @@ def _sampled_epoch_seconds(
     searched = spec.space.ranges().get("freeze_depth")
     depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
     low, median, high = costs.at(depth).epoch_seconds(example)
-    slowest = costs.at(example.freeze_depth).epoch_seconds(example)[2]
+    slowest = costs.epoch_seconds(example)[2]
     return low, median, max(high, slowest)

@@ -217,7 +217,9 @@ class Runner:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trials.put_back(study, trial)
         TrialQueue(storage).enqueue_old_requests(study)
-        work_list = _make_work_list(self.spec, seed, study, self.options)
+        stored_trials = study.get_trials(deepcopy=False)
+        files = StudyFiles(self.spec, self.location.beside, stored_trials)
+        files.clean({trial.number for trial in stored_trials if not trial.state.is_finished()})
         open_study = OpenStudy(
             spec=self.spec,
             location=self.location,
@@ -225,18 +227,11 @@ class Runner:
             study=study,
             seed=seed,
             lease=lease,
-            work_list=work_list,
-            files=self._open_files(study),
+            work_list=_make_work_list(self.spec, seed, study, self.options),
+            files=files,
         )
         open_study.take_requests(self.observer.noted)
         return open_study
-
-    def _open_files(self, study: optuna.Study) -> StudyFiles:
-        """Return the study's files, cleared of what runs that died have left."""
-        stored_trials = study.get_trials(deepcopy=False)
-        files = StudyFiles(self.spec, self.location.beside, stored_trials)
-        files.clean({trial.number for trial in stored_trials if not trial.state.is_finished()})
-        return files
 
     def _work(self, open_study: OpenStudy, start: float) -> tuple[Dispatcher | None, str | None]:
         """Do what is left; return what did it, if anything did, and why something still is."""

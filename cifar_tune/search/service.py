@@ -55,11 +55,6 @@ class Service:
         else:
             self._stopped.clear()
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether it was stopped."""
-        return self._stopped.is_set()
-
     def run(self) -> None:
         """Carry out requests until SIGINT or SIGTERM."""
         signals = (signal.SIGINT, signal.SIGTERM)
@@ -67,7 +62,7 @@ class Service:
         try:
             self._restore()
             while not self._ending.is_set():
-                request = None if self.is_stopped else self._next()
+                request = None if self._stopped.is_set() else self._next()
                 if request is None:
                     self._ending.wait(LOOK_SECONDS)
                 else:
@@ -96,7 +91,7 @@ class Service:
         return None
 
     def _should_stop(self) -> bool:
-        return self._ending.is_set() or self.is_stopped
+        return self._ending.is_set() or self._stopped.is_set()
 
     def _carry_out(self, request: Request) -> None:
         name, is_whole = request.study_name, request.params is None

@@ -15,7 +15,7 @@ from cifar_tune.search.pruners import CompleteTrials, may_prune
 from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.storage import trials
 from cifar_tune.storage.artifacts import record_artifacts
-from cifar_tune.storage.optuna_private import get_stored_trial, get_trial_id
+from cifar_tune.storage.optuna_private import get_trial_id
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import Started
 
@@ -120,12 +120,6 @@ class TrialRecorder:
         """Record that a trial's worker died."""
         restarts = [*running.restarts, {"why": reason, "died": True}]
         running.trial.set_user_attr("restarts", restarts)
-
-    def put_back(self, running: RunningTrial) -> FrozenTrial:
-        """Let a trial wait, to be continued under its number."""
-        study = self.open_study.study
-        trials.put_back(study, running.trial)
-        return get_stored_trial(study, running.trial)
 
     def ended(self, trial: FrozenTrial) -> None:
         """Show that a trial ended or waits; remove the files that it needs no longer."""

@@ -103,9 +103,10 @@ def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) 
         trial.study.sampler.sample_independent(trial.study, frozen, name, distribution)
 
 
-def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> None:
+def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> FrozenTrial:
     """Let a trial that runs wait: it keeps its number, its parameters and its epochs."""
     set_trial_state(study, get_trial_id(trial), TrialState.WAITING)
+    return get_stored_trial(study, trial)
 
 
 def record_history(trial: optuna.Trial, history: list[EpochMetrics]) -> None:

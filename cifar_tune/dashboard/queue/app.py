@@ -182,9 +182,7 @@ class _Page:
         service = self._service
         return {
             "live": None if service is None else service.live.state(),
-            "is_stopped": self._queue.studies.is_stopped()
-            if service is None
-            else service.is_stopped,
+            "is_stopped": self._queue.studies.is_stopped(),
             "is_read_only": self._is_read_only,
             "waiting": self._queue.list_requests(),
             "recent": self._queue.list_ended(RECENT),
