@@ -74,9 +74,8 @@ class Lease:
         """
         if time.monotonic() < self._next_renewal:
             return
-        self._next_renewal = time.monotonic() + RENEW_SECONDS
-        with self._engine.begin() as connection:
-            connection.execute(sa.update(_TABLE).where(self._mine).values(renewed=time.time()))
+        with self.fence():
+            self._next_renewal = time.monotonic() + RENEW_SECONDS
 
     @contextmanager
     def fence(self) -> Iterator[sa.Connection]:

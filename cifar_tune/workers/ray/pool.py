@@ -248,9 +248,9 @@ class RayPool:
 
 
 def _size(data: Any, weights: Mapping[str, Any]) -> int:
-    """Return the bytes of images and pretrained weights."""
+    """Return the bytes of packed images and pretrained weights."""
     arrays = [part.images for part in (data.train, data.validation) if part is not None]
-    arrays += [tensor for *_, tensors in weights.values() for tensor in tensors.values()]
+    arrays += [array for packed in weights.values() for array in packed.tensors.values()]
     return sum(int(array.nbytes) for array in arrays)
 
 

@@ -266,21 +266,18 @@ def pack_data(data: SearchData) -> SearchData:
     return replace(data, train=plain(data.train), validation=validation)
 
 
-def pack_weights(weights: Weights) -> tuple[str, str, str, dict[str, npt.NDArray[Any]]]:
-    """Return pretrained weights likewise."""
-    arrays = {name: tensor.numpy() for name, tensor in weights.tensors.items()}
-    return weights.name, weights.sha256, weights.source, arrays
+def pack_weights(weights: Weights) -> Weights:
+    """Return pretrained weights likewise, with arrays in the place of tensors."""
+    arrays: Any = {name: tensor.numpy() for name, tensor in weights.tensors.items()}
+    return replace(weights, tensors=arrays)
 
 
-def _open(data: SearchData, packed: list[Any]) -> protocol.Materials:
+def _open(data: SearchData, packed: list[Weights]) -> protocol.Materials:
     import torch
 
-    from cifar_tune.models.weights import Weights
-
-    weights = {
-        name: Weights(
-            name, sha256, source, {key: torch.from_numpy(array) for key, array in arrays.items()}
-        )
-        for name, sha256, source, arrays in packed
-    }
+    weights = {}
+    for pretrained in packed:
+        arrays: Mapping[str, Any] = pretrained.tensors
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        weights[pretrained.name] = replace(pretrained, tensors=tensors)
     return protocol.Materials(data, weights, Path())
