@@ -14,12 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cifar_tune.search.preparation import (
-    Prepared,
-    load_materials,
-    run_prepared,
-    settle_precision,
-)
+from cifar_tune.search.preparation import Prepared, load_materials, run_prepared, settle_precision
 from cifar_tune.storage.passwords import mask_passwords
 
 if TYPE_CHECKING:

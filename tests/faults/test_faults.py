@@ -12,14 +12,7 @@ from typing import Any
 import invariants
 import pytest
 from command_line import Cli
-from one_trial import (
-    Quiet,
-    command,
-    expect_equal,
-    interrupt,
-    process_that_ends,
-    said_in_one_line,
-)
+from one_trial import Quiet, command, expect_equal, interrupt, process_that_ends, said_in_one_line
 from optuna.trial import TrialState
 from processes import Runner
 

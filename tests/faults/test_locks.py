@@ -17,13 +17,7 @@ from typing import Any
 import invariants
 import pytest
 from command_line import Cli
-from one_trial import (
-    Quiet,
-    command,
-    expect_equal,
-    process_that_ends,
-    said_in_one_line,
-)
+from one_trial import Quiet, command, expect_equal, process_that_ends, said_in_one_line
 from optuna.trial import TrialState
 from processes import Runner
 

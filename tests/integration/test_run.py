@@ -9,13 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from command_line import TINY, Cli, StopAfter
+from command_line import TINY, Cli, StopAfter, run_dropout
 from optuna.trial import TrialState
 from places import REPOSITORY, STUDY_FILES
 
@@ -38,10 +37,6 @@ DATABASE = Path("storage") / "cifar-tune.db"
 NAMES = [f"dropout/p=0.{i}/seed=1" for i in range(1, 5)]
 
 
-def run(cli: Cli, *arguments: str, epochs: int = 1) -> Any:
-    return cli("study", "run", "dropout", *TINY, "--epochs", str(epochs), *arguments)
-
-
 def stored_study(path: Path = DATABASE) -> optuna.Study:
     url = f"sqlite:///{path}"
     (name,) = optuna.get_all_study_names(url)
@@ -49,7 +44,7 @@ def stored_study(path: Path = DATABASE) -> optuna.Study:
 
 
 def test_first_run_then_nothing_then_more(cli: Cli) -> None:
-    first = run(cli, "--trials", "2", "--json")
+    first = run_dropout(cli, "--trials", "2", "--json")
     assert first.code == 0, first.err
     record = first.record
     assert set(record) == {
@@ -71,18 +66,18 @@ def test_first_run_then_nothing_then_more(cli: Cli) -> None:
     best = max(t["val_accuracy"] for t in record["trials"] if t["state"] == "complete")
     assert record["best"]["val_accuracy"] == best
 
-    again = run(cli, "--trials", "0")
+    again = run_dropout(cli, "--trials", "0")
     assert again.code == 0
     assert "Nothing was left to do" in again.out
     assert len(stored_study().trials) == 6
 
-    more = run(cli, "--trials", "1", "--json").record
+    more = run_dropout(cli, "--trials", "1", "--json").record
     assert more["trials"][:6] == record["trials"]
     assert len(more["trials"]) == 7
 
 
 def test_plain_output_has_plan_epochs_table_and_best(cli: Cli) -> None:
-    answer = run(cli, "--trials", "0")
+    answer = run_dropout(cli, "--trials", "0")
     assert "profile quick: this run uses CPU" in answer.out
     assert "Named trials: 4 of 4 left (1 seed each), sampled trials: 0" in answer.out
     assert "trial 2 dropout/p=0.3/seed=1  epoch 1/1  train loss" in answer.out
@@ -91,7 +86,7 @@ def test_plain_output_has_plan_epochs_table_and_best(cli: Cli) -> None:
 
 
 def test_a_stored_trial_says_what_made_it(cli: Cli) -> None:
-    run(cli, "--trials", "1", "--seed", "5", epochs=2)
+    run_dropout(cli, "--trials", "1", "--seed", "5", epochs=2)
     study = stored_study()
     assert study.user_attrs["seed"] == 5
     assert study.metric_names == ["val_accuracy"]
@@ -117,19 +112,19 @@ def test_a_stored_trial_says_what_made_it(cli: Cli) -> None:
 
 
 def test_replicates_and_seeds(cli: Cli) -> None:
-    record = run(cli, "--trials", "0", "--seeds", "2", "--json").record
+    record = run_dropout(cli, "--trials", "0", "--seeds", "2", "--json").record
     names = [name for k in (1, 2) for name in (n.replace("seed=1", f"seed={k}") for n in NAMES)]
     assert [trial["name"] for trial in record["trials"]] == names
     seeds = [trial["seed"] for trial in record["trials"]]
     assert len(set(seeds[:4])) == len(set(seeds[4:])) == 1
     assert seeds[0] != seeds[4]
     # Fewer replicates than there are: nothing to do, nothing lost.
-    assert len(run(cli, "--trials", "0", "--json").record["trials"]) == 8
+    assert len(run_dropout(cli, "--trials", "0", "--json").record["trials"]) == 8
 
 
 def test_override_is_a_study_of_its_own(cli: Cli) -> None:
-    run(cli, "--trials", "0")
-    run(cli, "--trials", "0", "--set", "cosine_t_max=10")
+    run_dropout(cli, "--trials", "0")
+    run_dropout(cli, "--trials", "0", "--set", "cosine_t_max=10")
     names = optuna.get_all_study_names(f"sqlite:///{DATABASE}")
     assert len(names) == 2
     shown = cli("study", "show", "dropout", "--json").record
@@ -140,7 +135,7 @@ def test_override_is_a_study_of_its_own(cli: Cli) -> None:
 
 
 def test_another_seed_for_a_stored_study_is_refused(cli: Cli) -> None:
-    run(cli, "--trials", "0")
+    run_dropout(cli, "--trials", "0")
     for command in ("plan", "run"):
         answer = cli("study", command, "dropout", *TINY, "--epochs", "1", "--seed", "3")
         assert answer.code == 2
@@ -172,11 +167,11 @@ def test_changed_study_file_is_refused_and_the_difference_named(cli: Cli, tmp_pa
 
 @pytest.mark.long
 def test_interrupted_and_continued_equals_uninterrupted(cli: Cli, stop_after: StopAfter) -> None:
-    whole = run(cli, "--trials", "3", "--json", "--storage", "whole.db", epochs=2).record
+    whole = run_dropout(cli, "--trials", "3", "--json", "--storage", "whole.db", epochs=2).record
     left = []
     for steps in (14, 22):  # in a named trial, then in a sampled one
         with stop_after(steps):
-            answer = run(cli, "--trials", "3", "--json", epochs=2)
+            answer = run_dropout(cli, "--trials", "3", "--json", epochs=2)
         assert answer.code == 130, answer.err
         left.append(answer.record["left"])
     assert [one["named"] > 0 for one in left] == [True, False]
@@ -185,7 +180,7 @@ def test_interrupted_and_continued_equals_uninterrupted(cli: Cli, stop_after: St
     assert [trial.state for trial in trials].count(TrialState.WAITING) == 1
     assert TrialState.RUNNING not in [trial.state for trial in trials]
     done = sum("name" not in t.user_attrs and t.state.is_finished() for t in trials)
-    rest = run(cli, "--trials", str(3 - done), "--json", epochs=2).record
+    rest = run_dropout(cli, "--trials", str(3 - done), "--json", epochs=2).record
     assert outcomes(rest) == outcomes(whole)
     assert [trial["number"] for trial in rest["trials"]] == list(range(7))
     restarts = [trial.user_attrs.get("restarts", []) for trial in stored_study().trials]
@@ -230,12 +225,12 @@ def test_a_process_stopped_by_a_signal_leaves_cleanly(tmp_path: Path) -> None:
 
 
 def test_a_killed_runners_trial_goes_on_under_its_number(cli: Cli) -> None:
-    run(cli, "--trials", "0")
+    run_dropout(cli, "--trials", "0")
     abandoned = stored_study().ask()
     abandoned.set_user_attr("seed", 7)  # as a run begins one; another program's has none
-    waiting = run(cli, "--trials", "0", "--json").record
+    waiting = run_dropout(cli, "--trials", "0", "--json").record
     assert waiting["trials"][abandoned.number]["state"] == "waiting"
-    record = run(cli, "--trials", "1", "--json").record
+    record = run_dropout(cli, "--trials", "1", "--json").record
     assert [trial["state"] for trial in record["trials"]] == ["complete"] * 5
 
 
@@ -255,7 +250,7 @@ def test_loss_that_is_not_finite_fails_the_trial_and_the_study_goes_on(
 
 @pytest.mark.long
 def test_named_trials_are_never_pruned_and_sampled_ones_are(cli: Cli) -> None:
-    record = run(cli, "--trials", "5", "--json", epochs=3).record
+    record = run_dropout(cli, "--trials", "5", "--json", epochs=3).record
     named = [trial for trial in record["trials"] if trial["name"]]
     sampled = [trial for trial in record["trials"] if not trial["name"]]
     assert {(trial["state"], trial["epochs"]) for trial in named} == {("complete", 3)}
@@ -272,13 +267,13 @@ def test_errors_in_trials_are_stored_and_run_again(
 
     with monkeypatch.context() as patch:
         patch.setattr("cifar_tune.training.trainer.train_epoch", fail)
-        answer = run(cli, "--trials", "0")
+        answer = run_dropout(cli, "--trials", "0")
     assert answer.code == 1
     assert "trial 0 dropout/p=0.1/seed=1  fail: RuntimeError: the sky fell" in answer.out
     # The fourth would fare no better.
     assert "3 trials failed one after another" in answer.err
     assert "Traceback" not in answer.err
-    record = run(cli, "--trials", "0", "--json").record
+    record = run_dropout(cli, "--trials", "0", "--json").record
     assert [trial["state"] for trial in record["trials"]] == ["fail"] * 3 + ["complete"] * 4
     assert record["trials"][0]["failure"]["kind"] == "error"
     assert {trial["name"] for trial in record["trials"][3:]} == set(NAMES)
@@ -297,7 +292,7 @@ def test_one_error_does_not_stop_the_others(cli: Cli, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "train_epoch", fail_once)
-        answer = run(cli, "--trials", "1", "--json")
+        answer = run_dropout(cli, "--trials", "1", "--json")
     assert answer.code == 1
     states = ["complete", "fail", "complete", "complete", "complete"]
     assert [trial["state"] for trial in answer.record["trials"]] == states
@@ -340,57 +335,6 @@ def test_second_runner_is_refused_with_the_first_ones_host_and_pid(
         first.kill()
     states = [trial.state for trial in stored_study(tmp_path / DATABASE).trials]
     assert set(states) == {TrialState.WAITING}
-
-
-def test_plan_writes_nothing_and_counts_what_is_left(cli: Cli, tmp_path: Path) -> None:
-    command = ("study", "plan", "dropout", *TINY, "--epochs", "3", "--json")
-    start = time.monotonic()
-    plan = cli(*command).record
-    assert time.monotonic() - start < 30
-    assert list(tmp_path.iterdir()) == []
-    assert (plan["named"], plan["named_total"], plan["sampled"]) == (4, 4, 8)
-    assert (plan["epochs_least"], plan["epochs_most"]) == (4 * 3 + 8 * 2, 12 * 3)
-    assert plan["epochs_least"] <= plan["epochs_expected"] <= plan["epochs_most"]
-    assert 0 < plan["seconds_least"] <= plan["seconds_expected"] <= plan["seconds_most"]
-    run(cli, "--trials", "1", epochs=3)
-    left = cli(*command).record
-    assert (left["named"], left["sampled"]) == (0, 7)
-    assert cli(*command, "--trials", "0").record["epochs_most"] == 0
-    assert "Nothing is left" in cli(*command[:-1], "--trials", "0").out
-
-
-def test_plan_of_the_assignment_needs_no_data(cli: Cli) -> None:
-    answer = cli("study", "plan", "dropout", "--profile", "assignment")
-    assert answer.code == 0
-    assert "Named trials: 20 of 20 left (5 seeds each), sampled trials: 40" in answer.out
-
-
-def test_show_and_list(cli: Cli) -> None:
-    assert "Nothing of it is stored" in cli("study", "show", "dropout").out
-    run(cli, "--trials", "0")
-    listed = cli("study", "list", "--json").record
-    (dropout,) = (one for one in listed["studies"] if one["name"] == "dropout")
-    assert list(dropout["stored"].values()) == [4]
-    shown = cli("study", "show", "dropout", "--profile", "quick")
-    assert "dropout/p=0.4/seed=1" in shown.out
-    assert "third-rate-best-on-test: " in shown.out
-    assert "profile assignment" not in shown.out
-    assert cli("study", "show", "dropout", "--profile", "nope").code == 2
-
-
-def test_brackets_in_a_title_are_text(cli: Cli, tmp_path: Path) -> None:
-    text = (STUDY_FILES / "dropout.toml").read_text(encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(text.replace('title = "', 'title = "[red] '))
-    assert "[red] Dropout" in cli("study", "show", "mine.toml").out
-
-
-def test_list_shows_the_good_files_beside_a_broken_one(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "broken.toml").write_text("title = 3")
-    answer = cli("study", "list")
-    assert answer.code == 2
-    assert "Dropout rate before the classifier" in answer.out
-    assert "studies/broken.toml: title = 3: expected text in quotes" in answer.err
 
 
 def test_summary_keys_are_the_documented_ones() -> None:

@@ -35,6 +35,11 @@ Compute = Callable[..., ActivationRecord]
 FINETUNE = "transfer/finetune/seed=1"
 
 
+def run_dropout(cli: Cli, *arguments: str, epochs: int = 1) -> Answer:
+    """Run the dropout study with tiny trials."""
+    return cli("study", "run", "dropout", *TINY, "--epochs", str(epochs), *arguments)
+
+
 def find_layer(record: ActivationRecord, layer: str, image: int = 0) -> LayerView:
     """What the report says of a layer for one of its images."""
     return next(one for one in record.images[image].layers if one.layer == layer)

@@ -13,14 +13,7 @@ import pytest
 import torch
 from command_line import Answer, Cli
 from places import STUDY_FILES
-from postgres_study import (
-    OWNER,
-    PASSWORD,
-    READER,
-    STUDY,
-    Ask,
-    Database,
-)
+from postgres_study import OWNER, PASSWORD, READER, STUDY, Ask, Database
 
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.search import costs

@@ -10,13 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from postgres_study import (
-    ONE,
-    Ask,
-    Database,
-    assert_complete,
-    study,
-)
+from postgres_study import ONE, Ask, Database, assert_complete, study
 from sqlalchemy import Engine, event
 
 from cifar_tune.search.progress import PlainLines
