@@ -18,12 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_tune.data.cifar10 import (
-    CLASSES,
-    IMAGE_SIZE,
-    LabelledImages,
-    UInt8Array,
-)
+from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages, UInt8Array
 from cifar_tune.data.fingerprints import TABLE_FILE, make_table
 from cifar_tune.data.importing.formats import read_full_set
 from cifar_tune.errors import CifarTuneError, DataError

@@ -87,7 +87,7 @@ def evaluate_on_test(
     with explain_errors(location):
         record_test_read(studies.open_to_write(location).engine, result, command)
     rows, logits = np.arange(len(test.images)), evaluation.logits.float().cpu().numpy()
-    answers = make_predictions(test.classes, rows, test.images.images, test.images.labels, logits)
+    answers = make_predictions(test.classes, test.images, rows, logits)
     path = paths.predictions_file(location.beside, study_name, trial.number, "test")
     save_predictions(answers, path)
     return result

@@ -45,18 +45,14 @@ class Axis:
 
 def look_along(size: int, places: int, kernel: int, stride: int, padding: int) -> Axis | None:
     """Return the axis of a map of so many pixels; None if not every place meets the same ones."""
-    first_taps, met = [], set()
-    for place in range(places):
-        begin = place * stride - padding
-        first, last = max(begin, 0), min(begin + kernel, size)
-        met.add((first, last))
-        first_taps.append(first - begin)
+    begins = [place * stride - padding for place in range(places)]
+    met = {(max(begin, 0), min(begin + kernel, size)) for begin in begins}
     if len(met) > 1:
         return None
     ((first, last),) = met
-    lowest = min(first_taps)
-    taps = slice(lowest, max(first_taps) + last - first)
-    return Axis(slice(first, last), taps, tuple(tap - lowest for tap in first_taps))
+    lowest = first - max(begins)
+    taps = slice(lowest, last - min(begins))
+    return Axis(slice(first, last), taps, tuple(first - begin - lowest for begin in begins))
 
 
 class WholeMapConv(nn.Module):
@@ -104,9 +100,9 @@ class _PlaceTaps(torch.autograd.Function):
         kind = weight.device.type
         casts = torch.is_autocast_enabled(kind)
         ctx.dtype, dtype = weight.dtype, torch.get_autocast_dtype(kind) if casts else weight.dtype
-        if len(down.starts) * len(across.starts) == 1:
-            return weight.flatten(1).to(dtype)
         places = (len(down.starts), len(across.starts))
+        if places == (1, 1):
+            return weight.flatten(1).to(dtype)
         size = (*places, weight.shape[0], down.met, across.met, weight.shape[3])
         matrix = torch.empty(size, dtype=dtype, device=weight.device)
         for row, column, part in _parts(weight, down, across):

@@ -1,4 +1,4 @@
-"""Which device trains, and the facts about it that a trial records."""
+"""Which device trains, with how many threads, and what a trial records of it."""
 
 from __future__ import annotations
 

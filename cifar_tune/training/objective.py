@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -75,9 +74,6 @@ def run_trial(
         WeightsError: The final weights cannot be written.
         StorageError: The predictions or a checkpoint cannot be written.
     """
-    name = weights.name if weights is not None else "none"
-    if name != config.weights:
-        raise ValueError(f"the configuration names weights {config.weights}, given were {name}")
     keep_freed_memory()
     files = files or TrialFiles()
     graphs = graphs if graphs is not None else graphs_of_thread(device)
@@ -87,7 +83,10 @@ def run_trial(
     logits = fitted.logits.float().cpu().numpy()
     kept = TrialFiles() if fitted.pruned else files
     digest = save_model(model, kept.weights) if kept.weights is not None else None
-    _keep_predictions(data.classes, split.validation, logits, kept.predictions)
+    if kept.predictions is not None:
+        part = split.validation
+        predictions = make_predictions(data.classes, part.pool, part.rows, logits)
+        save_predictions(predictions, kept.predictions)
     result = TrialResult(fitted.epochs, fitted.pruned, digest)
     return TrainedTrial(result, config, data.classes, split.validation, logits, model)
 
@@ -107,6 +106,9 @@ class _Attempts:
 
     def train_from_newest(self) -> tuple[nn.Module, Fitted]:
         """Train from the newest checkpoint that can be used, else from the beginning."""
+        name, expected = self.weights.name if self.weights else "none", self.config.weights
+        if name != expected:
+            raise ValueError(f"the configuration names weights {expected}, given were {name}")
         if self.files.checkpoints is None:
             return self._train(None, None, [])
         weights_sha256 = self.weights and self.weights.sha256
@@ -139,13 +141,3 @@ class _Attempts:
             trainer = Trainer(model, config, self.callbacks, checkpoints, graph)
             fitted = trainer.fit(images, validation, start)
         return network.restore(len(fitted.epochs)), fitted
-
-
-def _keep_predictions(
-    classes: tuple[str, ...], part: Subset, logits: npt.NDArray[np.float32], path: Path | None
-) -> None:
-    if path is not None:
-        predictions = make_predictions(
-            classes, part.rows, part.pool.images, part.pool.labels, logits
-        )
-        save_predictions(predictions, path)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from cifar_tune.data.cifar10 import LabelledImages
 from cifar_tune.errors import StorageError
 from cifar_tune.files import replacing
 
@@ -77,17 +78,16 @@ class Predictions(Answers):
 
 def make_predictions(
     classes: tuple[str, ...],
+    pool: LabelledImages,
     rows: npt.NDArray[np.int64],
-    pool_images: npt.NDArray[np.uint8],
-    pool_labels: npt.NDArray[np.integer],
     logits: npt.NDArray[np.float32],
 ) -> Predictions:
-    """Return predictions on the images ``pool_images[rows]``, with the most wrong of them."""
-    labels = pool_labels[rows].astype(np.int64)
+    """Return predictions on these rows of the images, with the most wrong of them."""
+    labels = pool.labels[rows].astype(np.int64)
     shifted = logits - logits.max(axis=1, keepdims=True)
     loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
     most_wrong = np.argsort(-loss, kind="stable")[:MOST_WRONG]
-    images = pool_images[rows[most_wrong]]
+    images = pool.images[rows[most_wrong]]
     said = logits.argmax(axis=1)
     return Predictions(classes, rows.astype(np.int64), labels, said, logits, most_wrong, images)
 

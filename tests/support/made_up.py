@@ -162,7 +162,7 @@ class MadeUp:
         part = self.parts[split]
         rows = np.arange(len(part))
         path = paths.predictions_file(self.database, self.spec.study_name, number, split)
-        save_predictions(make_predictions(CLASSES, rows, part.images, part.labels, logits), path)
+        save_predictions(make_predictions(CLASSES, part, rows, logits), path)
 
 
 def _accuracy(part: LabelledImages, logits: npt.NDArray[np.float32]) -> float:
