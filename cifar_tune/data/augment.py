@@ -56,14 +56,10 @@ class Draws:
         """Return the tensors that there are, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def copy_(self, other: Draws) -> None:
-        """Take up other draws of as many images, in the tensors that are there."""
-        values = other.tensors()
-        for name, mine in self.tensors().items():
-            mine.copy_(values[name])
 
-
-def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws | None:
+def draw(
+    count: int, config: TrialConfig, generator: torch.Generator, device: torch.device
+) -> Draws | None:
     """Draw flips, rotations and crops, each image its own; None where there is no augmentation.
 
     With the strength 1 they are the report's recipe. The flip probability grows with the strength
@@ -77,10 +73,9 @@ def draw(count: int, config: TrialConfig, generator: torch.Generator) -> Draws |
     flip = torch.rand(count, generator=generator) < flips
     turn = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
     affine = rotation_matrices(turn * (ROTATION_DEGREES * strength), config.input_size)
-    if not config.crop_padding:
-        return Draws(flip, affine)
     most = config.crop_padding
-    return Draws(flip, affine, torch.randint(-most, most + 1, (count, 2), generator=generator))
+    shift = torch.randint(-most, most + 1, (count, 2), generator=generator) if most else None
+    return Draws(flip, affine, shift).to(device)
 
 
 def rotation_matrices(degrees: Tensor, size: int) -> Tensor:

@@ -79,8 +79,7 @@ def draw_epoch(split: DeviceSplit, config: TrialConfig, epoch: int) -> tuple[Ten
     device = split.rows.device
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
     order = split.rows[torch.randperm(len(split), generator=generator).to(device)]
-    draws = draw(len(split), config, generator)
-    return order, draws.to(device) if draws is not None else None
+    return order, draw(len(split), config, generator, device)
 
 
 def make_batch(
@@ -110,14 +109,13 @@ def validation_batches(
     draws = None
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
-        draws = draw(len(split), config, generator)
+        draws = draw(len(split), config, generator, split.rows.device)
     yield from _batches(split, config, split.rows, draws, skip=0)
 
 
 def _batches(
     split: DeviceSplit, config: TrialConfig, order: Tensor, draws: Draws | None, skip: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    draws = draws.to(order.device) if draws is not None else None
     for start in range(skip * config.batch_size, len(order), config.batch_size):
         rows = slice(start, start + config.batch_size)
         taken = draws.take(rows) if draws is not None else None

@@ -51,7 +51,8 @@ class EpochTensors:
         """Take up the order and the draws of another epoch."""
         self.order.copy_(order)
         if self.draws is not None and draws is not None:
-            self.draws.copy_(draws)
+            for name, value in draws.tensors().items():
+                self.draws.tensors()[name].copy_(value)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by name."""

@@ -17,17 +17,9 @@ from cifar_tune.data.cifar10 import (
     digest_splits,
 )
 from cifar_tune.data.fingerprints import Fingerprints, image_keys, read_table
+from cifar_tune.data.importing import image_folder
 from cifar_tune.data.importing.archives import check_size, read_tar
 from cifar_tune.data.importing.batches import FORMATS, BatchFormat, read_batches
-from cifar_tune.data.importing.image_folder import (
-    ImageFiles,
-    Oddities,
-    count_odd,
-    decode_images,
-    find_splits,
-    list_images,
-    refuse_unreadable,
-)
 from cifar_tune.data.importing.npz import is_npz, read_npz
 from cifar_tune.errors import DataError
 from cifar_tune.wording import printable
@@ -110,7 +102,7 @@ def _read_folder(path: Path) -> _Copy:
         for folder in (path, path / form.folder):
             if any((folder / name).is_file() for name in sizes):
                 return _from_batches(form, _loader(folder, form), "folder")
-    if "train" in find_splits(path):
+    if "train" in image_folder.find_splits(path):
         return _read_image_folder(path)
     raise DataError(f"{path}: holds nothing that is known; {EXPECTED_COPIES}")
 
@@ -153,14 +145,14 @@ def _read_npz_file(path: Path) -> _Copy:
 
 def _read_image_folder(path: Path) -> _Copy:
     """Read images by class, and put them in the original's order by their fingerprints."""
-    folders = find_splits(path)
+    folders = image_folder.find_splits(path)
     table = read_table(split_counts())
-    oddities = Oddities()
-    files: dict[Split, ImageFiles] = {}
+    oddities = image_folder.Oddities()
+    files: dict[Split, image_folder.ImageFiles] = {}
     for split, count in split_counts().items():
         if split not in folders:
             raise DataError(f"{path}: has no folder {split}; {EXPECTED_COPIES}")
-        part = list_images(folders[split], oddities)
+        part = image_folder.list_images(folders[split], oddities)
         if part.classes != CLASSES:
             odd = sorted(set(part.classes) ^ set(CLASSES))[0]
             raise DataError(
@@ -172,17 +164,17 @@ def _read_image_folder(path: Path) -> _Copy:
         files[split] = part
     splits = {}
     for split, part in files.items():
-        images = decode_images(path, part.names, IMAGE_SIZE, oddities)
+        images = image_folder.decode_images(path, part.names, IMAGE_SIZE, oddities)
         _refuse_oddities(path, oddities)
         splits[split] = _in_order(path, split, LabelledImages(images, part.labels), part, table)
     return _Copy(splits, "image folder")
 
 
-def _refuse_oddities(path: Path, oddities: Oddities) -> None:
-    refuse_unreadable(path, oddities)
+def _refuse_oddities(path: Path, oddities: image_folder.Oddities) -> None:
+    image_folder.refuse_unreadable(path, oddities)
     for names, fault in ((oddities.other_size, "not 32 x 32 pixels"), (oddities.grey, "grey")):
         if names:
-            odd = count_odd(names, f"image is {fault}", f"images are {fault}")
+            odd = image_folder.count_odd(names, f"image is {fault}", f"images are {fault}")
             raise DataError(f"{path}: not CIFAR-10: {odd}; expected 32 x 32 RGB")
 
 
@@ -190,7 +182,7 @@ def _in_order(
     path: Path,
     split: Split,
     part: LabelledImages,
-    files: ImageFiles,
+    files: image_folder.ImageFiles,
     table: dict[str, Fingerprints],
 ) -> LabelledImages:
     """Return the images in the original's order; each must be there once, and in its class."""
