@@ -20,7 +20,7 @@ from cifar_tune.data.search_data import load_search_data
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.models.weights import load_weights
 from cifar_tune.training.callbacks import NO_CALLBACKS
-from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.device import keep_freed_memory
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.step import BatchTotals, LossAndAccuracy

@@ -58,7 +58,11 @@ def write_image_set(image_set: ImageSet, path: Path) -> None:
     Raises:
         DataError: it does not fit on the disk or cannot be written; nothing is left behind.
     """
-    arrays = _arrays(image_set)
+    arrays = {
+        f"{split} {kind}": array
+        for split, part in image_set.splits.items()
+        for kind, array in vars(part).items()
+    }
     header = _make_header(image_set, arrays)
     size = len(header) + sum(array.nbytes for array in arrays.values())
     with replacing(path, size, DataError) as temporary, temporary.open("wb") as file:
@@ -100,15 +104,6 @@ def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:
         if part.labels.max() >= len(image_set.classes):
             raise _fault(path, f"is damaged: its {split} labels are not those of its classes")
     return replace(image_set, splits=parts)
-
-
-def _arrays(image_set: ImageSet) -> dict[str, UInt8Array]:
-    arrays = {}
-    for split in SPLITS:
-        if split in image_set.splits:
-            arrays[f"{split} images"] = image_set.splits[split].images
-            arrays[f"{split} labels"] = image_set.splits[split].labels
-    return arrays
 
 
 def _make_header(image_set: ImageSet, arrays: Mapping[str, UInt8Array]) -> bytes:

@@ -28,7 +28,6 @@ IMAGENET_SHA256 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e0
 IMAGENET_BYTES = 46_830_571
 """torchvision's ``ResNet18_Weights.IMAGENET1K_V1``, the file as published."""
 
-RESERVED = ("none", IMAGENET, TINY_IMAGENET_32)
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]*"
 
 
@@ -100,7 +99,7 @@ def import_weights(path: Path, name: str | None, root: Path) -> Weights:
             f"{path}: is not torchvision's ImageNet file, whose SHA-256 is {IMAGENET_SHA256}; "
             f"this one's is {digest}: import it under another --name"
         )
-    if name in RESERVED and name != IMAGENET:
+    if name in ("none", TINY_IMAGENET_32):
         raise WeightsError(f"--name {name}: has a meaning of its own; expected another name")
     if not re.fullmatch(NAME_PATTERN, name):
         raise WeightsError(f"--name {name}: expected lower-case letters, digits and hyphens")

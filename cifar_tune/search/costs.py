@@ -17,8 +17,7 @@ from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.search.plan import Costs, StepTimes, example_config, freeze_depths
-from cifar_tune.training.device import torch_threads
-from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.device import keep_freed_memory, torch_threads
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.trainer import evaluate, train_epoch

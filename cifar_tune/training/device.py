@@ -1,14 +1,18 @@
-"""Which device trains, with how many threads, and what a trial records of it."""
+"""Which device trains, with how many threads and what memory, and what a trial records of it."""
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
 from cifar_tune.errors import DeviceError
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 
 
 def choose_device(wanted: str | None = None) -> torch.device:
@@ -46,6 +50,20 @@ def describe_device(device: torch.device) -> str:
     if device.type == "mps":
         return f"Apple MPS ({platform.machine()})"
     return f"CPU ({_processor()}, {torch.get_num_threads()} threads)"
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process hand no freed memory back to the system, from now on; glibc only.
+
+    glibc maps large tensors one by one and hands them back at once, so that each step has the
+    system clear the same thousands of pages again. Source: glibc manual, "Malloc Tunable
+    Parameters".
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)  # never
 
 
 def _processor() -> str:

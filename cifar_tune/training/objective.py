@@ -21,7 +21,7 @@ from cifar_tune.training.checkpoints import (
     TrainingState,
     UnusableCheckpointError,
 )
-from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.device import keep_freed_memory
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.predictions import make_predictions, save_predictions
 from cifar_tune.training.records import TrialFiles, TrialResult

@@ -20,8 +20,7 @@ from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model, seed_dropouts, set_training
-from cifar_tune.training.device import torch_threads
-from cifar_tune.training.malloc import keep_freed_memory
+from cifar_tune.training.device import keep_freed_memory, torch_threads
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.step import train_step
 
