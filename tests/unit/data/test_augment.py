@@ -17,6 +17,7 @@ from cifar_tune.data.search_data import SearchData
 
 MakeConfig = Callable[..., TrialConfig]
 COUNT = 40
+CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -53,7 +54,7 @@ def test_strength_zero_is_resize_and_normalise_only(
     bundled: SearchData, make_config: MakeConfig
 ) -> None:
     images = bundled.train.images[:COUNT]
-    assert draw(COUNT, make_config(augmentation_strength=0.0), torch.Generator()) is None
+    assert draw(COUNT, make_config(augmentation_strength=0.0), torch.Generator(), CPU) is None
     ours = transform(torch.tensor(images), None, 32, torch.tensor(MEAN), torch.tensor(STD))
     for index, image in enumerate(images):
         pixels = functional.to_tensor(image.transpose(1, 2, 0))
@@ -65,7 +66,7 @@ def test_each_image_has_a_draw_of_its_own(
     make_config: MakeConfig, strength: float, flipped: float
 ) -> None:
     config = make_config(augmentation_strength=strength)
-    draws = draw(20_000, config, torch.Generator().manual_seed(0))
+    draws = draw(20_000, config, torch.Generator().manual_seed(0), CPU)
     assert draws is not None
     assert draws.flip.float().mean().item() == pytest.approx(flipped, abs=0.02)
     degrees = torch.rad2deg(torch.atan2(draws.affine[:, 3].double(), draws.affine[:, 0].double()))
@@ -75,7 +76,7 @@ def test_each_image_has_a_draw_of_its_own(
     assert len(degrees.unique()) > 15_000
     assert draws.shift is None
 
-    others = draw(20_000, replace(config, crop_padding=3), torch.Generator().manual_seed(0))
+    others = draw(20_000, replace(config, crop_padding=3), torch.Generator().manual_seed(0), CPU)
     assert others is not None
     assert torch.equal(others.flip, draws.flip), "with crops the other draws are what they were"
     assert torch.equal(others.affine, draws.affine)
@@ -87,7 +88,7 @@ def test_each_image_has_a_draw_of_its_own(
 
 def test_flips_without_rotations(make_config: MakeConfig) -> None:
     config = replace(make_config(augmentation_strength=0.0), flip_probability=0.25)
-    draws = draw(20_000, config, torch.Generator().manual_seed(0))
+    draws = draw(20_000, config, torch.Generator().manual_seed(0), CPU)
     assert draws is not None
     assert draws.flip.float().mean().item() == pytest.approx(0.25, abs=0.02)
     assert torch.equal(draws.affine, rotation_matrices(torch.zeros(20_000).double(), 32))
