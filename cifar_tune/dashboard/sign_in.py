@@ -7,17 +7,15 @@ from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from bottle import FormsDict, HTTPResponse, request
-from jinja2 import Environment, PackageLoader
 
 from cifar_tune.dashboard.access import Access, refuse
+from cifar_tune.reports.environment import make_environment
 
 SIGN_IN = "/login"
 MAX_FORM_BYTES = 4096
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 """ASCII without white space and backslashes."""
-_TEMPLATE = Environment(
-    loader=PackageLoader("cifar_tune.dashboard"), autoescape=True, trim_blocks=True
-).get_template("sign_in.html")
+_TEMPLATE = make_environment("cifar_tune.dashboard", escapes=True).get_template("sign_in.html")
 _BEARER = {"WWW-Authenticate": "Bearer"}
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",

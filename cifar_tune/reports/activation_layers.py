@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table, number_cell
+from cifar_tune.reports.environment import make_environment
 from cifar_tune.reports.theme import make_figure
 from cifar_tune.training.pictures.activation_record import (
     ActivationRecord,
@@ -19,16 +19,8 @@ from cifar_tune.training.pictures.activation_record import (
 from cifar_tune.training.pictures.palette import COLOURS
 from cifar_tune.wording import format_count, format_percent
 
-TEXTS: Any = (
-    Environment(
-        loader=PackageLoader("cifar_tune.reports"),
-        undefined=StrictUndefined,
-        autoescape=False,  # ``html`` escapes all texts
-        trim_blocks=True,
-    )
-    .get_template("activation_prose.j2")
-    .module
-)
+_ENVIRONMENT = make_environment("cifar_tune.reports", escapes=False)  # ``html`` escapes all texts
+TEXTS: Any = _ENVIRONMENT.get_template("activation_prose.j2").module
 """The macros of the template."""
 
 

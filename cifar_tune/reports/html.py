@@ -13,11 +13,11 @@ import re
 from pathlib import Path
 
 import plotly.io
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from cifar_tune.reports.blocks import Chart, Page, Pictures, Table, number_columns
+from cifar_tune.reports.environment import make_environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _RESERVED = ("figures", "top")
@@ -38,8 +38,11 @@ def render_page(page: Page) -> str:
     )
     figures = _figures_json(page)
     plotly_js = get_plotlyjs() if figures else ""
-    template = _environment().get_template("page.html")
-    return template.render(
+    environment = make_environment("cifar_tune.reports", escapes=True)
+    environment.filters.update(
+        base64=_base64, kind=lambda block: type(block).__name__, number_columns=number_columns
+    )
+    html = environment.get_template("page.html").render(
         page=page,
         policy=_policy([plotly_js, script] if figures else [script]),
         style=Markup(style),
@@ -47,6 +50,7 @@ def render_page(page: Page) -> str:
         figures=Markup(figures),
         plotly_js=Markup(plotly_js),
     )
+    return f"{html}\n"
 
 
 def check_ids(page: Page) -> None:
@@ -102,18 +106,3 @@ def _policy(scripts: list[str]) -> str:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        base64=_base64, kind=lambda block: type(block).__name__, number_columns=number_columns
-    )
-    return environment

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
@@ -22,6 +20,7 @@ from cifar_tune.evaluation.wording import (
     format_quantity,
     format_setting,
 )
+from cifar_tune.reports.environment import make_environment
 from cifar_tune.reports.markdown import code, code_block, pipe_table, plain
 from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import TrialSummary
@@ -43,13 +42,7 @@ _SHOWN = (
     "seed",
 )
 """What a note shows of a configuration, in this order, after what is searched."""
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("cifar_tune.dashboard.notes"),
-    undefined=StrictUndefined,
-    autoescape=False,  # Markdown is no HTML
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_ENVIRONMENT = make_environment("cifar_tune.dashboard.notes", escapes=False)
 _ENVIRONMENT.filters |= {
     "code": code,
     "count": format_count,
@@ -145,7 +138,9 @@ def trial_note(
         figures=figures,
         beside=_beside_published(figures, reached),
         configuration=_configuration(study, config),
-        commands=_commands(study, trial, model, replicate),
+        model=model,
+        train_command=train_command(f"cifar-tune study run {study.arguments}", model, replicate),
+        derived_command=derived_command(study, model, replicate.rpartition("=")[2]),
     )
 
 
@@ -183,19 +178,6 @@ def _setting(key: str, value: object) -> str:
     if key == "seed":
         return str(value)
     return f"{value:.4g}" if isinstance(value, float) else format_setting(value)
-
-
-def _commands(study: NotedStudy, trial: TrialSummary, model: str, replicate: str) -> Iterator[str]:
-    seeds = replicate.rpartition("=")[2]
-    if study.purpose is not None:
-        # Trials of a derived study are made by the commands that it is made by.
-        yield derived_command(study, model, seeds)
-        return
-    if trial.state in ("complete", "pruned"):
-        yield f"cifar-tune trial rerun {study.name} {trial.number} {study.options}"
-    yield f"cifar-tune trial show {study.name} {trial.number} {study.options}"
-    if model:
-        yield train_command(f"cifar-tune study run {study.arguments}", model, replicate)
 
 
 def derived_command(study: NotedStudy, model: str, seeds: str) -> str:

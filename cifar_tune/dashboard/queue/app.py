@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from bottle import Bottle, HTTPResponse, redirect, request, response, static_file
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.storages import RDBStorage
 
 from cifar_tune.config.params import describe_range, read_params, read_seed
@@ -21,6 +20,7 @@ from cifar_tune.config.study_file import (
 )
 from cifar_tune.config.wording import format_params
 from cifar_tune.errors import CifarTuneError, InputError, StudyFileError
+from cifar_tune.reports.environment import make_environment
 from cifar_tune.search.service import Service
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.studies import StudyCounts, count_trials
@@ -32,13 +32,7 @@ _POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _TEMPLATES = Path(__file__).with_name("templates")
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("cifar_tune.dashboard.queue"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_ENVIRONMENT = make_environment("cifar_tune.dashboard.queue", escapes=True)
 BROWSER = "browser"
 RECENT = 8
 """How many requests are shown that are over."""
@@ -199,11 +193,8 @@ def _find_spec(study_name: str, stored: Mapping[str, StudyCounts]) -> StudySpec:
     name, _, profile = study_name.partition(":")
     if name not in find_study_files():  # a browser names no file of this machine
         raise StudyFileError(f"{study_name}: there is no study file of that name here")
-    known = stored.get(study_name)
-    if known is not None:
-        spec = resolve(load_study_file(name), known.profile, known.overrides)
-    else:
-        spec = resolve(load_study_file(name), profile)
+    loaded, known = load_study_file(name), stored.get(study_name)
+    spec = resolve(loaded, known.profile, known.overrides) if known else resolve(loaded, profile)
     if spec.study_name != study_name:
         raise StudyFileError(f"{study_name}: its study file makes {spec.study_name} now")
     return spec

@@ -37,17 +37,7 @@ def draw_search(record: ReportRecord) -> Iterator[Block]:
         _with_value(record),
     )
     yield _importances(record, search)
-    for key, values in search.ranges.items():
-        words = format_key(key)
-        yield make_chart(
-            record,
-            f"slice-{key.replace('_', '-')}",
-            f"Slice: {words}",
-            f"Validation accuracy of every trial against its {words}; all else differs too.",
-            plot_slice(key, is_log=values["log"], trials=record.trials),
-            _with_value(record),
-            height=340,
-        )
+    yield from _slices(record, search)
     if len(search.ranges) > 1:
         yield make_chart(
             record,
@@ -101,6 +91,20 @@ def _importances(record: ReportRecord, search: SearchRecord) -> Block:
         _complete(record),
         height=120 + 50 * len(search.importances),
     )
+
+
+def _slices(record: ReportRecord, search: SearchRecord) -> Iterator[Block]:
+    for key, values in search.ranges.items():
+        words = format_key(key)
+        yield make_chart(
+            record,
+            f"slice-{key.replace('_', '-')}",
+            f"Slice: {words}",
+            f"Validation accuracy of every trial against its {words}; all else differs too.",
+            plot_slice(key, is_log=values["log"], trials=record.trials),
+            _with_value(record),
+            height=340,
+        )
 
 
 def _pruned_table(search: SearchRecord) -> Table:
