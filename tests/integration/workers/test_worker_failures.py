@@ -35,7 +35,9 @@ from cifar_tune.workers.protocol import (
     Failed,
     Finished,
     Materials,
+    Pool,
     Started,
+    Task,
 )
 from cifar_tune.workers.train_task import work
 
@@ -71,6 +73,16 @@ def test_failures_are_told_apart_and_leave_the_slot_usable(
     refused = Failed(10, "refused", "weights: the disk is full", {"error": "WeightsError"})
     assert train(10) == refused
     assert isinstance(train(11), Finished)
+
+
+def assert_goes_on_after_first_epoch(pool: Pool, task: Task, reference: Reference) -> None:
+    """The trial takes up its checkpoint, and ends as one that nothing happened to."""
+    pool.start(task)
+    started, *_, finished = follow(pool, 7)
+    assert isinstance(started, Started)
+    assert started.epochs == 1
+    assert isinstance(finished, Finished)
+    assert apart_from_seconds(finished.result) == reference(task.config)[0]
 
 
 CRASHED = "its worker died: it crashed, was killed, or its node is gone"
@@ -121,12 +133,7 @@ def test_a_worker_that_dies_costs_an_epoch_at_most(
     assert reason in died.reason
     assert tail in died.tail
 
-    pool.start(task)
-    started, *_, finished = follow(pool, 7)
-    assert isinstance(started, Started)
-    assert started.epochs == 1
-    assert isinstance(finished, Finished)
-    assert apart_from_seconds(finished.result) == reference(config)[0]
+    assert_goes_on_after_first_epoch(pool, task, reference)
 
 
 @pytest.mark.long
@@ -149,12 +156,7 @@ def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
         assert isinstance(died, Died)
         assert "the process of Ray's that it talked to died" in died.reason
 
-        pool.start(task)
-        started, *_, finished = follow(pool, 7)
-        assert isinstance(started, Started)
-        assert started.epochs == 1
-        assert isinstance(finished, Finished)
-        assert apart_from_seconds(finished.result) == reference(config)[0]
+        assert_goes_on_after_first_epoch(pool, task, reference)
 
 
 @pytest.mark.long
