@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from cifar_tune.cli.console import make_console, make_table, print_json
-from cifar_tune.cli.options import options
+from cifar_tune.cli.options import number_option, options
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,13 +30,7 @@ STUDY = "study"
 
 
 @click.command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Epochs of each case, and whole studies.",
-)
+@number_option("--rounds", "Epochs of each case, and whole studies.", default=3)
 @click.option(
     "--only",
     multiple=True,
@@ -139,16 +133,8 @@ def _format_spread(ratios: Sequence[float]) -> str:
 
 
 @click.command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
-@click.option(
-    "--finished",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Finished trials that the study has.",
-)
-@click.option(
-    "--trials", type=click.IntRange(min=4), default=30, show_default=True, help="To be measured."
-)
+@number_option("--finished", "Finished trials that the study has.", default=1000)
+@number_option("--trials", "To be measured.", least=4, default=30)
 @options("json")
 def overhead(finished: int, trials: int, as_json: bool) -> None:
     """Measure what the runner itself costs: asking, recording, pruning, telling.
@@ -178,13 +164,7 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
 
 
 @click.command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=20),
-    default=1000,
-    show_default=True,
-    help="Simulated studies for each figure.",
-)
+@number_option("--rounds", "Simulated studies for each figure.", least=20, default=1000)
 @options("json")
 def calibrate(rounds: int, as_json: bool) -> None:
     """Simulate studies whose truth is known and print how often intervals and verdicts are right.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +17,15 @@ from cifar_tune.cli.console import (
     study_header,
 )
 from cifar_tune.cli.export import best_export
-from cifar_tune.cli.options import STUDY, WORKERS, ChosenOptions, gather, options, study_options
+from cifar_tune.cli.options import (
+    STUDY,
+    WORKERS,
+    ChosenOptions,
+    gather,
+    number_option,
+    options,
+    study_options,
+)
 from cifar_tune.errors import InputError
 from cifar_tune.search.preparation import MachineOptions, prepare_derived
 
@@ -32,18 +40,9 @@ if TYPE_CHECKING:
 
 _TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json")
 """Options of the commands that train."""
-_top_option = click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Length of the short list; by default 3, and all whose interval overlaps the first's.",
+_top_option = number_option(
+    "--top", "Length of the short list; by default 3, and all whose interval overlaps the first's."
 )
-
-
-def _seeds_option(default: int, text: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--seeds", type=click.IntRange(min=1), default=default, show_default=True, help=text
-    )
 
 
 @click.group(epilog="Example: cifar-tune best confirm dropout --seeds 3")
@@ -70,7 +69,7 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
-@_seeds_option(3, "Fresh ones, each.")
+@number_option("--seeds", "Fresh ones, each.", default=3)
 @_top_option
 @study_options(*_TRAINING)
 @gather("machine", MachineOptions)
@@ -95,7 +94,7 @@ def best_confirm(
 
 
 @best.command("rerun", epilog="Example: cifar-tune best rerun dropout --seeds 5 --json")
-@_seeds_option(5, "Fresh ones.")
+@number_option("--seeds", "Fresh ones.", default=5)
 @options("trial", "named", "train-on")
 @study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)
@@ -150,7 +149,7 @@ def best_rerun(
     help="Put back this hyperparameter alone, or several together; by default each that differs "
     "by itself. May be repeated.",
 )
-@_seeds_option(3, "Fresh ones, each.")
+@number_option("--seeds", "Fresh ones, each.", default=3)
 @options("trial", "named")
 @study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)

@@ -10,7 +10,7 @@ import click
 
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.console import command_line, make_console, print_json
-from cifar_tune.cli.options import ChosenOptions, gather, options, study_options
+from cifar_tune.cli.options import ChosenOptions, gather, number_option, options, study_options
 from cifar_tune.wording import format_accuracy
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def _print_export(exported: ModelExport, choice: Choice, onnx_difference: float 
 @click.command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes shown."
-)
+@number_option("--top", "Classes shown.", default=3)
 @options("device", "json")
 def predict(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool

@@ -102,22 +102,29 @@ def study_options(*names: str) -> Decorator:
 
 # --- the options --------------------------------------------------------------------------------
 
-_SHARED: dict[str, Callable[[Any], Any]] = {
-    "profile": click.option(
-        "--profile", metavar="NAME", help="Profile of the study file; by default the machine's."
-    ),
-    "trials": click.option(
+
+def _text(name: str, metavar: str, text: str) -> Decorator:
+    return click.option(name, metavar=metavar, help=text)
+
+
+def number_option(
+    name: str, text: str, *, least: int = 1, default: int | None = None, metavar: str = "N"
+) -> Decorator:
+    """Return an option that is a whole number; its help says the default where there is one."""
+    shown: dict[str, Any] = {"metavar": metavar}
+    if default is not None:
+        shown = {"default": default, "show_default": True}
+    return click.option(name, type=click.IntRange(min=least), help=text, **shown)
+
+
+_SHARED: dict[str, Decorator] = {
+    "profile": _text("--profile", "NAME", "Profile of the study file; by default the machine's."),
+    "trials": number_option(
         "--trials",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Sample N trials more, instead of filling up to the number in the study file.",
+        "Sample N trials more, instead of filling up to the number in the study file.",
+        least=0,
     ),
-    "seeds": click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Replicates of each named trial, by seed.",
-    ),
+    "seeds": number_option("--seeds", "Replicates of each named trial, by seed."),
     "only": click.option(
         "--only",
         multiple=True,
@@ -138,26 +145,20 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         metavar="KEY=VALUE",
         help="Change a key of the protocol; makes a study of its own. May be repeated.",
     ),
-    "seed": click.option(
+    "seed": number_option(
         "--seed",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="The study's seed, from which all others derive; 0 unless stored otherwise.",
+        "The study's seed, from which all others derive; 0 unless stored otherwise.",
+        least=0,
     ),
-    "device": click.option(
-        "--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N.  [default: auto]"
-    ),
-    "workers": click.option(
+    "device": _text("--device", "NAME", "auto, cpu, mps, cuda or cuda:N.  [default: auto]"),
+    "workers": _text(
         "--workers",
-        metavar="N|ray[:ADDRESS]",
-        help="Trials at once: a number, auto, inline (in this process) or on a Ray cluster; else "
+        "N|ray[:ADDRESS]",
+        "Trials at once: a number, auto, inline (in this process) or on a Ray cluster; else "
         "$CIFAR_TUNE_WORKERS.  [default: auto]",
     ),
-    "per-gpu": click.option(
-        "--per-gpu",
-        type=click.IntRange(min=1),
-        metavar="K",
-        help="Worker processes on each GPU.  [default: 1]",
+    "per-gpu": number_option(
+        "--per-gpu", "Worker processes on each GPU.  [default: 1]", metavar="K"
     ),
     "slots": click.option(
         "--slots",
@@ -166,22 +167,19 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         help="Trials at once in each worker process, on a GPU.  [default: found by measuring; 1 "
         "where --workers or --per-gpu is given]",
     ),
-    "precision": click.option(
+    "precision": _text(
         "--precision",
-        metavar="NAME",
-        help="auto, fp32 or bf16; auto takes bf16 where a check at a study's first run shows that "
-        "it is faster and agrees. Else $CIFAR_TUNE_PRECISION.  [default: auto]",
+        "NAME",
+        "auto, fp32 or bf16; auto takes bf16 where a check at a study's first run shows that it is "
+        "faster and agrees. Else $CIFAR_TUNE_PRECISION.  [default: auto]",
     ),
-    "timeout": click.option(
+    "timeout": _text(
         "--timeout",
-        metavar="DURATION",
-        help="End after so long, such as 2h, 90min or 45s; no trial is begun that would not "
-        "finish.",
+        "DURATION",
+        "End after so long, such as 2h, 90min or 45s; no trial is begun that would not finish.",
     ),
-    "storage": click.option(
-        "--storage",
-        metavar="PATH|URL",
-        help="Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db.",
+    "storage": _text(
+        "--storage", "PATH|URL", "Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db."
     ),
     "data-dir": click.option(
         "--data-dir",
@@ -221,9 +219,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
         "machines reach --host.",
     ),
     "open": click.option("--open", "opens", is_flag=True, help="Open it in the browser."),
-    "trial": click.option(
-        "--trial", type=click.IntRange(min=0), metavar="NUMBER", help="Not the best: this one."
-    ),
+    "trial": number_option("--trial", "Not the best: this one.", least=0, metavar="NUMBER"),
     "named": click.option("--name", "trial_name", metavar="NAMED", help="Not the best: this one."),
     "train-on": click.option(
         "--train-on",
