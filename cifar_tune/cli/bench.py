@@ -181,7 +181,7 @@ def calibrate(rounds: int, as_json: bool) -> None:
         track(simulate(rounds), "simulating", total=FIGURES, console=stderr, transient=True)
     )
     if as_json:
-        print_json({"rounds": rounds, "figures": [rate.to_dict() for rate in rates]})
+        print_json({"rounds": rounds, "figures": [dataclasses.asdict(rate) for rate in rates]})
     else:
         make_console().print(_make_calibration_table(rates))
         make_console().print(

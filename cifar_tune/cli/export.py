@@ -11,7 +11,7 @@ import click
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.cli.options import ChosenOptions, gather, number_option, options, study_options
-from cifar_tune.wording import format_accuracy
+from cifar_tune.wording import format_accuracy, printable
 
 if TYPE_CHECKING:
     from cifar_tune.evaluation.best import Choice
@@ -104,26 +104,25 @@ def predict(
     chosen_device = choose_device(device)
     exported = open_model(model, chosen_device)
     classes, calibration = exported.classes, exported.calibration
-    predictions = classify(exported, images, chosen_device)
+    answers = classify(exported, images, chosen_device)
+    predictions = list(zip(map(printable, images), answers, strict=True))
     if as_json:
         records = [
             {
-                "image": prediction.path,
-                "class": classes[int(prediction.probabilities.argmax())],
-                "probabilities": dict(
-                    zip(classes, map(float, prediction.probabilities), strict=True)
-                ),
+                "image": image,
+                "class": classes[int(probabilities.argmax())],
+                "probabilities": dict(zip(classes, map(float, probabilities), strict=True)),
             }
-            for prediction in predictions
+            for image, probabilities in predictions
         ]
         described = None if calibration is None else dataclasses.asdict(calibration)
         print_json({"model": str(model), "calibration": described, "predictions": records})
         return
     console = make_console()
-    for prediction in predictions:
-        order = prediction.probabilities.argsort()[::-1][:top]
-        ranked = ", ".join(f"{classes[k]} {100 * prediction.probabilities[k]:.1f} %" for k in order)
-        console.print(f"{prediction.path}: {ranked}", soft_wrap=True)
+    for image, probabilities in predictions:
+        order = probabilities.argsort()[::-1][:top]
+        ranked = ", ".join(f"{classes[k]} {100 * probabilities[k]:.1f} %" for k in order)
+        console.print(f"{image}: {ranked}", soft_wrap=True)
     if calibration is None:
         console.print("The probabilities are not calibrated.")
     else:

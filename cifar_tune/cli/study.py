@@ -190,10 +190,9 @@ def study_export(study: StudySelector, out: Path) -> None:
     """
     spec, location = study.find()
 
-    from cifar_tune.evaluation.export.study import export_study, write_export
+    from cifar_tune.evaluation.export.study import export_study
 
-    content = export_study(location, spec.study_name)
-    write_export(content, out)
+    content = export_study(location, spec.study_name, out)
     counts = ", ".join(
         f"{exported['study_name']} with {len(exported['trials'])} trials"
         for exported in content["studies"]

@@ -94,7 +94,6 @@ def compute_activations(
 
 
 def _find_kept(study: optuna.Study, trial_name: str | None) -> FrozenTrial:
-    """Return the trial that is meant, whose weights were kept."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     kept = [trial for trial in complete if "kept_weights_sha256" in trial.user_attrs]
     if trial_name is None:

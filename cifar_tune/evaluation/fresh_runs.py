@@ -190,7 +190,6 @@ def read_fresh_runs(
 
 
 def _read_confirmation(evidence: Evidence, candidates: Mapping[str, Candidate]) -> Confirmation:
-    """Return what fresh seeds say of a short list."""
     accuracies = {
         label: measure(evidence, replicates(evidence, label), "val_accuracy")
         for label in evidence.definition["named"]
@@ -220,7 +219,6 @@ def _mean(measured: Measured | None) -> float:
 
 
 def _read_rerun(evidence: Evidence, candidate: Candidate, purpose: Purpose) -> Rerun:
-    """Return what a configuration gave that was trained again for the test images."""
     trials = replicates(evidence, candidate.label)
     learns_validation = purpose == "rerun-all"
     return Rerun(

@@ -218,6 +218,5 @@ def _missing_replicates(
 
 
 def _list(trials: Sequence[TrialRecord]) -> str:
-    """Return the names of the first few trials, and how many more there are."""
     names = ", ".join(trial.name for trial in trials[:TRIALS_NAMED])
     return names + (f" and {len(trials) - TRIALS_NAMED} more" if len(trials) > TRIALS_NAMED else "")

@@ -118,7 +118,6 @@ def _evaluate(
 def _find_trial(
     record: BestRecord, candidate: Candidate, train_on: str
 ) -> tuple[TrialDossier, Path]:
-    """Return the trial to export, and the file of its kept weights."""
     location, own_study = record.location, record.spec.study_name
     trials = _trials_by_preference(record, candidate, train_on)
     for study_name, number in trials:

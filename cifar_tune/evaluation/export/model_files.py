@@ -50,14 +50,6 @@ class ExportedModel:
     calibration: Calibration | None
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The probabilities of an image's classes: float64 [classes], calibrated if the model is."""
-
-    path: str
-    probabilities: npt.NDArray[np.float64]
-
-
 def write_model(
     folder: Path, weights: Path, card: ModelCard, image_size: int, trial: dict[str, Any]
 ) -> None:
@@ -145,11 +137,11 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
 
 def classify(
     exported: ExportedModel, paths: Sequence[Path], device: torch.device
-) -> tuple[Prediction, ...]:
-    """Classify image files.
+) -> npt.NDArray[np.float64]:
+    """Return the probabilities of the classes of image files, float64 [N, classes].
 
-    They are read as images are on import: made RGB, brought to the size of the images that the
-    model learnt from.
+    They are calibrated if the model is. The files are read as images are on import: made RGB,
+    brought to the size of the images that the model learnt from.
 
     Raises:
         InputError: A file is not an image; the message names each.
@@ -170,8 +162,5 @@ def classify(
     evaluation = evaluate(exported.model, split, config)
     temperature = exported.calibration.temperature if exported.calibration else 1.0
     logits = evaluation.logits.double().cpu().numpy() / temperature
-    probabilities = special.softmax(logits, axis=1)
-    return tuple(
-        Prediction(printable(str(path)), row)
-        for path, row in zip(paths, probabilities, strict=True)
-    )
+    probabilities: npt.NDArray[np.float64] = special.softmax(logits, axis=1)
+    return probabilities

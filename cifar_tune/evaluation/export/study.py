@@ -167,11 +167,14 @@ class Imported:
     test_reads: int
 
 
-def export_study(location: StorageLocation, study_name: str) -> dict[str, Any]:
-    """Return a stored study, and those derived from it, as a JSON object with its own digest.
+def export_study(location: StorageLocation, study_name: str, path: Path) -> dict[str, Any]:
+    """Write a stored study, and those derived from it, to a file; return its JSON object.
+
+    The file appears whole or not at all, and has its own digest.
 
     Raises:
         InputError: It is not stored, or trials of it still run or wait.
+        StorageError: It cannot be written.
     """
     with explain_errors(location):
         storage = stored.open_to_read(location)
@@ -181,29 +184,22 @@ def export_study(location: StorageLocation, study_name: str) -> dict[str, Any]:
             raise InputError(f"study {study_name}: is not stored in {location}")
         described = [ExportedStudy.of(study).model_dump() for study in studies]
         reads = read_ledger(storage.engine)
-        content = {
+        content: dict[str, Any] = {
             "format": FORMAT,
             "cifar_tune": __version__,
             "studies": described,
             "answers": describe_answers(location, described),
             "test_reads": [asdict(read) for read in reads if read.result.study_name in names],
         }
-    return {**content, "sha256": digest_of(content)}
-
-
-def write_export(content: Mapping[str, Any], path: Path) -> None:
-    """Write an export to a file that appears whole or not at all.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
+    content["sha256"] = digest_of(content)
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     with replacing(path, len(text.encode()), StorageError) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return content
 
 
 def read_export(path: Path) -> StudyExport:
-    """Read a file that ``write_export`` wrote.
+    """Read a file that ``export_study`` wrote.
 
     Raises:
         InputError: It cannot be read, is of a newer version, or was altered.
@@ -257,7 +253,6 @@ def import_study(export: StudyExport, location: StorageLocation) -> Imported:
 
 
 def _accuracies(export: StudyExport) -> dict[AnswersKey, float | None]:
-    """Return the accuracies that an export has recorded."""
     accuracies = {
         AnswersKey(study.study_name, trial.number, "validation"): trial.value
         for study in export.studies
