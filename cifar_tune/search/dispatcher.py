@@ -12,9 +12,8 @@ from optuna.trial import FrozenTrial
 from cifar_tune import errors
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.retry_policy import Failure, Retry, RetryPolicy
-from cifar_tune.search.running_trial import RunningTrial
 from cifar_tune.search.trial_recorder import TrialRecorder
-from cifar_tune.search.trial_starter import TrialStarter
+from cifar_tune.search.trial_starter import RunningTrial, TrialStarter
 from cifar_tune.search.work_list import Item
 from cifar_tune.storage.optuna_private import list_waiting
 from cifar_tune.storage.trials import put_back

@@ -12,7 +12,7 @@ from cifar_tune.search.budget import Spending
 from cifar_tune.search.observer import Annotator, Observer
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.pruners import CompleteTrials, may_prune
-from cifar_tune.search.running_trial import RunningTrial
+from cifar_tune.search.trial_starter import RunningTrial
 from cifar_tune.storage import trials
 from cifar_tune.storage.artifacts import record_artifacts
 from cifar_tune.storage.optuna_private import get_trial_id

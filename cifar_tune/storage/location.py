@@ -25,13 +25,19 @@ if TYPE_CHECKING:
 SPACE_NEEDED = 1 << 20
 """Bytes that must be free to begin: a quick study takes about a quarter of it."""
 _FULL = "the disk is full; free some space and run the same command again"
+_SERVER_LOST = "the server closed the connection; run the same command again when it is back"
 _PLAIN = {
+    "server closed the connection": _SERVER_LOST,
+    "terminating connection": _SERVER_LOST,
+    "connection is lost": _SERVER_LOST,
+    "connection is closed": _SERVER_LOST,
+    "SSL connection has been closed": _SERVER_LOST,
     "disk is full": _FULL,
     "readonly database": "cannot be written: the file is read-only",
     "malformed": "the SQLite file is damaged",
     "not a database": "the SQLite file is damaged",
 }
-"""What SQLite's messages mean, by a part of each."""
+"""What messages of databases mean, by a part of each."""
 _NEEDED_TABLES = {"studies", "trials", "version_info"}
 _OPTUNA_TABLES = _NEEDED_TABLES | {
     "alembic_version",
@@ -46,13 +52,6 @@ _OPTUNA_TABLES = _NEEDED_TABLES | {
     "trial_values",
 }
 _EXPECTED = "expected a path or a URL such as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
-_SERVER_LOST = (
-    "server closed the connection",
-    "terminating connection",
-    "connection is lost",
-    "connection is closed",
-    "SSL connection has been closed",
-)
 
 
 @dataclass(frozen=True)
@@ -275,8 +274,6 @@ def _describe(error: BaseException) -> str:
         return _FULL if is_full else f"cannot be written: {error.strerror}"
     message = str(error).strip() or type(error).__name__
     first_line = message.splitlines()[0]
-    if any(sign in message for sign in _SERVER_LOST):
-        return "the server closed the connection; run the same command again when it is back"
     if "permission denied" in message:
         return f"{first_line}; the role must be allowed to make, read and write tables"
     if "database is locked" in message:

@@ -17,13 +17,7 @@ from sqlalchemy import event, func, select
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision
 from cifar_tune.errors import InputError, StorageError
-from cifar_tune.storage import server
-from cifar_tune.storage.definition import (
-    check_definition,
-    is_defined,
-    stored_precision,
-    write_identity,
-)
+from cifar_tune.storage import definition, server
 from cifar_tune.storage.location import StorageLocation, check_readable, check_writable
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
 from cifar_tune.storage.origin import list_all_trials, select_own_trials
@@ -127,17 +121,21 @@ def prepare_study(storage: RDBStorage, spec: StudySpec) -> optuna.Study:
     Raises:
         StudyMismatchError: It is stored with other settings.
     """
-    check_definition(find_study(storage, spec.study_name), spec, None, digests=None)
+    definition.check_definition(find_study(storage, spec.study_name), spec, None, digests=None)
     study = create_study(storage, spec.study_name)
     if "profile" not in study.user_attrs:
-        write_identity(study, spec)
+        definition.write_identity(study, spec)
     return study
 
 
 def read_precision(location: StorageLocation, study_name: str) -> Precision | None:
     """Return the precision of a stored study, or None where there is none, or no run of it yet."""
     study = find_study(open_to_read(location), study_name)
-    return None if study is None or not is_defined(study) else stored_precision(study)
+    return (
+        None
+        if study is None or not definition.is_defined(study)
+        else definition.stored_precision(study)
+    )
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -153,7 +151,7 @@ def read_study(study: optuna.Study) -> StoredStudy:
         study.study_name,
         study.user_attrs.get("profile", ""),
         study.user_attrs.get("overrides", {}),
-        tuple(map(summarize, list_all_trials(study))) if is_defined(study) else (),
+        tuple(map(summarize, list_all_trials(study))) if definition.is_defined(study) else (),
         summarize(best) if best is not None else None,
     )
 

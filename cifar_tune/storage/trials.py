@@ -13,19 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine
 
-from cifar_tune.storage.optuna_private import (
-    FIXED_PARAMS,
-    add_trial,
-    get_engine,
-    get_storage,
-    get_stored_trial,
-    get_trial_id,
-    get_trial_id_of_number,
-    leave_waiting,
-    open_trial,
-    set_trial_state,
-    suggest,
-)
+from cifar_tune.storage import optuna_private as private
 from cifar_tune.storage.origin import is_begun, is_foreign, is_request, number_requests, read_asker
 from cifar_tune.storage.records import DROPPED, FOREIGN, SET_ASIDE, TrialSummary
 from cifar_tune.training.records import EpochMetrics
@@ -55,10 +43,10 @@ def begin(
         distributions=dict(space) if has_all else {},
         user_attrs=dict(attributes),
         # As Study.enqueue_trial stores them.
-        system_attrs={FIXED_PARAMS: dict(params)} if params and not has_all else {},
+        system_attrs={private.FIXED_PARAMS: dict(params)} if params and not has_all else {},
     )
     study.sampler = optuna.samplers.RandomSampler() if has_all else sampler
-    trial = open_trial(study, add_trial(study, template))
+    trial = private.open_trial(study, private.add_trial(study, template))
     return trial if has_all else _suggest(trial, space)
 
 
@@ -73,13 +61,13 @@ def resume(
     Returns:
         None where it does not wait any more.
     """
-    trial_id = get_trial_id_of_number(study, number)
-    waiting = get_storage(study).get_trial(trial_id)
+    trial_id = private.get_trial_id_of_number(study, number)
+    waiting = private.get_storage(study).get_trial(trial_id)
     begun = {} if is_begun(waiting) else {"queued": {**asker_of(waiting), "trial": number}}
-    if not leave_waiting(get_engine(study), trial_id, TrialState.RUNNING, begun):
+    if not private.leave_waiting(private.get_engine(study), trial_id, TrialState.RUNNING, begun):
         return None
     study.sampler = sampler
-    return _suggest(open_trial(study, trial_id), space)
+    return _suggest(private.open_trial(study, trial_id), space)
 
 
 def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
@@ -88,7 +76,7 @@ def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optu
     for name, distribution in space.items():
         if is_begun and name in known:
             _draw_again(trial, name, distribution)
-        suggest(trial, name, distribution)
+        private.suggest(trial, name, distribution)
     return trial
 
 
@@ -97,16 +85,16 @@ def _draw_again(trial: optuna.Trial, name: str, distribution: BaseDistribution) 
 
     So that the next draw is the one that it would have made.
     """
-    frozen = get_stored_trial(trial.study, trial)
-    is_given = name in frozen.system_attrs.get(FIXED_PARAMS, {})
+    frozen = private.get_stored_trial(trial.study, trial)
+    is_given = name in frozen.system_attrs.get(private.FIXED_PARAMS, {})
     if not is_given and name not in trial.relative_params:
         trial.study.sampler.sample_independent(trial.study, frozen, name, distribution)
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial | optuna.Trial) -> FrozenTrial:
     """Let a trial that runs wait: it keeps its number, its parameters and its epochs."""
-    set_trial_state(study, get_trial_id(trial), TrialState.WAITING)
-    return get_stored_trial(study, trial)
+    private.set_trial_state(study, private.get_trial_id(trial), TrialState.WAITING)
+    return private.get_stored_trial(study, trial)
 
 
 def record_history(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
@@ -133,8 +121,8 @@ def record_drop(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
     if trial.state == TrialState.RUNNING:
         put_back(study, trial)
     message = f"dropped after {format_count(len(trial.intermediate_values), 'epoch')}"
-    set_aside(get_engine(study), trial, DROPPED, message)
-    return get_stored_trial(study, trial)
+    set_aside(private.get_engine(study), trial, DROPPED, message)
+    return private.get_stored_trial(study, trial)
 
 
 def set_aside(engine: Engine, trial: FrozenTrial, kind: str, message: str) -> bool:
@@ -148,7 +136,7 @@ def set_aside(engine: Engine, trial: FrozenTrial, kind: str, message: str) -> bo
     attributes: dict[str, Any] = {"failure": {"kind": kind, "message": message}}
     if not is_begun(trial):
         attributes["queued"] = asker_of(trial)
-    return leave_waiting(engine, get_trial_id(trial), TrialState.FAIL, attributes)
+    return private.leave_waiting(engine, private.get_trial_id(trial), TrialState.FAIL, attributes)
 
 
 def asker_of(trial: FrozenTrial) -> dict[str, Any]:
