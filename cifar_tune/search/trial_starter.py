@@ -24,8 +24,6 @@ from cifar_tune.training.provenance import git_commit
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.workers.protocol import Materials, Task
 
-LAST_LINES = 20
-
 
 @dataclass
 class RunningTrial:
@@ -47,7 +45,7 @@ class RunningTrial:
     history: list[EpochMetrics]
     restarts: list[dict[str, Any]]
     reason: str | None
-    log: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     is_training: bool = False
 
     @property

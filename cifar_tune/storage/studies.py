@@ -131,11 +131,9 @@ def prepare_study(storage: RDBStorage, spec: StudySpec) -> optuna.Study:
 def read_precision(location: StorageLocation, study_name: str) -> Precision | None:
     """Return the precision of a stored study, or None where there is none, or no run of it yet."""
     study = find_study(open_to_read(location), study_name)
-    return (
-        None
-        if study is None or not definition.is_defined(study)
-        else definition.stored_precision(study)
-    )
+    if study is None or not definition.is_defined(study):
+        return None
+    return definition.stored_precision(study)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
