@@ -66,14 +66,12 @@ def drop_trials(
             if (study := stored.find_study(reading, spec.study_name))
             and _list_unfinished(study, trial_name)
         ]
-        if not concerned:
-            return []
-        storage = stored.open_to_write(location)
-        return [
-            dropped
-            for spec in concerned
-            for dropped in _drop(storage, location, spec, trial_name, on_wait, write_note)
-        ]
+        dropped: list[Dropped] = []
+        if concerned:
+            storage = stored.open_to_write(location)
+            for part in concerned:
+                dropped += _drop(storage, location, part, trial_name, on_wait, write_note)
+        return dropped
 
 
 def _drop(

@@ -25,7 +25,7 @@ _LIBPQ = ("psycopg", "psycopg2")  # drivers of PostgreSQL that take its own opti
 _MADE_MEANWHILE = {"23505", "42P07", "42710"}  # PostgreSQL: unique violation, table, type exists
 _NO_TABLE = "42P01"
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def server_settings(location: StorageLocation) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def wait_for_server(engine: Engine) -> None:
     event.listen(engine, "do_connect", connect)
 
 
-def make_tables(make: Callable[[], Made]) -> Made:
+def make_tables(make: Callable[[], Result]) -> Result:
     """Call what looks for tables and makes those that are not there, again if it lost a race."""
     for _ in range(TRIES - 1):
         try:

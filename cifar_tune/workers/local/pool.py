@@ -56,7 +56,7 @@ class LocalPool:
             data.name, dict(data.digests), tuple(materials.weights), materials.root
         )
         self._workers: dict[int, _Worker] = {}  # by seat
-        self._ready: deque[Event] = deque()
+        self._events: deque[Event] = deque()
         logs.mkdir(parents=True, exist_ok=True)
 
     @classmethod
@@ -107,9 +107,9 @@ class LocalPool:
 
     def next_event(self, timeout: float) -> Event | None:
         """Return the next event; see ``Pool``."""
-        if not self._ready:
+        if not self._events:
             self._listen(timeout)
-        return self._ready.popleft() if self._ready else None
+        return self._events.popleft() if self._events else None
 
     def decide(self, number: int, *, go_on: bool) -> None:
         """Answer a trial; see ``Pool``."""
@@ -166,7 +166,7 @@ class LocalPool:
             return
         if isinstance(event, Ended):
             worker.numbers.discard(event.number)
-        self._ready.append(event)
+        self._events.append(event)
 
     def _bury(self, seat: int) -> None:
         """Forget a worker whose line is dead, and say so for each trial that it had."""
@@ -175,7 +175,7 @@ class LocalPool:
         worker.process.join()
         worker.line.close()
         reason, tail = _format_exit(worker.process.exitcode), _read_tail(self._log(seat))
-        self._ready.extend(Died(number, reason, tail) for number in sorted(worker.numbers))
+        self._events.extend(Died(number, reason, tail) for number in sorted(worker.numbers))
 
     def _log(self, seat: int) -> Path:
         return self._logs / f"worker-{seat}.log"

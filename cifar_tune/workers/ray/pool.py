@@ -51,7 +51,7 @@ class RayPool:
         self._resources = resources
         self._work = work
         self._tasks: dict[str, RunningTask] = {}  # by attempt
-        self._ready: deque[Event] = deque()
+        self._events: deque[Event] = deque()
         self._kept_at: dict[int, str] = {}  # nodes with checkpoints that no other node sees
         self._next_count = 0.0
         self._desk: Any = None
@@ -129,11 +129,11 @@ class RayPool:
         """Return the next event; see ``Pool``."""
         deadline = time.monotonic() + timeout
         self._count()
-        while not self._ready:
+        while not self._events:
             left = max(deadline - time.monotonic(), 0.0)
             if not self._listen(left) and left == 0.0:
                 return None
-        return self._ready.popleft()
+        return self._events.popleft()
 
     def decide(self, number: int, *, go_on: bool) -> None:
         """Answer a trial; see ``Pool``."""
@@ -200,7 +200,7 @@ class RayPool:
             if attempt in self._tasks:  # else of an attempt that was given up
                 self._tasks[attempt].note(event)
                 if not isinstance(event, Placed):
-                    self._ready.append(event)
+                    self._events.append(event)
         return None in taken
 
     def _end(self, running: RunningTask) -> None:
@@ -219,15 +219,15 @@ class RayPool:
         except self._ray.exceptions.RayError as error:
             where = f" (node {place.host})" if place is not None else ""
             died = running.died(cluster.explain_death(self._ray, error) + where)
-            self._ready.append(Stopped(running.number) if running.is_cancelled else died)
+            self._events.append(Stopped(running.number) if running.is_cancelled else died)
         else:
-            self._ready.append(running.read(result))
+            self._events.append(running.read(result))
 
     def _replace_desk(self) -> None:
         """Give up all tasks: the desk died, and with it their way to tell anything."""
         for running in self._tasks.values():
             self._ray.cancel(running.result, force=True)
-            self._ready.append(running.died("the process of Ray's that it talked to died"))
+            self._events.append(running.died("the process of Ray's that it talked to died"))
         self._tasks.clear()
         self._open_desk()
 
