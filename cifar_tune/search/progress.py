@@ -32,15 +32,23 @@ class PlainLines(Observer):
         self.noted("\n".join(plan_lines(plan)))
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
-        """Print the trial's parameters."""
-        label = trial.label
-        self._running[trial.number] = label, config.epochs
-        self.noted(started_line(trial))
+        """Print the trial's parameters, or after how many epochs it goes on."""
+        self._running[trial.number] = trial.label, config.epochs
+        values = format_params({**trial.params, **trial.settings})
+        begins = "begins" + (f": {values}" if values else "")
+        after = f"goes on after {format_count(trial.epochs, 'epoch')}"
+        self.noted(f"{trial.label}  {after if trial.epochs else begins}")
 
     def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Print the epoch's figures."""
         label, epochs = self._running[number]
-        self.noted(f"{label}  {epoch_line(metrics, epochs)}")
+        self.noted(
+            f"{label}  epoch {metrics.epoch}/{epochs}  "
+            f"train loss {metrics.train_loss:.3f} "
+            f"accuracy {format_accuracy(metrics.train_accuracy)}  "
+            f"validation loss {metrics.val_loss:.3f} "
+            f"accuracy {format_accuracy(metrics.val_accuracy)}  {metrics.seconds:.1f} s"
+        )
 
     def trial_ended(self, trial: TrialSummary) -> None:
         """Print how the trial ended."""
@@ -152,24 +160,6 @@ class Bars(Observer):
         self._progress.update(
             self._study, completed=run.ended, total=total, live=live, count=f"{run.ended}/{total}"
         )
-
-
-def started_line(trial: TrialSummary) -> str:
-    """Return how a trial begins, or goes on, on one line."""
-    if trial.epochs:
-        return f"{trial.label}  goes on after {format_count(trial.epochs, 'epoch')}"
-    values = format_params({**trial.params, **trial.settings})
-    return f"{trial.label}  begins" + (f": {values}" if values else "")
-
-
-def epoch_line(metrics: EpochMetrics, epochs: int) -> str:
-    """Return an epoch's figures on one line."""
-    return (
-        f"epoch {metrics.epoch}/{epochs}  "
-        f"train loss {metrics.train_loss:.3f} accuracy {format_accuracy(metrics.train_accuracy)}  "
-        f"validation loss {metrics.val_loss:.3f} accuracy {format_accuracy(metrics.val_accuracy)}  "
-        f"{metrics.seconds:.1f} s"
-    )
 
 
 def trial_line(trial: TrialSummary) -> str:
