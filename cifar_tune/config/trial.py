@@ -223,7 +223,11 @@ class TrialConfig:
 
         What had no choice once is then stored as it was, so that digests stay what they were.
         """
-        return without_defaults(dataclasses.asdict(self))
+        fields = dataclasses.asdict(self)
+        keys = list(fields)
+        # `cosine_t_max` is stored where it stood before it could be searched.
+        first = [*keys[: keys.index("epochs") + 1], "cosine_t_max"]
+        return without_defaults(dict.fromkeys(first) | fields)
 
 
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = read_declarations(TrialConfig)

@@ -137,12 +137,10 @@ class ActivationRecord:
     """The activations of a trained trial for a few images.
 
     Attributes:
-        profile: of the study file, such as ``quick``.
         trial: its number in its study.
         name: of a named trial with its replicate; None if sampled.
         val_accuracy: of the trial, as a fraction.
         weights_sha256: of the file of its kept weights.
-        config: all that the trial was trained with.
         classes: names in the order of the labels.
         parameters: of the whole network, the head's included.
         layers: that are shown, in order.
