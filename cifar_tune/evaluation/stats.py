@@ -105,9 +105,12 @@ def estimate_from_outcomes(
     if len(outcomes) == 1:
         return Estimate(mean, 1, images, None, shared_variance, None, None)
     spread = float(np.var(outcomes, ddof=1))
-    half = _half_width(spread, shared_variance, len(outcomes), images)
-    low, high = mean - half, mean + half
-    return Estimate(mean, len(outcomes), images, spread, shared_variance, low, high)
+    seeds, beyond = len(outcomes), (1 - LEVEL) / 2
+    deviation = math.sqrt(total_variance(spread, shared_variance, seeds))
+    degrees = degrees_of_freedom(spread, shared_variance, seeds, images)
+    short = -float(special.stdtrit(degrees, beyond)) * deviation
+    half = (short + distance_beyond(beyond, spread, shared_variance, seeds)) / 2
+    return Estimate(mean, seeds, images, spread, shared_variance, mean - half, mean + half)
 
 
 def binomial_variance(accuracy: float, images: int) -> float:
@@ -160,14 +163,6 @@ def degrees_of_freedom(spread: float, shared: float, seeds: int, images: int) ->
     parts = (spread / seeds) ** 2 / (seeds - 1) + shared**2 / max(images - 1, 1)
     # Beyond a million it is the normal.
     return min(total_variance(spread, shared, seeds) ** 2 / parts, 1e6) if parts > 0 else 1e6
-
-
-def _half_width(spread: float, shared: float, seeds: int, images: int) -> float:
-    beyond = (1 - LEVEL) / 2
-    deviation = math.sqrt(total_variance(spread, shared, seeds))
-    degrees = degrees_of_freedom(spread, shared, seeds, images)
-    short = -float(special.stdtrit(degrees, beyond)) * deviation
-    return (short + distance_beyond(beyond, spread, shared, seeds)) / 2
 
 
 def tail(distance: float, spread: float, shared: float, seeds: int) -> float:
