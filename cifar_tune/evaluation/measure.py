@@ -9,15 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cifar_tune.evaluation import stats
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
-from cifar_tune.evaluation.stats import (
-    Estimate,
-    Reading,
-    binomial_variance,
-    estimate_from_images,
-    estimate_from_outcomes,
-)
 from cifar_tune.evaluation.verdicts import Contrast
 from cifar_tune.evaluation.wording import format_key
 from cifar_tune.training.predictions import Answers
@@ -68,7 +62,7 @@ def measure(evidence: Evidence, trials: Sequence[TrialRecord], quantity: str) ->
     return Measured(math.exp(estimate.mean), sd, low, high, estimate.seeds, 0, basis, numbers)
 
 
-def measured_fraction(estimate: Estimate, basis: str, trials: tuple[int, ...]) -> Measured:
+def measured_fraction(estimate: stats.Estimate, basis: str, trials: tuple[int, ...]) -> Measured:
     """Return an accuracy as reports state it: no interval reaches below 0 or above 1."""
     low, high = (
         None if end is None else min(max(end, 0.0), 1.0) for end in (estimate.low, estimate.high)
@@ -140,38 +134,39 @@ def _pairs(
 
 def _estimate(
     evidence: Evidence, groups: Sequence[tuple[TrialRecord, ...]], quantity: str
-) -> tuple[Estimate, str]:
+) -> tuple[stats.Estimate, str]:
     """Return a quantity over single trials, or a difference over pairs, with the noise's basis."""
     values = [tuple(trial.values[quantity] for trial in group) for group in groups]
     if quantity == "seconds":
         # Of a pair, the logarithm of the ratio: above zero the first one is faster.
         ratios = [other[0] / first if other else first for first, *other in values]
-        return estimate_from_outcomes([math.log(ratio) for ratio in ratios]), "none"
+        return stats.estimate_from_outcomes([math.log(ratio) for ratio in ratios]), "none"
     outcomes = [first - sum(other) for first, *other in values]
     if quantity == "train_accuracy":
-        return estimate_from_outcomes(outcomes), "none"
+        return stats.estimate_from_outcomes(outcomes), "none"
     kept = evidence.test if quantity == "test_accuracy" else evidence.validation
     if all(trial.number in kept for group in groups for trial in group):
         readings = [_reading(*(kept[trial.number] for trial in group)) for group in groups]
-        return estimate_from_images(readings), "images"
+        return stats.estimate_from_images(readings), "images"
     images = _images(evidence, [trial for group in groups for trial in group], quantity)
     # Two models on the same images err together more often than not, so this is a bound.
     shared = sum(
-        binomial_variance(sum(column) / len(groups), images) for column in zip(*values, strict=True)
+        stats.binomial_variance(sum(column) / len(groups), images)
+        for column in zip(*values, strict=True)
     )
-    return estimate_from_outcomes(outcomes, shared, images), "binomial"
+    return stats.estimate_from_outcomes(outcomes, shared, images), "binomial"
 
 
-def _reading(ours: Answers, theirs: Answers | None = None) -> Reading:
+def _reading(ours: Answers, theirs: Answers | None = None) -> stats.Reading:
     if theirs is None:
-        return Reading(ours.rows, ours.correct.astype(float))
+        return stats.Reading(ours.rows, ours.correct.astype(float))
     # One of the two may be imported, with its images in another order.
     here, there = np.argsort(ours.rows), np.argsort(theirs.rows)
     rows = ours.rows[here]
     if not np.array_equal(rows, theirs.rows[there]):
         raise ValueError("replicates of one seed were measured on different images")
     difference = ours.correct[here].astype(float) - theirs.correct[there].astype(float)
-    return Reading(rows, difference)
+    return stats.Reading(rows, difference)
 
 
 def _images(evidence: Evidence, trials: Sequence[TrialRecord], quantity: str) -> int:
