@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -16,6 +16,10 @@ from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_percent
 
 _TICKS = 5
+_ACCURACY = "val_accuracy"
+"""The last axis; its ends are those of the trials."""
+Axes = Mapping[str, Mapping[str, Any]]
+"""The ends of each axis, ``low`` and ``high``, and whether it is ``log``."""
 
 
 def plot_parallel(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Figure:
@@ -25,76 +29,72 @@ def plot_parallel(search: SearchRecord, trials: Sequence[TrialRecord]) -> go.Fig
     page that may run nothing but its own scripts forbids that. So these are plain lines.
     """
     complete = [trial for trial in trials if trial.state == "complete" and trial.params]
-    complete.sort(key=lambda trial: trial.values["val_accuracy"])
-    ranges = {
+    complete.sort(key=lambda trial: trial.values[_ACCURACY])
+    accuracies = [trial.values[_ACCURACY] for trial in complete]
+    low, high = min(accuracies, default=0.0), max(accuracies, default=1.0)
+    middle = accuracies[len(accuracies) // 2] if accuracies else 0.0
+    axes = {
         key: values
         for key, values in search.ranges.items()
         if all(key in trial.params for trial in complete)
     }
-    accuracies = [trial.values["val_accuracy"] for trial in complete]
-    low, high = min(accuracies, default=0.0), max(accuracies, default=1.0)
-    middle = accuracies[len(accuracies) // 2] if accuracies else 0.0
-    figure = make_figure("", "", legend=True)
-
-    def make_line(trial: TrialRecord) -> tuple[Sequence[float], Sequence[float], str]:
-        accuracy = trial.values["val_accuracy"]
-        shares = [_share(values, trial.params[key]) for key, values in ranges.items()]
-        shares.append((accuracy - low) / (high - low) if high > low else 0.5)
-        return range(len(shares)), shares, f"{trial.label}: {format_percent(accuracy)}"
-
+    axes[_ACCURACY] = {"low": low, "high": high, "log": False}
+    figure = make_figure("", "")
     for is_better, name, colour in (
         (False, "other half", translucent(COLOURS[4], 0.55)),
         (True, "better half", COLOURS[0]),
     ):
-        half = [
-            trial for trial in complete if (trial.values["val_accuracy"] >= middle) == is_better
-        ]
+        half = (trial for trial in complete if (trial.values[_ACCURACY] >= middle) == is_better)
         add_lines(
             figure,
-            map(make_line, half),
+            (_line(trial, axes) for trial in half),
             mode="lines+markers",
             line={"color": colour, "width": 1.5},
             marker={"size": 5},
             hovertemplate="%{text}<extra></extra>",
             name=name,
         )
-    _label_axes(figure, ranges, low, high)
+    _label_axes(figure, axes)
     return figure
 
 
-def _share(values: Mapping[str, Any], value: float) -> float:
-    """Return where a value lies in its range, from 0 to 1."""
-    low, high = values["low"], values["high"]
-    if values["log"]:
+def _line(trial: TrialRecord, axes: Axes) -> tuple[Sequence[float], Sequence[float], str]:
+    values = {**trial.params, _ACCURACY: trial.values[_ACCURACY]}
+    shares = [_share(ends, values[key]) for key, ends in axes.items()]
+    return range(len(axes)), shares, f"{trial.label}: {format_percent(values[_ACCURACY])}"
+
+
+def _share(ends: Mapping[str, Any], value: float) -> float:
+    """Return where a value lies on its axis, from 0 to 1."""
+    low, high = ends["low"], ends["high"]
+    if low == high:
+        return 0.5
+    if ends["log"]:
         low, high, value = math.log(low), math.log(high), math.log(value)
     return float((value - low) / (high - low))
 
 
-def _label_axes(
-    figure: go.Figure, ranges: Mapping[str, Mapping[str, Any]], low: float, high: float
-) -> None:
-    labels = [[f"{value:.2g}" for value in _tick_values(values)] for values in ranges.values()]
-    of_accuracy = _tick_values({"low": low, "high": high, "log": False})
-    labels.append([f"{100 * value:.1f} %" for value in of_accuracy])
-    for place, texts in enumerate(labels):
-        is_last = place == len(ranges)
+def _label_axes(figure: go.Figure, axes: Axes) -> None:
+    for place, (key, ends) in enumerate(axes.items()):
+        is_last = key == _ACCURACY
         figure.add_vline(x=place, line={"color": LINE, "width": 1})
-        for tick, text in enumerate(texts):
+        for tick in range(_TICKS):
+            share = tick / (_TICKS - 1)
+            value = _value(ends, share)
             figure.add_annotation(
                 x=place,
-                y=tick / (_TICKS - 1),
-                text=text,
+                y=share,
+                text=format_percent(value) if is_last else f"{value:.2g}",
                 showarrow=False,
                 xanchor="right" if is_last else "left",
                 xshift=-5 if is_last else 5,
                 font={"size": 11},
             )
-    names = [format_key(key).replace(" ", "<br>") for key in ranges]
     figure.update_layout(
         xaxis={
-            "tickvals": list(range(len(labels))),
-            "ticktext": [*names, "validation<br>accuracy"],
-            "range": [-0.15, len(ranges) + 0.15],
+            "tickvals": list(range(len(axes))),
+            "ticktext": [format_key(key).replace(" ", "<br>") for key in axes],
+            "range": [-0.15, len(axes) - 1 + 0.15],
             "showline": False,
             "showgrid": False,
         },
@@ -102,8 +102,7 @@ def _label_axes(
     )
 
 
-def _tick_values(values: Mapping[str, Any]) -> Iterator[float]:
-    low, high = values["low"], values["high"]
-    for tick in range(_TICKS):
-        share = tick / (_TICKS - 1)
-        yield float(low * (high / low) ** share) if values["log"] else low + share * (high - low)
+def _value(ends: Mapping[str, Any], share: float) -> float:
+    """Return the value at a share of an axis."""
+    low, high = ends["low"], ends["high"]
+    return float(low * (high / low) ** share) if ends["log"] else low + share * (high - low)
