@@ -8,10 +8,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from cifar_tune.config.wording import format_params
-from cifar_tune.evaluation.quantities import Measured
+from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.study import ReportRecord
-from cifar_tune.evaluation.wording import format_quantity, format_spread
-from cifar_tune.reports.blocks import Cell, Chart
+from cifar_tune.evaluation.wording import (
+    format_effect,
+    format_effect_interval,
+    format_quantity,
+    format_spread,
+)
+from cifar_tune.reports.blocks import Cell, Chart, number_cell
 
 
 def trial_anchor(number: int) -> str:
@@ -46,9 +51,17 @@ def quantity_cell(
 ) -> Cell:
     """Return the mean of a quantity with its spread below, or the word for a missing one."""
     if measured is None:
-        return Cell(missing, tone="missing", is_number=True)
+        return number_cell(missing, tone="missing")
     mean = format_quantity(quantity, measured.mean)
-    return Cell(mean, note=format_spread(quantity, measured), link=link, is_number=True)
+    return number_cell(mean, note=format_spread(quantity, measured), link=link)
+
+
+def effect_cell(contrast: ContrastRecord | None) -> Cell:
+    """Return a mean difference with its interval below."""
+    if contrast is None:
+        return number_cell("none", tone="missing")
+    mean = format_effect(contrast.quantity, contrast.mean)
+    return number_cell(mean, note=format_effect_interval(contrast))
 
 
 def configuration_cell(name: str, own: Mapping[str, Any], *, link: str = "") -> Cell:

@@ -18,7 +18,7 @@ from cifar_tune.evaluation.wording import (
     short_name,
 )
 from cifar_tune.reports.blocks import Block, Card, Cell, Prose, Row, Table, Tone, number_cell
-from cifar_tune.reports.study_blocks import make_chart
+from cifar_tune.reports.study_blocks import effect_cell, make_chart
 from cifar_tune.reports.theme import error_bars, make_figure
 from cifar_tune.training.pictures.palette import COLOURS, LINE
 from cifar_tune.wording import format_count
@@ -231,14 +231,13 @@ def _table(record: ReportRecord) -> Table:
 
 
 def _table_row(claim: ClaimRecord, contrast: ContrastRecord, *, is_first: bool) -> Row:
-    mean = format_effect(contrast.quantity, contrast.mean)
     images = f"{contrast.images:,}" if contrast.images else ""
     basis = {"images": "from each image", "binomial": "bounded", "none": "none"}[contrast.basis]
     return Row(
         (
             Cell(claim.name if is_first else "", is_code=True),
             Cell(_models(claim, contrast), note=format_key(contrast.quantity)),
-            number_cell(mean, note=format_effect_interval(contrast)),
+            effect_cell(contrast),
             number_cell(format_effect(contrast.quantity, contrast.smallest_effect)),
             number_cell(str(contrast.seeds)),
             number_cell(images, note=f"noise {basis}"),

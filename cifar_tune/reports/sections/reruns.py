@@ -16,12 +16,11 @@ from cifar_tune.evaluation.fresh_runs import (
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import (
     format_effect,
-    format_effect_interval,
     format_key,
     format_quantity,
 )
 from cifar_tune.reports.blocks import Block, Cell, Command, Prose, Row, Table, number_cell
-from cifar_tune.reports.study_blocks import configuration_cell, quantity_cell
+from cifar_tune.reports.study_blocks import configuration_cell, effect_cell, quantity_cell
 
 
 def draw_reruns(record: ReportRecord) -> Iterator[Block]:
@@ -110,17 +109,12 @@ def _ablation_table(ablation: Ablation, id_: str) -> Table:
 
 
 def _ablation_row(part: Ablated) -> Row:
-    loss = part.loss
-    worth = number_cell("none", tone="missing")
-    if loss is not None:
-        mean = format_effect(loss.quantity, loss.mean)
-        worth = number_cell(mean, note=format_effect_interval(loss))
     keys = ", ".join(map(format_key, part.values))
     return Row(
         (
             Cell(keys, note=f"back to {format_params(part.values)}"),
-            number_cell("0" if loss is None else str(loss.seeds)),
+            number_cell("0" if part.loss is None else str(part.loss.seeds)),
             quantity_cell("val_accuracy", part.val_accuracy),
-            worth,
+            effect_cell(part.loss),
         )
     )
