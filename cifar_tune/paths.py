@@ -25,12 +25,17 @@ def data_root(data_dir: Path | None = None) -> Path:
     """Return where imported images and weights are kept.
 
     That is ``data_dir``, as given by ``--data-dir``, else ``$CIFAR_TUNE_DATA``, else the user's
-    cache.
+    cache; where the user has no home folder, beside the database where none is named.
     """
     if data_dir is not None:
         return data_dir
     named = os.environ.get("CIFAR_TUNE_DATA")
-    return Path(named) if named else user_cache_path("cifar-tune", appauthor=False)
+    if named:
+        return Path(named)
+    try:
+        return user_cache_path("cifar-tune", appauthor=False)
+    except RuntimeError:  # a user id without an entry, and no $HOME
+        return STORAGE_FILE.with_name("data")
 
 
 def image_set_file(root: Path, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 def format_percent(fraction: float, digits: int = 1) -> str:
     """Return a fraction as a percentage: ``62.5 %``."""
@@ -39,3 +41,21 @@ def printable(name: object) -> str:
     """Return a name, escaped if it has line breaks, control characters or broken Unicode."""
     text = str(name)
     return text if text.isprintable() else ascii(text)
+
+
+def escape_controls(text: str) -> str:
+    """Return a text as a terminal may be given it, lines and all, whoever wrote it.
+
+    Escape sequences, other control characters, marks that turn the direction of writing and broken
+    Unicode are written as their codes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    is_plain = character.isprintable() or character in "\n\t"
+    if is_plain or unicodedata.category(character) == "Zs":  # spaces of every width
+        return character
+    return ascii(character)[1:-1]

@@ -83,7 +83,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
     """Runs that begin meanwhile get, after so many steps of training, what Ctrl-C sends."""
 
     @contextmanager
-    def stop(steps: int) -> Iterator[None]:
+    def stop(steps: int, sent: signal.Signals = signal.SIGINT) -> Iterator[None]:
         left = [steps]
 
         run_to_the_end = Runner.run
@@ -95,7 +95,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> StopAfter:
             def count(number: int, done: int) -> None:
                 left[0] -= 1
                 if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), sent)
                 stepped(number, done)
 
             observer.stepped = count  # type: ignore[method-assign]

@@ -16,29 +16,31 @@ import click
 from cifar_tune import __version__
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.storage.passwords import mask_passwords
+from cifar_tune.wording import escape_controls
 
 INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed work, 2 bad input, 130 interrupted."""
+    _escape_what_cannot_be_encoded()
     try:
         code = app.main(arguments, prog_name="cifar-tune", standalone_mode=False)
     except click.ClickException as error:
         message = io.StringIO()
         error.show(message)
-        click.echo(mask_passwords(message.getvalue()), err=True, nl=False)  # it quotes the input
+        _print_message(message.getvalue().rstrip())
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _print_message("interrupted")
         code = INTERRUPTED
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
         code = INTERRUPTED
     except CifarTuneError as error:
-        for line in mask_passwords(str(error)).splitlines():
-            click.echo(f"error: {line}", err=True)
+        for line in str(error).splitlines():
+            _print_message(f"error: {line}")
         code = error.exit_code
     except BrokenPipeError:
         # The reader of our output went away, e.g. `| head`; leave without a second complaint.
@@ -47,6 +49,19 @@ def main(arguments: list[str] | None = None) -> None:
     if code == INTERRUPTED and arguments is None:
         _exit_at_once()
     sys.exit(code or 0)
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Let the streams write the code of a character that their encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _print_message(message: str) -> None:
+    """Print on stderr, without the passwords and control characters of what is quoted."""
+    with suppress(OSError):  # the terminal may be gone
+        print(escape_controls(mask_passwords(message)), file=sys.stderr)  # noqa: T201
 
 
 def _exit_at_once() -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from cifar_tune.search.preparation import Prepared, load_materials, run_prepared, settle_precision
 from cifar_tune.storage.passwords import mask_passwords
+from cifar_tune.wording import escape_controls
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import StudySpec
@@ -27,11 +31,32 @@ PLAIN_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
 
 
+class _SafeConsole(Console):
+    """A console that a stranger's text cannot command, and that a closed terminal does not end."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is printed, all of which goes this way: lines, tables and bars."""
+        for segment in super().render(renderable, options):
+            is_plain = segment.control or segment.text.isprintable()
+            yield segment if is_plain else segment._replace(text=escape_controls(segment.text))
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print, or once the terminal is gone go on without it."""
+        try:
+            super().print(*objects, **settings)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def make_console(*, to_stderr: bool = False) -> Console:
     """Return a console without markup: what is printed is the user's text, brackets and all."""
     settings: dict[str, Any] = {"stderr": to_stderr, "markup": False, "highlight": False}
-    console = Console(**settings)
-    return console if console.is_terminal else Console(**settings, width=PLAIN_WIDTH)
+    console = _SafeConsole(**settings)
+    return console if console.is_terminal else _SafeConsole(**settings, width=PLAIN_WIDTH)
 
 
 def make_table(*columns: str, **settings: Any) -> Table:
@@ -47,8 +72,16 @@ def make_table(*columns: str, **settings: Any) -> Table:
 
 
 def print_json(record: object) -> None:
-    """Print one JSON object on stdout."""
-    print(json.dumps(record, indent=2, ensure_ascii=False))  # noqa: T201
+    """Print one JSON object on stdout; what cannot be printed as it is, as JSON escapes it."""
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+        is_plain = escape_controls(text) == text
+    except UnicodeEncodeError:
+        is_plain = False
+    if not is_plain:
+        text = json.dumps(record, indent=2).replace("\x7f", "\\u007f")
+    print(text)  # noqa: T201
 
 
 def study_header(spec: StudySpec, location: StorageLocation) -> dict[str, Any]:

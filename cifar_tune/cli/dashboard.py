@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import gc
-import signal
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -21,6 +20,7 @@ from cifar_tune.cli.options import WORKERS, gather, options
 from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.search.preparation import MachineOptions, Prepared, WorkOptions, prepare
+from cifar_tune.search.stop_signals import hear_stop_signals
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def dashboard(storage: str | None, server: ServerOptions) -> None:
             f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
         )
     listening = _listen(opened, location, None, access, server)
-    with _stopped_by_signals(listening):
+    with hear_stop_signals(lambda *_: listening.stop()):
         _announce(make_console(), listening, access, opens=server.opens)
         listening.run()
 
@@ -124,21 +124,6 @@ def _announce(
     if opens:
         # A browser that runs in the terminal must not keep the server waiting.
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-
-
-@contextmanager
-def _stopped_by_signals(server: Server) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM close the server."""
-
-    def stop(*_: Any) -> None:
-        server.stop()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 # --- serve --------------------------------------------------------------------------------------

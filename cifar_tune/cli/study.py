@@ -197,7 +197,9 @@ def study_export(study: StudySelector, out: Path) -> None:
         f"{exported['study_name']} with {len(exported['trials'])} trials"
         for exported in content["studies"]
     )
-    click.echo(f"{out}: {counts}; {len(content['test_reads'])} reads of the test images")
+    make_console().print(
+        f"{out}: {counts}; {len(content['test_reads'])} reads of the test images", soft_wrap=True
+    )
 
 
 @study.command("import", epilog="Example: cifar-tune study import dropout.json")
@@ -221,5 +223,5 @@ def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) ->
         print_json({"storage": str(location), "trials": trials, "test_reads": test_reads})
         return
     for study_name, added in trials.items():
-        click.echo(f"{study_name}: {added} trials added to {location}")
-    click.echo(f"{test_reads} reads of the test images added to the ledger")
+        make_console().print(f"{study_name}: {added} trials added to {location}", soft_wrap=True)
+    make_console().print(f"{test_reads} reads of the test images added to the ledger")

@@ -149,7 +149,9 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
     """
     path = _locate(name_or_path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors begin a file with a mark
     except OSError as error:
         raise StudyFileError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

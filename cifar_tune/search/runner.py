@@ -129,10 +129,10 @@ class Runner:
     """Runs what is left of a study.
 
     Trials that wait come first, then those that people asked for, then named ones, then sampled
-    ones. Ctrl-C and SIGTERM end a run cleanly: trials that run save their state at their next step,
-    and the next run goes on with them under their numbers; a second Ctrl-C ends it at once. The
-    next run goes on likewise after a runner that died. ``should_stop`` is asked often; True ends
-    the run as one Ctrl-C does.
+    ones. Ctrl-C, SIGTERM and a closed terminal end a run cleanly: trials that run save their state
+    at their next step, and the next run goes on with them under their numbers; a second Ctrl-C ends
+    it at once. The next run goes on likewise after a runner that died. ``should_stop`` is asked
+    often; True ends the run as one Ctrl-C does.
     """
 
     def __init__(

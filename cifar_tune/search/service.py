@@ -5,7 +5,6 @@ The requests are in the database, so a service that is started again goes on whe
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cifar_tune.errors import CifarTuneError, StudyBusyError
 from cifar_tune.search.observer import LiveRun
+from cifar_tune.search.stop_signals import hear_stop_signals
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.study_requests import Request
@@ -56,10 +56,8 @@ class Service:
             self._stopped.clear()
 
     def run(self) -> None:
-        """Carry out requests until SIGINT or SIGTERM."""
-        signals = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.signal(number, self._hear) for number in signals}
-        try:
+        """Carry out requests until a signal is to stop this process."""
+        with hear_stop_signals(self._hear):
             self._restore()
             while not self._ending.is_set():
                 request = None if self._stopped.is_set() else self._next()
@@ -67,9 +65,6 @@ class Service:
                     self._ending.wait(LOOK_SECONDS)
                 else:
                     self._carry_out(request)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     def _hear(self, _signal: int, _frame: FrameType | None) -> None:
         self._ending.set()

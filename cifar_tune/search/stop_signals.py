@@ -1,17 +1,38 @@
-"""Ctrl-C and SIGTERM while a study runs."""
+"""Ctrl-C, SIGTERM and SIGHUP, a closed terminal, while a study runs or a server serves."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 
+@contextmanager
+def hear_stop_signals(
+    hear: Callable[[int, FrameType | None], None],
+) -> Iterator[dict[signal.Signals, Any]]:
+    """Call ``hear`` for each signal that is to stop this process; yield the handlers before.
+
+    SIGHUP is left alone where it is ignored: that is how ``nohup`` outlives its terminal.
+    """
+    before: dict[signal.Signals, Any] = {}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        before[number] = signal.signal(number, hear)
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class StopSignals:
-    """Hears Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once.
+    """Hears the signals: the first asks the run to stop, the second ends it at once.
 
     Until there are workers that have something to save, the first ends it at once too. Signals can
     be set in the main thread only; elsewhere nothing is heard. ``also_stop`` is asked besides.
@@ -22,6 +43,7 @@ class StopSignals:
         self._was_heard = threading.Event()
         self._has_workers = False
         self._before: dict[signal.Signals, Any] = {}
+        self._hearing = ExitStack()
 
     def should_stop(self) -> bool:
         """Return whether the run was asked to stop."""
@@ -40,13 +62,11 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
+            self._before = self._hearing.enter_context(hear_stop_signals(self._hear))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._hearing.close()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         is_first = not self._was_heard.is_set()

@@ -30,7 +30,7 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
-StopAfter = Callable[[int], AbstractContextManager[None]]
+StopAfter = Callable[..., AbstractContextManager[None]]
 Compute = Callable[..., ActivationRecord]
 FINETUNE = "transfer/finetune/seed=1"
 

@@ -87,7 +87,7 @@ class Background:
         self._process = _SPAWN.Process(
             target=_main, args=(child_pipe, request), name="cifar-tune summary", daemon=True
         )
-        with deaf_to("SIGINT"):
+        with deaf_to("SIGINT", "SIGHUP"):
             self._process.start()
         child_pipe.close()
 

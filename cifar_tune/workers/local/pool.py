@@ -136,7 +136,7 @@ class LocalPool:
     def _spawn(self, seat: int) -> _Worker:
         context = worker_context()
         ours, theirs = context.Pipe()
-        with threads_of_libraries(self._seats[seat].threads), deaf_to("SIGINT"):
+        with threads_of_libraries(self._seats[seat].threads), deaf_to("SIGINT", "SIGHUP"):
             setup = WorkerSetup(
                 self._sources,
                 self._seats[seat],

@@ -93,7 +93,7 @@ def _environment(address: str | None) -> Iterator[None]:
         # As of Ray 2.60 a cluster is protected by its user's token as soon as there is one, and a
         # driver that is given an address does not show it by itself.
         is_named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
-        if is_named or (Path.home() / ".ray" / "auth_token").is_file():
+        if is_named or _has_own_token():
             wanted["RAY_AUTH_MODE"] = "token"
     missing = wanted.keys() - os.environ.keys()
     os.environ.update({key: wanted[key] for key in missing})
@@ -138,6 +138,13 @@ def _check_address(address: str) -> None:
             f"{what}: this machine is not a node of that cluster; expected a cluster that "
             f"`ray start --address={address}` on this machine has joined"
         )
+
+
+def _has_own_token() -> bool:
+    try:
+        return (Path.home() / ".ray" / "auth_token").is_file()
+    except RuntimeError:  # no home folder
+        return False
 
 
 @contextmanager
