@@ -1,25 +1,129 @@
-"""Writes a file so that a reader sees all of it or nothing, and hashes one."""
+"""Reads files that may be anything, and writes one so that a reader sees all of it or nothing."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
 from cifar_tune.errors import CifarTuneError
 
+MOST_BYTES = 4 << 30
+"""No file that is read whole is larger."""
+MOST_BYTES_OF_TEXT = 8 << 20
+"""No text that a person writes is longer."""
+MOST_NESTING = 100
+"""Lists and tables that may stand in one another."""
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def open_regular(
+    path: Path, most_bytes: int = MOST_BYTES, *, follows_links: bool = True
+) -> io.BufferedReader:
+    """Open a regular file to read it, and nothing else: a pipe or a device may have no end.
+
+    Raises:
+        OSError: It cannot be opened, is no regular file, has more bytes, or is a symbolic link
+            that is not to be followed; ``strerror`` says which.
+    """
+    # A pipe that nobody writes to would keep an opening for reading waiting.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follows_links:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        file = os.fdopen(os.open(path, flags), "rb")
+    except ValueError as error:  # its name has a NUL
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from error
+    except IsADirectoryError as error:
+        raise OSError(errno.EISDIR, "is a folder, expected a file", str(path)) from error
+    status = os.fstat(file.fileno())
+    fault = None
+    if not stat.S_ISREG(status.st_mode):
+        fault = OSError(errno.EINVAL, "is a pipe or a device, expected a regular file", str(path))
+    elif status.st_size > most_bytes:
+        sizes = f"has {status.st_size:,} bytes, expected at most {most_bytes:,}"
+        fault = OSError(errno.EFBIG, sizes, str(path))
+    if fault is not None:
+        file.close()
+        raise fault
+    return file
+
+
+def check_regular(path: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Check a file that a library is going to open by its name, as ``open_regular`` does."""
+    open_regular(path, most_bytes).close()
+
+
+def read_text(path: Path, most_bytes: int = MOST_BYTES_OF_TEXT) -> str:
+    """Return the text of a regular file in UTF-8, without the mark that some editors put first.
+
+    Raises:
+        OSError: As of ``open_regular``.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    with open_regular(path, most_bytes) as file:
+        return file.read(most_bytes).decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: It is no JSON, or as of ``check_plain``.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"has more than {MOST_NESTING} lists or tables in one another") from error
+    check_plain(value)
+    return value
+
+
+def check_plain(value: object) -> None:
+    """Check that what a text in JSON or TOML says can be worked with, stored and printed.
+
+    Raises:
+        ValueError: Lists or tables stand too deep in one another, a whole number has more than 64
+            bits, or a text has half of a character.
+    """
+    parts = [(value, 0)]
+    while parts:
+        part, depth = parts.pop()
+        if isinstance(part, dict | list):
+            if depth == MOST_NESTING:
+                raise ValueError(f"has more than {MOST_NESTING} lists or tables in one another")
+            inner = [*part, *part.values()] if isinstance(part, dict) else part
+            parts += ((one, depth + 1) for one in inner)
+        elif isinstance(part, int) and not -(2**63) <= part < 2**63:
+            raise ValueError(f"has a whole number of {part.bit_length()} bits, expected up to 64")
+        elif isinstance(part, str):
+            part.encode()  # UnicodeEncodeError is a ValueError
+
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file, as hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a regular file, as hexadecimal.
+
+    Raises:
+        OSError: As of ``open_regular``.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- writing --------------------------------------------------------------------------------------
 
 
 @contextmanager

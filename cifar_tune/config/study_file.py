@@ -27,6 +27,7 @@ from cifar_tune.config.trial import (
     without_defaults,
 )
 from cifar_tune.errors import StudyFileError
+from cifar_tune.files import check_plain, read_text
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,12 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
     """
     path = _locate(name_or_path)
     try:
-        raw = tomllib.loads(
-            path.read_text(encoding="utf-8-sig")
-        )  # some editors begin a file with a mark
+        raw = parse_toml(read_text(path))
     except OSError as error:
         raise StudyFileError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise StudyFileError(f"{path}: is not UTF-8 text: {error.reason}") from error
-    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, lists 500 deep
+    except ValueError as error:
         raise StudyFileError(f"{path}: is not TOML: {error}") from error
     faults = schema_faults(StudyFile, raw) + list(cross_faults(raw))
     if faults:
@@ -177,7 +176,7 @@ def name_in_commands(loaded: LoadedStudyFile) -> str:
 def _locate(name_or_path: str) -> Path:
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         path = Path(name_or_path)
-        if not path.is_file():
+        if not path.exists():
             raise StudyFileError(f"{path}: there is no such study file")
         return path
     known = find_study_files()
@@ -235,6 +234,20 @@ def resolve(
     )
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a TOML text says, in values that can be worked with.
+
+    Raises:
+        ValueError: It is no TOML, or as of ``check_plain``.
+    """
+    try:
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("has too many lists or tables in one another") from error
+    check_plain(content)
+    return content
+
+
 def parse_override(text: str) -> tuple[str, Any]:
     """Parse ``key=value``; the value is read as TOML, and as a plain string where it is not.
 
@@ -246,8 +259,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise StudyFileError(f"--set {text}: expected key=value, e.g. --set batch_size=64")
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
+        return key, parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return key, value
 
 

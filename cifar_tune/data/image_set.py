@@ -10,6 +10,7 @@ Source: https://huggingface.co/docs/safetensors/index#format
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from cifar_tune.data.cifar10 import FULL_SET, FULL_SET_DIGESTS, LabelledImages, UInt8Array
 from cifar_tune.errors import DataError
-from cifar_tune.files import replacing
+from cifar_tune.files import open_regular, replacing
 from cifar_tune.wording import printable
 
 FORMAT = "cifar-tune image set 1"
@@ -84,7 +85,7 @@ def open_image_set(path: Path, splits: Collection[str]) -> ImageSet:
         DataError: it is damaged, cut short or no image set of this version.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, sys.maxsize) as file:  # mapped, not read
             image_set, places = _read_header(path, file)
             arrays = {
                 key: np.memmap(file, np.uint8, "c", start, shape)

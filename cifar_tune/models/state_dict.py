@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from torchvision.models import resnet18
 
 from cifar_tune.errors import WeightsError
+from cifar_tune.files import check_regular
 
 HEAD = "fc."
 """Prefix of the classifier's tensors: they are not kept, since a trial has a head of its own."""
@@ -34,12 +36,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         WeightsError: the file cannot be read or is not such a state dict.
     """
     try:
+        check_regular(path)
         if path.suffix == ".safetensors":
             content: object = load_file(path)
         else:
+            _check_unpacked_size(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file") from error
+    except WeightsError:
+        raise
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -47,6 +53,23 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch names no type for a damaged file; pickle's is not imported
         raise WeightsError(f"{path}: {_refusal(error)}") from error
     return check_backbone(content, str(path))
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Check what a ``.pth`` file unpacks to: ``torch.save`` packs nothing, so that is its size.
+
+    Raises:
+        WeightsError: It unpacks to more.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # as torch.save wrote them before PyTorch 1.6
+    with zipfile.ZipFile(path) as archive:
+        held = sum(member.file_size for member in archive.infolist())
+    if held > path.stat().st_size:
+        raise WeightsError(
+            f"{path}: refused: it unpacks to {held:,} bytes; expected no more than the "
+            f"{path.stat().st_size:,} that it has, as torch.save writes it"
+        )
 
 
 def _refusal(error: Exception) -> str:

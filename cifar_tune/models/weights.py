@@ -15,7 +15,7 @@ from torch import Tensor
 from cifar_tune import paths
 from cifar_tune.data.download import download
 from cifar_tune.errors import WeightsError
-from cifar_tune.files import sha256_of_file
+from cifar_tune.files import check_regular, sha256_of_file
 from cifar_tune.models.bundled_weights import NAME as TINY_IMAGENET_32
 from cifar_tune.models.bundled_weights import SHA256 as TINY_IMAGENET_32_SHA256
 from cifar_tune.models.bundled_weights import read_bundled_weights
@@ -176,6 +176,7 @@ def _absence(name: str, path: Path) -> str:
 
 def _read_about(path: Path) -> dict[str, str]:
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             about: dict[str, str] = json.loads((file.metadata() or {})["about"])
             return {key: str(about[key]) for key in ("name", "sha256", "source")}

@@ -32,6 +32,7 @@ from cifar_tune.errors import InputError, WorkError
 from cifar_tune.evaluation.claims import ClaimRecord
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.study import ReportRecord, compute_report
+from cifar_tune.files import read_text
 from cifar_tune.reports.blocks import Card, Chart, Table
 from cifar_tune.reports.figure_files import digest_comment
 from cifar_tune.reports.markdown import pipe_table, to_markdown
@@ -41,6 +42,9 @@ from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.selector import StudySelector
 from cifar_tune.storage.trials import summarize
 from cifar_tune.wording import format_duration, format_percent, format_points
+
+MOST_BYTES = 64 << 20
+"""No template, document or figure is larger."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,10 @@ def check_document(document: Document, out: Path, figures: Path | None) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, MOST_BYTES)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read: {reason}") from error
 
 
 # --- what a template is given -------------------------------------------------------------------

@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cifar_tune.errors import StorageError
+from cifar_tune.files import check_regular
 from cifar_tune.models.resnet import find_dropouts
 from cifar_tune.models.weight_files import write_tensors
 from cifar_tune.training.optimizer import moments_of
@@ -205,6 +206,7 @@ class Checkpoints:
 
     def _read(self, path: Path) -> TrainingState:
         try:
+            check_regular(path)
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["about"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

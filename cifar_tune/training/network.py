@@ -25,6 +25,7 @@ from cifar_tune.config.trial import TrialConfig, digest_of
 from cifar_tune.data.loader import DeviceSplit, normalised, place
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import StorageError
+from cifar_tune.files import check_regular
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions, restore_convolutions
 from cifar_tune.models.resnet import FREEZE_STAGES, computing_in, initialise_model
 from cifar_tune.models.weight_files import write_tensors
@@ -195,6 +196,7 @@ def takes_features(config: TrialConfig) -> bool:
 def _read(path: Path) -> Tensor | None:
     """Return kept features, mapped into memory; None where there are none, or they are damaged."""
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             features: Tensor = file.get_tensor("features")
             about = json.loads(file.metadata()["about"])

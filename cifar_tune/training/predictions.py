@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from cifar_tune.data.cifar10 import LabelledImages
 from cifar_tune.errors import StorageError
-from cifar_tune.files import replacing
+from cifar_tune.files import check_regular, replacing
 
 MOST_WRONG = 24
 """How many images are kept with the predictions: those with the highest loss."""
@@ -117,6 +117,7 @@ def load_predictions(path: Path) -> Answers | None:
         StorageError: it cannot be read.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             classes = tuple(json.loads(file.metadata()["classes"]))

@@ -23,7 +23,7 @@ from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError, StorageError, WeightsError
 from cifar_tune.evaluation.export.card import ModelCard
 from cifar_tune.evaluation.export.temperature import Calibration
-from cifar_tune.files import replacing
+from cifar_tune.files import parse_json, read_text, replacing
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.training.trainer import evaluate
@@ -113,7 +113,7 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
     """
     path = folder / CONFIG
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = parse_json(read_text(path))
         if about["format"] > FORMAT:
             raise InputError(
                 f"{path}: format {about['format']} is of a newer cifar-tune; expected at most "

@@ -32,7 +32,7 @@ from cifar_tune.evaluation.export.study_predictions import (
     read_answers,
 )
 from cifar_tune.evaluation.test_reads import TestRead, add_test_reads, read_ledger
-from cifar_tune.files import replacing
+from cifar_tune.files import parse_json, read_text, replacing
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
@@ -41,6 +41,8 @@ from cifar_tune.storage.origin import is_foreign, list_all_trials
 
 FORMAT = 2
 """The format of the file; the first one had no answers."""
+MOST_BYTES = 512 << 20
+"""No export is larger: a study of thousands of trials with their answers has a tenth of that."""
 
 
 class ExportedTrial(BaseModel):
@@ -205,7 +207,7 @@ def read_export(path: Path) -> StudyExport:
         InputError: It cannot be read, is of a newer version, or was altered.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path, MOST_BYTES))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
