@@ -104,7 +104,7 @@ def predict(
     chosen_device = choose_device(device)
     exported = open_model(model, chosen_device)
     classes, calibration = exported.classes, exported.calibration
-    answers = classify(exported, images, chosen_device)
+    answers, notes = classify(exported, images, chosen_device)
     predictions = list(zip(map(printable, images), answers, strict=True))
     if as_json:
         records = [
@@ -116,9 +116,12 @@ def predict(
             for image, probabilities in predictions
         ]
         described = None if calibration is None else dataclasses.asdict(calibration)
-        print_json({"model": str(model), "calibration": described, "predictions": records})
+        answer = {"model": str(model), "calibration": described, "predictions": records}
+        print_json({**answer, "notes": notes})
         return
     console = make_console()
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
     for image, probabilities in predictions:
         order = probabilities.argsort()[::-1][:top]
         ranked = ", ".join(f"{classes[k]} {100 * probabilities[k]:.1f} %" for k in order)

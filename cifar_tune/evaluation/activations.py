@@ -160,17 +160,9 @@ def _is_index(text: str) -> bool:
 
 def _read_file(text: str, size: int) -> _Image:
     """Read an image file as images are read on import, brought to the size of the image set."""
-    path, shown = Path(text), printable(text)
     oddities = Oddities()
-    (pixels,) = decode_images(path.parent, (Path(path.name),), size, oddities)
+    (pixels,) = decode_images(Path(), [Path(text)], size, oddities)
     if oddities.unreadable:
-        raise InputError(
-            f"{shown}: cannot be read as an image: it is not there, damaged, too large, of more "
-            "than 8 bits a channel or of another format; a test image is named by its index"
-        )
-    done = {
-        f"resized and cropped to {size} x {size} pixels": oddities.other_size,
-        "made RGB": oddities.other_colours or oddities.grey,
-    }
-    note = ", ".join(what for what, names in done.items() if names)
-    return _Image(shown, None, None, note, pixels)
+        raise InputError(f"{oddities.list_unreadable()}; a test image is named by its index")
+    note = ", ".join(what for _, _, what in oddities.list_changes(size))
+    return _Image(printable(text), None, None, note, pixels)

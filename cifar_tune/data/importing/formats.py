@@ -22,10 +22,14 @@ from cifar_tune.data.importing.archives import check_size, read_tar
 from cifar_tune.data.importing.batches import FORMATS, BatchFormat, read_batches
 from cifar_tune.data.importing.npz import is_npz, read_npz
 from cifar_tune.errors import DataError
-from cifar_tune.wording import printable
+from cifar_tune.wording import format_count, printable
 
 BATCH_IMAGES = 10_000
 """Images in a batch; five batches are the training set, one is the test set."""
+
+_NOTHING_KNOWN = (
+    f"holds nothing that is known; {EXPECTED_COPIES}; images of your own are imported with --name"
+)
 
 Split = str
 
@@ -93,7 +97,7 @@ def _read_archive(path: Path) -> _Copy:
     for form in FORMATS:
         if not files.keys().isdisjoint(form.sizes(BATCH_IMAGES)):
             return _from_batches(form, load, "archive")
-    raise DataError(f"{path}: holds nothing that is known; {EXPECTED_COPIES}")
+    raise DataError(f"{path}: {_NOTHING_KNOWN}")
 
 
 def _read_folder(path: Path) -> _Copy:
@@ -104,7 +108,7 @@ def _read_folder(path: Path) -> _Copy:
                 return _from_batches(form, _loader(folder, form), "folder")
     if "train" in image_folder.find_splits(path):
         return _read_image_folder(path)
-    raise DataError(f"{path}: holds nothing that is known; {EXPECTED_COPIES}")
+    raise DataError(f"{path}: {_NOTHING_KNOWN}")
 
 
 def _loader(folder: Path, form: BatchFormat) -> Callable[[str], tuple[str, bytes]]:
@@ -172,10 +176,10 @@ def _read_image_folder(path: Path) -> _Copy:
 
 def _refuse_oddities(path: Path, oddities: image_folder.Oddities) -> None:
     image_folder.refuse_unreadable(path, oddities)
-    for names, fault in ((oddities.other_size, "not 32 x 32 pixels"), (oddities.grey, "grey")):
+    for names, fault in ((oddities.other_size, "of another size"), (oddities.grey, "in grey")):
         if names:
-            odd = image_folder.count_odd(names, f"image is {fault}", f"images are {fault}")
-            raise DataError(f"{path}: not CIFAR-10: {odd}; expected 32 x 32 RGB")
+            images = f"{format_count(len(names), 'image')} {fault}, first {names[0]}"
+            raise DataError(f"{path}: not CIFAR-10: {images}; expected 32 x 32 RGB")
 
 
 def _in_order(

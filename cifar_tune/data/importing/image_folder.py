@@ -1,7 +1,8 @@
 """Reads folders of images by split and class: ``PATH/train/cat/1.png``.
 
 Pictures are decoded one after the other into one array. Only Pillow's decoders of the formats named
-here are used; what they cannot decode, or what is larger than Pillow's limit, is refused.
+here are used; what they cannot decode, or what is larger than Pillow's limit, is refused. A photo
+is turned as its orientation tag says, and of several frames the first is taken.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from cifar_tune.data.cifar10 import LabelledImages, UInt8Array
 from cifar_tune.errors import DataError
-from cifar_tune.wording import printable
+from cifar_tune.wording import format_count, printable
 
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -30,23 +31,59 @@ MAX_CLASSES = 256
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 _GREY = ("1", "L", "LA", "La")
+_SHOWN = 20
+"""How many images that cannot be used are named."""
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
 @dataclass
 class Oddities:
-    """The names of images that are not as expected, over all splits of a folder."""
+    """The names of images that are not as expected, over all splits of a folder.
 
-    unreadable: list[str] = field(default_factory=list)
+    Attributes:
+        unreadable: Those that cannot be used, each with the reason.
+    """
+
+    unreadable: dict[str, str] = field(default_factory=dict)
+    turned: list[str] = field(default_factory=list)
+    several_frames: list[str] = field(default_factory=list)
     grey: list[str] = field(default_factory=list)
     other_colours: list[str] = field(default_factory=list)
     other_size: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
+    def list_unreadable(self) -> str:
+        """Return images that cannot be used, by name, each with the reason."""
+        named = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
+        more = [f"and {len(named) - _SHOWN:,} more"] if len(named) > _SHOWN else []
+        return "; ".join([*named[:_SHOWN], *more])
 
-def count_odd(names: Sequence[str], one: str, many: str) -> str:
-    """Return ``one`` or ``many`` with the number of names before it, and the first after it."""
-    return f"{len(names):,} {one if len(names) == 1 else many}, first {names[0]}"
+    def list_changes(self, size: int) -> list[tuple[list[str], str, str]]:
+        """Return what was done to images of ``size`` pixels: names, what they are, what was done.
+
+        Grey and other colours are one thing to the user.
+        """
+        changes = [
+            (self.turned, "image", "turned as the camera's orientation tag says"),
+            (self.several_frames, "image", "reduced to the first of several frames"),
+            (self.grey, "grey image", "made RGB"),
+            (self.other_colours, "palette, transparent or CMYK image", "made RGB"),
+            (self.other_size, "image", f"resized and cropped to {size} x {size}"),
+            (self.ignored, "other file", "ignored"),
+        ]
+        return [change for change in changes if change[0]]
+
+    def notes(self, size: int) -> tuple[str, ...]:
+        """Return what was done to images of ``size`` pixels, a sentence each."""
+        return tuple(
+            f"{format_count(len(names), noun)} {'was' if len(names) == 1 else 'were'} {what}, "
+            f"first {names[0]}"
+            for names, noun, what in self.list_changes(size)
+        )
+
+
+class _UnusableError(Exception):
+    """An image cannot be used, for the reason that this says."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +150,10 @@ def list_images(folder: Path, oddities: Oddities) -> ImageFiles:
 def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddities) -> UInt8Array:
     """Decode images into one array uint8 [N, 3, size, size], RGB.
 
-    Grey, palette and transparent images are made RGB. Of an image of another size the short side is
-    resized to ``size`` (Pillow's bilinear with antialiasing), then the centre is cut out. Both are
-    counted in ``oddities``, as are images that cannot be decoded, whose rows stay undefined.
+    Grey, palette and transparent images are made RGB. A photo is turned as its orientation tag
+    says; of several frames the first is taken. Of an image of another size the short side is
+    resized to ``size`` (Pillow's bilinear with antialiasing), then the centre is cut out. All of it
+    is counted in ``oddities``, as are images that cannot be decoded, whose rows stay undefined.
     ``names`` start from ``folder``.
     """
     images = np.empty((len(names), 3, size, size), dtype=np.uint8)
@@ -125,8 +163,8 @@ def decode_images(folder: Path, names: Sequence[Path], size: int, oddities: Oddi
         for row, name in enumerate(names):
             try:
                 pixels = _decode(folder / name, _shown(name), size, oddities)
-            except Exception:  # decoders raise nearly everything on damaged files
-                oddities.unreadable.append(_shown(name))
+            except Exception as error:  # decoders raise nearly everything on damaged files
+                oddities.unreadable[_shown(name)] = _reason(error)
             else:
                 images[row] = pixels.transpose(2, 0, 1)
     return images
@@ -164,30 +202,32 @@ def read_own_folder(
         images = decode_images(folder, part.names, size, oddities)
         splits[split] = LabelledImages(images, part.labels)
     refuse_unreadable(folder, oddities)
-    return classes, splits, _notes(oddities, size)
+    return classes, splits, oddities.notes(size)
 
 
 def refuse_unreadable(folder: Path, oddities: Oddities) -> None:
     """Stop where images could not be decoded.
 
     Raises:
-        DataError: how many, and which first.
+        DataError: How many, which and why.
     """
     if oddities.unreadable:
-        images = count_odd(oddities.unreadable, "image", "images")
-        raise DataError(
-            f"{folder}: {images}, cannot be read: damaged, too large, of more than 8 bits a "
-            "channel or no image at all"
-        )
+        images = format_count(len(oddities.unreadable), "image")
+        raise DataError(f"{folder}: {images} cannot be used: {oddities.list_unreadable()}")
 
 
 def _decode(path: Path, name: str, size: int, oddities: Oddities) -> UInt8Array:
     """Decode one file into pixels uint8 [size, size, 3]."""
     if not path.is_file():
-        raise OSError(f"{name} is not a file")
+        raise _UnusableError("is not a file" if path.exists() else "there is no such file")
     with Image.open(path, formats=_FORMATS) as opened:
         if opened.mode in _DEEP:
-            raise ValueError(f"{name} has more than 8 bits a channel")
+            raise _UnusableError("has more than 8 bits a channel")
+        if getattr(opened, "is_animated", False):
+            oddities.several_frames.append(name)
+        if _is_turned(opened):
+            oddities.turned.append(name)
+            ImageOps.exif_transpose(opened, in_place=True)
         picture = opened.convert("RGB")
         if opened.mode != "RGB":
             (oddities.grey if opened.mode in _GREY else oddities.other_colours).append(name)
@@ -201,29 +241,28 @@ def _fit(picture: Image.Image, size: int) -> Image.Image:
     short = min(picture.size)
     width, height = (max(size, side * size // short) for side in picture.size)
     if width * height > (Image.MAX_IMAGE_PIXELS or 0):
-        raise ValueError("too long for its width")
+        raise _UnusableError("is too long for its width")
     left, top = round((width - size) / 2), round((height - size) / 2)
     resized = picture.resize((width, height), Image.Resampling.BILINEAR)
     return resized.crop((left, top, left + size, top + size))
 
 
-def _notes(oddities: Oddities, size: int) -> tuple[str, ...]:
-    """Return what was done, a sentence each; grey and other colours are one thing to the user."""
-    kinds = (
-        (oddities.grey, "grey image was made RGB", "grey images were made RGB"),
-        (
-            oddities.other_colours,
-            "palette, transparent or CMYK image was made RGB",
-            "palette, transparent or CMYK images were made RGB",
-        ),
-        (
-            oddities.other_size,
-            f"image was resized and cropped to {size} x {size}",
-            f"images were resized and cropped to {size} x {size}",
-        ),
-        (oddities.ignored, "other file was ignored", "other files were ignored"),
-    )
-    return tuple(count_odd(names, one, many) for names, one, many in kinds if names)
+def _is_turned(opened: Image.Image) -> bool:
+    """Return whether a picture has a tag that says to show it otherwise than it is stored."""
+    try:
+        return opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:  # damaged tags: the pixels may be whole
+        return False
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _UnusableError):
+        return str(error)
+    if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
+        return "has too many pixels"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read: {error.strerror}"
+    return "cannot be read as an image"
 
 
 def _visible(folder: Path) -> list[Path]:

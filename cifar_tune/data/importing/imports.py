@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from cifar_tune.data.cifar10 import (
 from cifar_tune.data.download import download
 from cifar_tune.data.image_set import SPLITS, ImageSet, open_image_set, write_image_set
 from cifar_tune.data.importing.formats import read_full_set
-from cifar_tune.data.importing.image_folder import MAX_CLASSES, read_own_folder
+from cifar_tune.data.importing.image_folder import MAX_CLASSES, find_splits, read_own_folder
 from cifar_tune.data.importing.npz import is_npz, read_npz
 from cifar_tune.errors import DataError
 from cifar_tune.wording import printable
@@ -60,7 +62,14 @@ def import_cifar10(path: Path, root: Path) -> ImportReport:
     Raises:
         DataError: it is not CIFAR-10, or cannot be read or written; nothing was written.
     """
-    splits, source = read_full_set(path)
+    try:
+        splits, source = read_full_set(path)
+    except DataError as error:
+        name = _suggest_name(path)
+        if name is None:
+            raise
+        command = f"cifar-tune data import {shlex.quote(str(path))} --name {name}"
+        raise DataError(f"{error}; images of your own come in with `{command}`") from error
     return _keep_full_set(splits, source, root)
 
 
@@ -87,7 +96,8 @@ def import_images(path: Path, name: str, root: Path, size: int = 32) -> ImportRe
             classes, splits = _read_own_npz(path, size)
             source, notes = "npz file", ()
         else:
-            raise DataError(f"{path}: is not there, or neither a folder of images nor an npz file")
+            fault = "is neither" if path.exists() else "is not there; expected"
+            raise DataError(f"{path}: {fault} a folder of images by split and class or an npz file")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
@@ -173,6 +183,16 @@ def check_name(name: str) -> None:
             f"{printable(name)}: cannot be a name: expected lower-case letters, digits and "
             "hyphens, the first not a hyphen"
         )
+
+
+def _suggest_name(path: Path) -> str | None:
+    """Return a name for images that may be a user's own; None where they cannot be."""
+    may_be_own = path.suffix.lower() == ".npz"
+    if path.is_dir():
+        with suppress(DataError):
+            may_be_own = "train" in find_splits(path)
+    name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")
+    return (name if name and name not in RESERVED_NAMES else "own") if may_be_own else None
 
 
 def _read_own_npz(path: Path, size: int) -> tuple[tuple[str, ...], dict[str, LabelledImages]]:

@@ -75,6 +75,10 @@ def read_npz(path: Path) -> tuple[dict[str, LabelledImages], tuple[str, ...] | N
                 splits[split] = LabelledImages(images, labels)
                 break
     if "train" not in splits:
+        if not arrays and path.suffix.lower() != ".npz":
+            raise DataError(
+                f"{path}: is a zip archive without arrays; unpack it, and import the folder"
+            )
         held = ", ".join(map(printable, arrays)) or "no array of these names"
         raise DataError(
             f"{path}: holds {held}; expected train_images, train_labels, test_images, test_labels "

@@ -27,7 +27,6 @@ from cifar_tune.files import parse_json, read_text, replacing
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.training.trainer import evaluate
-from cifar_tune.wording import printable
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
@@ -137,25 +136,20 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
 
 def classify(
     exported: ExportedModel, paths: Sequence[Path], device: torch.device
-) -> npt.NDArray[np.float64]:
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """Return the probabilities of the classes of image files, float64 [N, classes].
 
-    They are calibrated if the model is. The files are read as images are on import: made RGB,
-    brought to the size of the images that the model learnt from.
+    They are calibrated if the model is. The files are read as images are on import: turned upright,
+    made RGB, brought to the size of the images that the model learnt from; what was done to them
+    is returned too, a sentence each.
 
     Raises:
-        InputError: A file is not an image; the message names each.
+        InputError: Files are no images, or are not there; the message names them.
     """
-    size = exported.image_size
-    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
-    unreadable = []
-    for row, path in enumerate(paths):
-        oddities = Oddities()
-        images[row] = decode_images(path.parent, (Path(path.name),), size, oddities)[0]
-        if oddities.unreadable:
-            unreadable.append(printable(str(path)))
-    if unreadable:
-        raise InputError("\n".join(f"{path}: cannot be read as an image" for path in unreadable))
+    oddities = Oddities()
+    images = decode_images(Path(), paths, exported.image_size, oddities)
+    if oddities.unreadable:
+        raise InputError(oddities.list_unreadable())
     config = replace(exported.config, augment_validation=False, precision="fp32")
     shown = LabelledImages(images, np.zeros(len(paths), dtype=np.uint8))
     split = place(Subset(shown, np.arange(len(paths))), config, device)
@@ -163,4 +157,4 @@ def classify(
     temperature = exported.calibration.temperature if exported.calibration else 1.0
     logits = evaluation.logits.double().cpu().numpy() / temperature
     probabilities: npt.NDArray[np.float64] = special.softmax(logits, axis=1)
-    return probabilities
+    return probabilities, oddities.notes(exported.image_size)

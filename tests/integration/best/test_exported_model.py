@@ -71,6 +71,15 @@ def test_the_exported_model_works_without_the_product(exported: Cli, tmp_path: P
     assert list(one["probabilities"].values()) == pytest.approx(list(expected), abs=1e-5)
     assert "expected calibration error" in said(exported, "predict", "model", "0.png")
 
+    stored_so, tags = Image.open("0.png").transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    tags[0x0112] = 6
+    stored_so.save("turned.png", exif=tags)
+    found = exported("predict", "model", "turned.png", "--json").record
+    assert found["predictions"][0]["probabilities"] == one["probabilities"]
+    note = "1 image was turned as the camera's orientation tag says, first turned.png"
+    assert found["notes"] == [note]
+    assert f"note: {note} turned.png: " in said(exported, "predict", "model", "turned.png")
+
 
 def test_onnx_computes_the_same(exported: Cli) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -94,6 +103,10 @@ def test_onnx_computes_the_same(exported: Cli) -> None:
         (lambda folder: (folder / "config.json").write_text("{}"), "is not the configuration"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "is not the file"),
         (lambda folder: (folder.parent / "0.png").write_text("no"), "cannot be read as an image"),
+        (
+            lambda folder: (folder.parent / "0.png").unlink(),
+            "error: 0.png: there is no such file\n",
+        ),
     ],
 )
 def test_what_cannot_be_predicted(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import shlex
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Cli
 from PIL import Image
 
 from cifar_tune.data.bundle import read_bundled
@@ -114,6 +117,92 @@ def test_other_sizes_are_resized_by_the_short_side_and_cropped(
     assert np.array_equal(found.images[0], np.asarray(expected).transpose(2, 0, 1))
 
 
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a picture is stored by a camera that writes this orientation tag."""
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "jpg"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_photo_is_turned_as_a_person_sees_it(
+    tmp_path: Path, folder: Path, images: LabelledImages, orientation: int, suffix: str
+) -> None:
+    upright, tags = picture(images, 9), Image.Exif()
+    tags[0x0112] = orientation
+    stored_so = upright.transpose(ORIENTATIONS[orientation])
+    file = folder / "train" / "cat" / f"9.{suffix}"
+    stored_so.save(file, exif=tags, lossless=True, quality=100)
+    report = import_images(folder, "pets", tmp_path / "root")
+    found = stored(report)["train"].images[2].astype(int)
+    assert abs(found - images.images[9]).mean() < (9 if suffix == "jpg" else 0.1)
+    note = f"1 image was turned as the camera's orientation tag says, first train/cat/9.{suffix}"
+    assert report.notes == (note,)
+
+
+def test_damaged_tags_leave_a_photo_as_it_is(
+    tmp_path: Path, folder: Path, images: LabelledImages
+) -> None:
+    picture(images, 9).save(folder / "train" / "cat" / "9.png", exif=b"Exif\0\0no tags")
+    report = import_images(folder, "pets", tmp_path / "root")
+    assert report.notes == ()
+    assert np.array_equal(stored(report)["train"].images[2], images.images[9])
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_of_several_frames_the_first_is_taken_and_counted(
+    tmp_path: Path, folder: Path, images: LabelledImages, suffix: str
+) -> None:
+    file = folder / "train" / "cat" / f"9.{suffix}"
+    others = [picture(images, 10), picture(images, 11)]
+    picture(images, 9).save(file, save_all=True, append_images=others, lossless=True)
+    report = import_images(folder, "pets", tmp_path / "root")
+    found = stored(report)["train"].images[2].astype(int)
+    assert abs(found - images.images[9]).mean() < (9 if suffix == "gif" else 0.1)
+    note = f"1 image was reduced to the first of several frames, first train/cat/9.{suffix}"
+    assert note in report.notes
+
+
+def test_of_many_that_cannot_be_used_twenty_are_named(tmp_path: Path, folder: Path) -> None:
+    put(folder, b"no image", *(f"train/cat/x{number:02}.png" for number in range(25)))
+    with pytest.raises(DataError) as caught:
+        import_images(folder, "pets", tmp_path / "root")
+    assert "25 images cannot be used: train/cat/x00.png: " in str(caught.value)
+    assert str(caught.value).endswith("train/cat/x19.png: cannot be read as an image; and 5 more")
+
+
+def test_own_images_without_a_name_are_told_how(cli: Cli, tmp_path: Path, folder: Path) -> None:
+    answer = cli("data", "import", str(folder))
+    assert answer.code == 2
+    command = re.search("`cifar-tune (.*)`", answer.err)
+    assert command is not None
+    arguments = shlex.split(command[1])
+    assert arguments == ["data", "import", str(folder), "--name", "pets"]
+    assert cli(*arguments, "--data-dir", str(tmp_path / "root")).code == 0
+
+
+@pytest.mark.parametrize("name", [(), ("--name", "pets")])
+def test_a_zip_archive_of_images_is_called_so(
+    cli: Cli, tmp_path: Path, name: tuple[str, ...]
+) -> None:
+    pack(tmp_path / "pets.zip", [("pets/train/cat/1.png", b"text")])
+    answer = cli("data", "import", str(tmp_path / "pets.zip"), *name)
+    assert answer.code == 2
+    assert "is a zip archive without arrays; unpack it, and import the folder\n" in answer.err
+
+
+def test_neither_a_folder_nor_arrays(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("text", encoding="utf-8")
+    for name, fault in (("notes.txt", "is neither a folder of"), ("no.txt", "is not there; ")):
+        assert fault in cli("data", "import", name, "--name", "pets").err
+
+
 def put(folder: Path, content: bytes, *names: str) -> None:
     for name in names:
         (folder / name).write_bytes(content)
@@ -145,20 +234,24 @@ def remove(folder: Path) -> None:
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "damaged": (
         lambda f: put(f, b"no image", "train/dog/1.png", "val/cat/6.png", "val/dog/7.png"),
-        r"3 images, first train/dog/1\.png, cannot be read",
+        r"3 images cannot be used: train/dog/1\.png: cannot be read as an image; val/cat/6\.png: "
+        r"cannot be read as an image; val/dog/7\.png: cannot be read as an image$",
     ),
     "cut short": (
         lambda f: put(f, (f / "train/dog/1.png").read_bytes()[:900], "train/dog/1.png"),
-        r"1 image, first train/dog/1\.png, cannot be read",
+        r"1 image cannot be used: train/dog/1\.png: cannot be read as an image",
     ),
-    "other format": (lambda f: put(f, b"%!PS-Adobe-3.0 EPSF-3.0\n", "train/cat/x.png"), "1 image"),
-    "bomb": (lambda f: put(f, bomb(), "train/cat/x.png"), r"1 image, first train/cat/x\.png"),
+    "other format": (
+        lambda f: put(f, b"%!PS-Adobe-3.0 EPSF-3.0\n", "train/cat/x.png"),
+        r"cat/x\.png: cannot be read as",
+    ),
+    "bomb": (lambda f: put(f, bomb(), "train/cat/x.png"), r"train/cat/x\.png: has too many pixels"),
     "16 bits": (lambda f: put(f, deep(), "train/cat/x.png"), "more than 8 bits a channel"),
     "broken link": (
         lambda f: (f / "train/cat/x.png").symlink_to(f / "nothing"),
-        r"1 image, first train/cat/x\.png",
+        r"train/cat/x\.png: there is no such file",
     ),
-    "pipe": (lambda f: os.mkfifo(f / "train/cat/x.png"), r"1 image, first train/cat/x\.png"),
+    "pipe": (lambda f: os.mkfifo(f / "train/cat/x.png"), r"train/cat/x\.png: is not a file"),
     "no train": (lambda f: (f / "train").rename(f / "training"), "has no folder train"),
     "two validation folders": (lambda f: (f / "valid").mkdir(), "has val and valid"),
     "empty test": (lambda f: (f / "test").mkdir(), "test: holds no image"),
@@ -177,7 +270,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: [(f / s / "dog").rename(f / s / "d\nog") for s in ("train", "val")],
         r"the class 'd\\nog'",
     ),
-    "nothing": (remove, "is not there, or neither"),
+    "nothing": (remove, "is not there; expected a folder of images"),
 }
 
 
@@ -195,7 +288,7 @@ def test_very_long_image_is_refused(
     # 1 x 3,000 pixels would become 32 x 96,000.
     Image.new("RGB", (1, 3_000)).save(folder / "train" / "cat" / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
-    refused(folder, tmp_path / "root", r"1 image, first train/cat/x\.png")
+    refused(folder, tmp_path / "root", r"train/cat/x\.png: is too long for its width")
 
 
 def test_images_that_do_not_fit_into_memory_are_refused(

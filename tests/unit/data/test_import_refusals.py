@@ -285,19 +285,19 @@ IMAGES = {
         lambda at, full: image_folder_with(
             at, full, lambda f: [resave(file, (33, 32)) for file in files_of(f)[:2]]
         ),
-        r"images are not 32 x 32 pixels, first train/airplane/.*; expected 32 x 32 RGB",
+        r"2 images of another size, first train/airplane/.*; expected 32 x 32 RGB",
     ),
     "grey": Bad(
         lambda at, full: image_folder_with(
             at, full, lambda f: resave(files_of(f)[-1], (32, 32), "L")
         ),
-        r"1 image is grey, first train/truck/\d{5}\.png; expected 32 x 32 RGB",
+        r"1 image in grey, first train/truck/\d{5}\.png; expected 32 x 32 RGB",
     ),
     "unreadable": Bad(
         lambda at, full: image_folder_with(
             at, full, lambda f: [file.write_bytes(b"text") for file in files_of(f, "test")[:3]]
         ),
-        r"f: 3 images, first test/airplane/\d{5}\.png, cannot be read",
+        r"f: 3 images cannot be used: (test/\w+/\d{5}\.png: cannot be read as an image; ){3}",
     ),
 }
 ARRAYS = {

@@ -167,7 +167,7 @@ def test_an_image_by_path_gives_what_it_gives_by_index(compute: Compute, tmp_pat
     assert (by_path.grad_cam == by_index.grad_cam).all()
     assert (by_path.layers[0].maps == by_index.layers[0].maps).all()
     assert resized.pixels.shape == (32, 32, 3)
-    assert resized.note == "resized and cropped to 32 x 32 pixels, made RGB"
+    assert resized.note == "made RGB, resized and cropped to 32 x 32"
     page = draw_activations(record, "again")
     assert mine in [section.title for section in page.sections]
 
@@ -177,10 +177,10 @@ def test_what_cannot_be_shown(compute: Compute, tmp_path: Path) -> None:
     text.write_text("no picture")
     for images, layers, said in (
         (("1000",), (), "test image 1000: images bundled have no such; expected 0 to 999"),
-        (("9" * 30,), (), "9: cannot be read as an image: it is not there"),
-        (("missing.png",), (), "missing.png: cannot be read as an image: it is not there"),
+        (("9" * 30,), (), "9: there is no such file; a test image is named by its index"),
+        (("missing.png",), (), "missing.png: there is no such file"),
         ((str(text),), (), "text.png: cannot be read as an image"),
-        ((str(tmp_path),), (), "cannot be read as an image"),
+        ((str(tmp_path),), (), "is not a file"),
         ((), ("layer1.2.conv1",), "did you mean layer1.1.conv1 or"),
         ((), ("nothing",), "its convolutions are conv1, layer1.0.conv1, layer1.0.conv2"),
         ((), ("layer1.*",), "is not in the network"),
