@@ -174,7 +174,8 @@ def weights_fetch(root: Path) -> None:
 def weights_import(path: Path, name: str | None, root: Path) -> None:
     """Bring in a state dict of torchvision's ResNet-18 from PATH, safetensors or .pth.
 
-    Every tensor but the classifier's is kept and must be there. Nothing in the file is executed.
+    Every tensor but the classifier's is kept and must be there. A checkpoint may have them in one
+    of its entries, and a prefix before their names. Nothing in the file is executed.
     """
     from cifar_tune.models import weights as registry
 

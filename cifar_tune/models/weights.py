@@ -21,6 +21,7 @@ from cifar_tune.models.bundled_weights import SHA256 as TINY_IMAGENET_32_SHA256
 from cifar_tune.models.bundled_weights import read_bundled_weights
 from cifar_tune.models.state_dict import check_backbone, digest_of_tensors, read_state_dict
 from cifar_tune.models.weight_files import write_tensors
+from cifar_tune.wording import printable
 
 IMAGENET = "imagenet"
 IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
@@ -81,8 +82,9 @@ def missing_weights(names: Iterable[str], root: Path) -> list[str]:
 def import_weights(path: Path, name: str | None, root: Path) -> Weights:
     """Check a state dict of torchvision's ResNet-18 and keep its backbone under a name.
 
-    The file is safetensors, or a ``.pth`` file of ``torch.save``. Without a name it is called
-    ``imagenet`` if it has torchvision's ImageNet weights, recognised by digest, else as the file.
+    The file is safetensors or of ``torch.save``, as ``read_state_dict`` takes it. Without a name it
+    is called ``imagenet`` if it has torchvision's ImageNet weights, recognised by digest, else as
+    the file.
 
     Raises:
         WeightsError: the file or the name will not do, or the copy cannot be written.
@@ -92,8 +94,8 @@ def import_weights(path: Path, name: str | None, root: Path) -> Weights:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
     if name is None:
-        name = IMAGENET if digest == IMAGENET_SHA256 else path.name.split(".")[0].lower()
-        name = name.replace("_", "-")
+        stem = re.sub(r"[^a-z0-9]+", "-", path.name.split(".")[0].lower()).strip("-")
+        name = IMAGENET if digest == IMAGENET_SHA256 else stem or "weights"
     if name == IMAGENET and digest != IMAGENET_SHA256:
         raise WeightsError(
             f"{path}: is not torchvision's ImageNet file, whose SHA-256 is {IMAGENET_SHA256}; "
@@ -103,8 +105,10 @@ def import_weights(path: Path, name: str | None, root: Path) -> Weights:
         raise WeightsError(f"--name {name}: has a meaning of its own; expected another name")
     if not re.fullmatch(NAME_PATTERN, name):
         raise WeightsError(f"--name {name}: expected lower-case letters, digits and hyphens")
-    tensors = read_state_dict(path)
-    weights = Weights(name, digest_of_tensors(tensors), f"{path.name}, SHA-256 {digest}", tensors)
+    tensors, taken_off = read_state_dict(path)
+    part = f" ({taken_off} taken off)" if taken_off else ""
+    source = f"{printable(path.name)}{part}, SHA-256 {digest}"
+    weights = Weights(name, digest_of_tensors(tensors), source, tensors)
     about = {"name": name, "sha256": weights.sha256, "source": weights.source}
     write_tensors(tensors, about, paths.weights_file(root, name))
     return weights
