@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
 _TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json")
 """Options of the commands that train."""
-_top_option = number_option(
-    "--top", "Length of the short list; by default 3, and all whose interval overlaps the first's."
-)
+_top_option = number_option("--top", "Length of the short list; by default 4.")
 
 
 @click.group(epilog="Example: cifar-tune best confirm dropout --seeds 3")
@@ -58,6 +56,8 @@ best.add_command(best_export)
 @study_options("profile", "epochs", "set", "storage", "json")
 def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
     """Say which configuration is the best so far, and how much of its lead is probably luck.
+
+    Once `best confirm` was run, what it found is the answer and stands first.
 
     NAME is the name of a study file or its path.
     """
@@ -83,8 +83,7 @@ def best_confirm(
     """
     before = _read_best(study, top)
     console = make_console(to_stderr=as_json)
-    shortlist = [standing.candidate for standing in before.ranking.shortlist]
-    exit_code = _train(before, "confirm", shortlist, seeds, machine, console)
+    exit_code = _train(before, "confirm", before.shortlist, seeds, machine, console)
     after = _read_best(study, top)
     if as_json:
         print_json(_to_json(after, after.to_dict()))

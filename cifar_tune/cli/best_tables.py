@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cifar_tune.cli.console import make_table
 from cifar_tune.config.wording import format_params
+from cifar_tune.evaluation.ranking_prior import SPREAD, SPREAD_HIGH, SPREAD_LOW
 from cifar_tune.wording import format_accuracy, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
@@ -36,22 +37,25 @@ def print_choice(console: Console, choice: Choice) -> None:
 
 
 def print_best(console: Console, record: BestRecord, name: str) -> None:
-    """Print the best by observed value, the short list, and what has been done since."""
-    best = record.ranking.observed_best.candidate
+    """Print the confirmed best first, then the best by observed value and the short list."""
+    ranking, is_confirmed = record.ranking, record.confirmation is not None
+    if record.confirmation is not None:
+        _print_confirmed(console, record.confirmation)
+        console.print()
+    best = ranking.observed_best.candidate
     console.print(
         f"Best by observed value: {describe(best)}, validation accuracy "
         f"{format_accuracy(best.mean)} on {record.spec.protocol.validation_images:,} images, "
         f"{format_count(len(best.outcomes), 'seed')}.",
-        style="bold",
+        style=None if is_confirmed else "bold",
     )
-    console.print(_describe_lead(record.ranking))
+    console.print(_describe_lead(ranking))
+    console.print(_describe_spread(ranking))
     console.print()
-    console.print(_shortlist_table(record.ranking))
+    console.print(_shortlist_table(ranking))
     console.print()
-    if record.confirmation is None:
+    if not is_confirmed:
         console.print(f"Test it on fresh seeds: cifar-tune best confirm {shlex.quote(name)}")
-    else:
-        _print_confirmed(console, record.confirmation)
     for rerun in record.reruns:
         if rerun.test_accuracy is not None:
             console.print(f"Test accuracy of {_describe_rerun(rerun)}")
@@ -64,8 +68,8 @@ def print_confirmation(console: Console, record: BestRecord, name: str) -> None:
     if record.confirmation is not None:
         _print_confirmed(console, record.confirmation)
     console.print(
-        "Chosen among several, it is still a little too good here; the test images tell: "
-        f"cifar-tune best rerun {shlex.quote(name)}"
+        "It is a choice among several, and its figure is still a little too good. What may be "
+        f"quoted is what the test images tell: cifar-tune best rerun {shlex.quote(name)}"
     )
     _print_test_use(console, record.test_use)
 
@@ -126,29 +130,40 @@ def _describe_lead(ranking: Ranking) -> str:
     if lead is None or expected is None:
         return "No other configuration is complete, so there is nothing that it leads."
     luck = min(max(lead - expected, 0.0), lead)
-    text = (
+    return (
         f"It leads the next by {_format_points(lead)}, of which {_format_points(luck)} are "
         "probably luck; on other seeds and images expect "
         f"{format_accuracy(ranking.observed_best.expected)} of it."
     )
-    if ranking.seed_sd is None:
-        text += (
-            " No configuration has two seeds, so that only the chance of the images is counted, "
-            "and luck is likely to be more."
+
+
+def _describe_spread(ranking: Ranking) -> str:
+    """Return where the spread over seeds comes from, which all that is expected rests on."""
+    if ranking.seed_sd is not None:
+        return (
+            f"Over seeds it scatters by {_format_points(ranking.seed_sd)} where there are several; "
+            f"of another configuration, {_format_points(ranking.assumed_seed_sd)} are likely."
         )
-    return text
+    low, high = (f"{100 * end:.1f}" for end in (SPREAD_LOW, SPREAD_HIGH))
+    return (
+        "No configuration has two seeds, so how much seeds scatter is not known. What recorded "
+        f"studies of this program show stands for it, about {_format_points(SPREAD)} and with a "
+        f"probability of 95 % between {low} and {high}: the figures below are a first guess that "
+        "`best confirm` replaces by a measurement."
+    )
 
 
 def _shortlist_table(ranking: Ranking) -> Table:
-    table = make_table("configuration", "seeds", "val acc", "95 % interval", "expected", "is best")
+    is_best = "is best (a guess)" if ranking.seed_sd is None else "is best"
+    table = make_table("configuration", "seeds", "val acc", "expected", "95 % interval", is_best)
     for standing in ranking.shortlist:
         candidate = standing.candidate
         table.add_row(
             candidate.label + (f" ({format_params(candidate.own)})" if candidate.own else ""),
-            str(len(candidate.outcomes)),
-            format_accuracy(candidate.mean),
-            f"{100 * max(standing.low, 0):.1f} to {format_percent(min(standing.high, 1))}",
+            str(len(candidate.measured)),
+            format_accuracy(candidate.measured_mean),
             format_accuracy(standing.expected),
+            f"{100 * standing.low:.1f} to {format_percent(standing.high)}",
             format_percent(standing.probability, 0),
         )
     return table

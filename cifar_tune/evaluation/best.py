@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cifar_tune.config.study_file import StudySpec
@@ -29,12 +29,23 @@ class BestRecord(FreshRuns):
     Attributes:
         location: Where it is stored.
         study_seed: The seed from which those of its trials derive.
+        ranking: By all that is known, fresh seeds included.
+        shortlist: What a confirmation trains: the first few by the study's own trials, so that
+            fresh seeds do not change who is tried.
     """
 
     spec: StudySpec
     location: StorageLocation
     study_seed: int
     ranking: Ranking
+    shortlist: tuple[Candidate, ...]
+
+    @property
+    def likely_best(self) -> Candidate:
+        """The confirmed best, or else the first of the ranking."""
+        if self.confirmation is not None and self.confirmation.best is not None:
+            return self.confirmation.best.candidate
+        return self.ranking.standings[0].candidate
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ranking and what was run since, as JSON has them."""
@@ -42,10 +53,11 @@ class BestRecord(FreshRuns):
         return {
             "validation_images": self.spec.protocol.validation_images,
             "observed_best": ranking.observed_best.candidate.label,
-            "likely_best": ranking.standings[0].candidate.label,
+            "likely_best": self.likely_best.label,
             "lead": ranking.lead,
             "expected_lead": ranking.expected_lead,
             "seed_sd": ranking.seed_sd,
+            "assumed_seed_sd": ranking.assumed_seed_sd,
             "shortlist": [standing.to_dict() for standing in ranking.shortlist],
             "confirmation": self.confirmation and self.confirmation.to_dict(),
             "reruns": [rerun.to_dict() for rerun in self.reruns],
@@ -57,7 +69,7 @@ class BestRecord(FreshRuns):
 def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = None) -> BestRecord:
     """Return all that is known of the best configuration of a stored study.
 
-    The short list has ``top`` configurations, or as many as ``rank`` takes by itself.
+    The short list has ``top`` configurations, by default as many as ``rank`` takes.
 
     Raises:
         InputError: The study has no complete trial.
@@ -72,13 +84,26 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
             f"`cifar-tune study run {spec.file_name}` continues it"
         )
     fresh = read_fresh_runs(location, spec.study_name, candidates)
+    images, same_images = spec.protocol.validation_images, spec.protocol.split == "fixed"
+    own = ranking = rank(candidates, images, top, same_images=same_images)
+    confirmed = _fresh_outcomes(fresh)
+    if confirmed:
+        known = [replace(it, fresh=confirmed.get(it.label, ())) for it in candidates]
+        ranking = rank(known, images, top, same_images=same_images)
     return BestRecord(
         **vars(fresh),
         spec=spec,
         location=location,
         study_seed=study.user_attrs["seed"],
-        ranking=rank(candidates, spec.protocol.validation_images, top),
+        ranking=ranking,
+        shortlist=tuple(standing.candidate for standing in own.shortlist),
     )
+
+
+def _fresh_outcomes(fresh: FreshRuns) -> dict[str, tuple[float, ...]]:
+    """Return what a confirmation gave so far, by configuration."""
+    candidates = fresh.confirmation.candidates if fresh.confirmation is not None else ()
+    return {it.candidate.label: it.outcomes for it in candidates if it.outcomes}
 
 
 def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
@@ -113,5 +138,5 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
             f"the best of {len(confirmation.candidates)} on {confirmation.seeds} fresh seeds",
         )
     return Choice(
-        candidates[0], "the likely best by the study's own trials; `best confirm` tests that"
+        record.likely_best, "the likely best by the study's own trials; `best confirm` tests that"
     )

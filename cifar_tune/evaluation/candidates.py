@@ -21,6 +21,7 @@ class Candidate:
         outcomes: The validation accuracy of each of its trials.
         params: The values of the searched hyperparameters.
         settings: What a named trial sets for itself besides.
+        fresh: The validation accuracies on fresh seeds that a confirmation gave.
     """
 
     label: str
@@ -28,10 +29,21 @@ class Candidate:
     outcomes: tuple[float, ...]
     params: dict[str, float]
     settings: dict[str, Any]
+    fresh: tuple[float, ...] = ()
+
+    @property
+    def measured(self) -> tuple[float, ...]:
+        """All outcomes, those of the study first."""
+        return self.outcomes + self.fresh
+
+    @property
+    def measured_mean(self) -> float:
+        """The mean of all outcomes."""
+        return sum(self.measured) / len(self.measured)
 
     @property
     def mean(self) -> float:
-        """The mean of the outcomes."""
+        """The mean of the study's own outcomes."""
         return sum(self.outcomes) / len(self.outcomes)
 
     @property

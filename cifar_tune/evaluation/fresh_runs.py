@@ -25,12 +25,14 @@ class ConfirmedCandidate:
 
     Attributes:
         val_accuracy: The validation accuracy over the fresh seeds; None before the first is done.
+        outcomes: The validation accuracy of each fresh seed.
         observed: The mean that put it on the short list.
         behind: How much better the confirmed best is, in pairs; None for the best itself.
     """
 
     candidate: Candidate
     val_accuracy: Measured | None
+    outcomes: tuple[float, ...]
     observed: float
     behind: ContrastRecord | None
 
@@ -203,6 +205,11 @@ def _read_confirmation(evidence: Evidence, candidates: Mapping[str, Candidate]) 
         label: ConfirmedCandidate(
             candidate=candidates[label],
             val_accuracy=accuracies[label],
+            outcomes=tuple(
+                trial.values["val_accuracy"]
+                for trial in replicates(evidence, label)
+                if "val_accuracy" in trial.values
+            ),
             observed=candidates[label].mean,
             behind=None
             if best is None or label == best

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from cifar_tune import paths
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import group
-from cifar_tune.evaluation.ranking import pooled_variance
+from cifar_tune.evaluation.ranking import pooled_sd
 from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
@@ -70,7 +70,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         reads = read_ledger(storage.engine)
         definition = dict(study.user_attrs)
     attributes = {} if is_foreign(trial) else trial.user_attrs
-    variance = pooled_variance(group(map(summarize, trials)))
+    seed_sd = pooled_sd(group(map(summarize, trials)))
     weights = paths.kept_weights_file(location.beside, study_name, trial.number)
     sha256 = attributes.get("kept_weights_sha256")
     return TrialDossier(
@@ -88,7 +88,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
             for read in reads
             if read.result.study_name == study_name and read.result.trial == trial.number
         ),
-        seed_sd=None if variance is None else variance**0.5,
+        seed_sd=seed_sd,
     )
 
 

@@ -21,7 +21,7 @@ def test_show_says_which_is_the_best_and_how_much_of_it_is_luck(study: Cli) -> N
     assert record["observed_best"] == max(values, key=lambda name: values[name])
     first = record["shortlist"][0]
     assert first["name"] == record["likely_best"]
-    assert first["low"] < first["val_accuracy"] < first["high"]
+    assert first["low"] < first["expected"] < first["high"]
     assert {one["name"] for one in record["shortlist"]} <= values.keys()
     assert record["lead"] >= 0
     assert record["seed_sd"] is None
@@ -35,6 +35,8 @@ def test_show_says_which_is_the_best_and_how_much_of_it_is_luck(study: Cli) -> N
     text = said(study, "best", "show", "dropout")
     assert "Best by observed value" in text
     assert "are probably luck" in text
+    assert "how much seeds scatter is not known" in text
+    assert "is best (a guess)" in text
     assert "have not been read" in text
 
 
@@ -59,7 +61,12 @@ def test_confirm_runs_the_short_list_on_fresh_seeds_and_never_feeds_the_search(s
     assert best["shrinkage"] == pytest.approx(best["observed"] - best["val_accuracy"]["mean"])
     assert best["behind_best"] is None
     assert other["behind_best"]["seeds"] == 2
-    assert study("best", "show", "dropout", "--json").record["confirmation"] == found
+    shown = study("best", "show", "dropout", "--json").record
+    assert shown["confirmation"] == found
+    assert shown["likely_best"] == found["best"]
+    assert shown["seed_sd"] is not None
+    text = said(study, "best", "show", "dropout")
+    assert text.index("Confirmed best") < text.index("Best by observed value")
     command = ("best", "confirm", "dropout", "--seeds", "2", "--top", "2")
     assert "Confirmed best" in said(study, *command)
     # A study of the file is still the only one that other commands see.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import spread_over_seeds
 
 from cifar_tune.evaluation.candidates import Candidate
-from cifar_tune.evaluation.ranking import SHORTLIST, pooled_variance, rank
+from cifar_tune.evaluation.ranking import SHORTLIST, pooled_sd, rank
+from cifar_tune.evaluation.ranking_prior import DISAGREEMENT, OWN_IMAGES, SPREAD
 
 IMAGES = 1_000
 
@@ -48,18 +52,64 @@ def test_a_lead_far_beyond_the_noise_is_no_luck() -> None:
 
 
 def test_what_is_expected_of_the_best_is_right_on_average() -> None:
-    """The best of 20, whose true accuracies scatter as much as the noise does."""
+    """The best of 12, whose true accuracies scatter as much as the noise does."""
     generator = np.random.default_rng(1)
-    too_high, luck = [], []
-    for _ in range(300):
-        truth = generator.normal(0.6, 0.0155, 20)  # the binomial standard error of 1,000 images
-        seen = generator.binomial(IMAGES, truth) / IMAGES
-        ranking = rank([candidate(number, value) for number, value in enumerate(seen)], IMAGES)
+    too_high, wrong = [], []
+    for _ in range(40):
+        truth = generator.normal(0.6, 0.015, 12)
+        ranking = rank(draw(truth, 3, 0.025, generator), 10_000)
         best = ranking.observed_best
         too_high.append(best.candidate.mean - truth[best.candidate.numbers[0]])
-        luck.append(best.luck)
-    assert np.mean(too_high) > 0.012
-    assert np.mean(luck) == pytest.approx(np.mean(too_high), abs=0.003)
+        wrong.append(best.expected - truth[best.candidate.numbers[0]])
+    assert np.mean(too_high) > 0.009
+    assert np.mean(wrong) == pytest.approx(0.0, abs=0.005)
+
+
+def test_without_replicates_nothing_is_certain() -> None:
+    """Seeds scatter by two points, twice as much as configurations; nothing in the data says so."""
+    generator = np.random.default_rng(2)
+    covered, certain = [], 0
+    for _ in range(30):
+        truth = generator.normal(0.7, 0.01, 12)
+        ranking = rank(draw(truth, 1, 0.02, generator), 10_000)
+        assert ranking.seed_sd is None
+        certain += ranking.standings[0].probability >= 0.9
+        covered += [it.low <= truth[it.candidate.numbers[0]] <= it.high for it in ranking.standings]
+    assert certain == 0
+    assert np.mean(covered) > 0.8
+
+
+def test_configurations_that_failed_do_not_make_the_others_look_different() -> None:
+    generator = np.random.default_rng(3)
+    seen, expected = [], []
+    for _ in range(15):
+        truth = np.r_[generator.normal(0.7, 0.005, 30), generator.uniform(0.1, 0.65, 30)]
+        values = generator.binomial(IMAGES, truth) / IMAGES
+        best = rank([candidate(j, value) for j, value in enumerate(values)], IMAGES).observed_best
+        seen.append(best.candidate.mean - truth[best.candidate.numbers[0]])
+        expected.append(best.expected - truth[best.candidate.numbers[0]])
+    assert np.mean(seen) > 0.02
+    assert abs(np.mean(expected)) < 0.01
+
+
+def test_what_fresh_seeds_gave_counts() -> None:
+    lucky, other = candidate(0, 0.75), candidate(1, 0.73)
+    confirmed = (
+        replace(lucky, fresh=(0.70, 0.705, 0.695)),
+        replace(other, fresh=(0.73, 0.725, 0.735)),
+    )
+    before, after = rank([lucky, other], 10_000), rank(confirmed, 10_000)
+    assert before.standings[0].candidate.label == lucky.label
+    assert after.standings[0].candidate.label == other.label
+    assert after.standings[0].probability > 0.8
+    assert after.seed_sd is not None
+    assert after.observed_best.candidate.mean == 0.75
+
+
+def test_the_prior_is_what_the_recorded_studies_say() -> None:
+    printed = "\n".join(spread_over_seeds.describe())
+    assert f"OWN_IMAGES = {OWN_IMAGES}; DISAGREEMENT = {DISAGREEMENT}" in printed
+    assert f"SPREAD = {SPREAD}; of studies 0.3; of configurations 0.8" in printed
 
 
 def test_probabilities_add_up_and_are_the_same_each_time() -> None:
@@ -69,11 +119,10 @@ def test_probabilities_add_up_and_are_the_same_each_time() -> None:
     assert sum(standing.probability for standing in one.standings) == pytest.approx(1)
 
 
-def test_the_short_list_has_three_and_all_that_overlap_the_first() -> None:
-    apart = [candidate(number, value) for number, value in enumerate((0.9, 0.7, 0.5, 0.3))]
-    assert [one.candidate.numbers for one in rank(apart, IMAGES).shortlist] == [(0,), (1,), (2,)]
-    alike = [candidate(number, 0.6 + number / 1000) for number in range(8)]
-    assert len(rank(alike, IMAGES).shortlist) == 8
+def test_the_short_list_is_short_however_many_are_alike() -> None:
+    alike = [candidate(number, 0.6 + number / 1000) for number in range(40)]
+    best = [(number,) for number in (39, 38, 37, 36)]
+    assert [one.candidate.numbers for one in rank(alike, IMAGES).shortlist] == best
     assert len(rank(alike, IMAGES, top=2).shortlist) == 2
     assert len(rank(alike[:2], IMAGES).shortlist) == 2 < SHORTLIST
 
@@ -91,11 +140,11 @@ def test_more_seeds_are_trusted_more() -> None:
     ranking = rank(candidates, IMAGES)
     width = {one.candidate.numbers[0]: one.high - one.low for one in ranking.standings}
     assert width[0] < width[1]
-    assert ranking.seed_sd == pytest.approx(pooled_variance(candidates) ** 0.5)
+    assert ranking.seed_sd == pooled_sd(candidates)
 
 
 def test_spread_over_seeds_is_not_known_from_single_runs() -> None:
-    assert pooled_variance([candidate(0, 0.4), candidate(1, 0.5)]) is None
+    assert pooled_sd([candidate(0, 0.4), candidate(1, 0.5)]) is None
     assert rank([candidate(0, 0.4), candidate(1, 0.5)], IMAGES).seed_sd is None
 
 
