@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -51,47 +53,75 @@ def weights_file(root: Path, name: str) -> Path:
 def server_file(kind: str, database: str) -> Path:
     """Return what stands for a database on a server where files beside it are named.
 
-    Two databases never share files, unless they have one name on two servers.
+    Where two have one name in files, their studies have folders of their own all the same.
 
     Args:
         kind: Kind of the server, e.g. ``postgresql``.
         database: Name of the database on its server.
     """
-    return STORAGE_FILE.with_name(f"{_file_name(f'{kind}-{database}')}.db")
+    return STORAGE_FILE.with_name(f"{re.sub(_UNSAFE, '_', f'{kind}-{database}')}.db")
 
 
-def kept_weights_file(database: Path, study_name: str, number: int) -> Path:
-    """Return the file of a trial's final weights, beside the database.
+@dataclass(frozen=True)
+class StudyFolder:
+    """What the folders of a study's files are called.
 
-    Here and below ``database`` is the SQLite file, or what stands for another kind of database.
+    Attributes:
+        database: The SQLite file, or what stands for another kind of database; as it was called
+            when the folders were made.
+        name: The name of the folder of each kind.
     """
-    return _trial_folder(database, "weights", study_name) / f"trial-{number}.safetensors"
+
+    database: Path
+    name: str
+
+    def of_kind(self, kind: str) -> Path:
+        """Return the folder of one kind of files, such as ``weights``."""
+        return _beside(self.database, kind) / self.name
 
 
-def predictions_file(database: Path, study_name: str, number: int, split: str) -> Path:
+def new_study_folder(database: Path, study_name: str, token: str) -> StudyFolder:
+    """Return folders that no other study has: ``token`` is drawn for it."""
+    return StudyFolder(database, f"{_shorten(study_name)}-{token}")
+
+
+def old_study_folder(database: Path, study_name: str) -> StudyFolder:
+    """Return the folders of a study that no version after 0.1.0 has run.
+
+    Several studies may have the same.
+    """
+    name = re.sub(_UNSAFE, "_", study_name)[:_LONGEST_NAME]
+    return StudyFolder(database, "_" if name in (".", "..") else name)
+
+
+def kept_weights_file(folder: StudyFolder, number: int) -> Path:
+    """Return the file of a trial's final weights, beside the database."""
+    return folder.of_kind("weights") / f"trial-{number}.safetensors"
+
+
+def predictions_file(folder: StudyFolder, number: int, split: str) -> Path:
     """Return the file of a trial's predictions for a split, ``validation`` or ``test``."""
-    folder = _trial_folder(database, "predictions", study_name)
-    return folder / f"trial-{number}-{split}.safetensors"
+    return folder.of_kind("predictions") / f"trial-{number}-{split}.safetensors"
 
 
-def checkpoints_folder(database: Path, study_name: str, number: int) -> Path:
+def checkpoints_folder(folder: StudyFolder, number: int) -> Path:
     """Return the folder of the newest states of a trial that is not at its end."""
-    return _trial_folder(database, "checkpoints", study_name) / f"trial-{number}"
+    return folder.of_kind("checkpoints") / f"trial-{number}"
 
 
 def features_folder(database: Path) -> Path:
     """Return the folder of what frozen parts of networks make of images, by digest."""
-    return database.with_name(f"{database.stem}-features")
+    return _beside(database, "features")
 
 
 def artifacts_folder(database: Path) -> Path:
     """Return the folder of pictures and tables of trials: Optuna's artifact store."""
-    return database.with_name(f"{database.stem}-artifacts")
+    return _beside(database, "artifacts")
 
 
 def worker_logs(database: Path, study_name: str) -> Path:
     """Return the folder of what the workers of a study's last run printed."""
-    return _trial_folder(database, "logs", study_name)
+    return _beside(database, "logs") / _file_name(study_name, database.name)
 
 
 def staged(path: Path, token: str) -> Path:
@@ -113,13 +143,27 @@ def report_file(database: Path, name: str) -> Path:
     return database.with_name("reports") / f"{_file_name(name)}.html"
 
 
-def _trial_folder(database: Path, kind: str, study_name: str) -> Path:
-    return database.with_name(f"{database.stem}-{kind}") / _file_name(study_name)
+_UNSAFE = r"[^A-Za-z0-9._=,-]+"
+"""What not every file system takes in names, such as the colons of studies."""
+_LONGEST_NAME = 255
+LONGEST_DATABASE = _LONGEST_NAME - len("-predictions")
+"""Bytes of a database's name: those of the folders beside it are longer."""
 
 
-def _file_name(study_name: str) -> str:
-    """Return a study's name without what not every file system takes, such as its colons."""
-    return re.sub(r"[^A-Za-z0-9._=,-]+", "_", study_name)
+def _beside(database: Path, kind: str) -> Path:
+    return database.with_name(f"{database.stem}-{kind}")
+
+
+def _shorten(name: str) -> str:
+    return re.sub(_UNSAFE, "_", name)[:100]
+
+
+def _file_name(name: str, *owners: str) -> str:
+    """Return a file name, which tells apart what has another name or belongs to others."""
+    short = _shorten(name)
+    if short == name and not owners:
+        return name
+    return f"{short}-{hashlib.sha256(repr((name, *owners)).encode()).hexdigest()[:8]}"
 
 
 def checkout_folder() -> Path | None:

@@ -74,7 +74,7 @@ def compute_activations(
     config, facts = TrialConfig(**attributes["config"]), attributes["facts"]
     classes, size = _describe_image_set(config, facts, root)
     opened = _open_images(images, config, facts, classes, size, root)
-    model = load_kept_model(location, study_name, trial, len(classes))
+    model = load_kept_model(location, study, trial, len(classes))
     network = look_into(model, (*DEFAULT_LAYERS, *layers), config)
     return ActivationRecord(
         study_name=study_name,

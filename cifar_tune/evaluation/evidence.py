@@ -19,6 +19,7 @@ from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.origin import is_foreign, list_all_trials
 from cifar_tune.storage.records import FOREIGN
+from cifar_tune.storage.study_folders import StudyFolders, read_folders
 from cifar_tune.storage.trials import summarize
 from cifar_tune.training.predictions import Answers, load_predictions
 from cifar_tune.training.records import EpochMetrics
@@ -148,6 +149,7 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         ]
         importances = _importances(study, stored)
         everyone = list_all_trials(study)
+        folders = read_folders(study, location)
     results = [read.result for read in reads]
     trials = tuple(_read_trial(trial, results, run_command) for trial in everyone)
     return Evidence(
@@ -155,8 +157,8 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         definition=dict(study.user_attrs),
         trials=trials,
         test_reads=tuple(reads),
-        validation=_read_answers(location, study_name, trials, "validation"),
-        test=_read_answers(location, study_name, trials, "test"),
+        validation=_read_answers(folders, trials, "validation"),
+        test=_read_answers(folders, trials, "test"),
         importances=importances,
         software=tuple(dict.fromkeys(filter(None, map(_software, stored)))),
     )
@@ -217,7 +219,7 @@ def _software(trial: FrozenTrial) -> str:
 
 
 def _read_answers(
-    location: StorageLocation, study_name: str, trials: tuple[TrialRecord, ...], split: str
+    folders: StudyFolders, trials: tuple[TrialRecord, ...], split: str
 ) -> dict[int, Answers]:
     """Return kept answers by trial number, checked against the recorded accuracies."""
     quantity = {"validation": "val_accuracy", "test": "test_accuracy"}[split]
@@ -226,16 +228,19 @@ def _read_answers(
         recorded = trial.values.get(quantity)
         if trial.state != "complete" or not trial.name or recorded is None:
             continue
-        path = paths.predictions_file(location.beside, study_name, trial.number, split)
-        answers = load_predictions(path)
-        if answers is None:
-            continue
-        if abs(answers.accuracy - recorded) > 1e-9:
-            raise StorageError(
-                f"{path}: does not belong to trial {trial.number}: its accuracy is "
-                f"{answers.accuracy:.4f}, {recorded:.4f} is recorded"
-            )
-        kept[trial.number] = answers
+        for folder in folders:
+            path = paths.predictions_file(folder, trial.number, split)
+            answers = load_predictions(path)
+            if answers is None:
+                continue
+            if abs(answers.accuracy - recorded) <= 1e-9:
+                kept[trial.number] = answers
+                break
+            if folder == folders.own:  # the others have files of other studies too
+                raise StorageError(
+                    f"{path}: does not belong to trial {trial.number}: its accuracy is "
+                    f"{answers.accuracy:.4f}, {recorded:.4f} is recorded"
+                )
     return kept
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 import torch
 from optuna.trial import FrozenTrial
 from torch import nn
@@ -28,6 +29,7 @@ from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.study_folders import StudyFolders, claim_folder, read_folders
 from cifar_tune.training.predictions import make_predictions, save_predictions
 from cifar_tune.training.trainer import Evaluation, evaluate
 
@@ -70,7 +72,7 @@ def evaluate_on_test(
             "study file's profile says which are"
         )
     test = _open_test_split(config, trial.user_attrs["facts"], root)
-    model = load_kept_model(location, study_name, trial, len(test.classes)).to(device)
+    model = load_kept_model(location, study, trial, len(test.classes)).to(device)
     evaluation, flip_accuracy = _evaluate(model, test.images, config, device)
     result = TestResult(
         study_name=study_name,
@@ -85,11 +87,12 @@ def evaluate_on_test(
         flip_accuracy=flip_accuracy,
     )
     with explain_errors(location):
-        record_test_read(studies.open_to_write(location).engine, result, command)
+        storage = studies.open_to_write(location)
+        record_test_read(storage.engine, result, command)
+        folder = claim_folder(studies.create_study(storage, study_name), location)
     rows, logits = np.arange(len(test.images)), evaluation.logits.float().cpu().numpy()
     answers = make_predictions(test.classes, test.images, rows, logits)
-    path = paths.predictions_file(location.beside, study_name, trial.number, "test")
-    save_predictions(answers, path)
+    save_predictions(answers, paths.predictions_file(folder, trial.number, "test"))
     return result
 
 
@@ -110,7 +113,7 @@ def _evaluate(
 
 
 def load_kept_model(
-    location: StorageLocation, study_name: str, trial: FrozenTrial, classes: int
+    location: StorageLocation, study: optuna.Study, trial: FrozenTrial, classes: int
 ) -> nn.Module:
     """Return the model of a trial with its kept weights.
 
@@ -118,7 +121,9 @@ def load_kept_model(
         WeightsError: The weights are gone, or no longer what they were.
     """
     model = build_model(TrialConfig(**trial.user_attrs["config"]), classes)
-    file = paths.kept_weights_file(location.beside, study_name, trial.number)
+    with explain_errors(location):
+        folders = read_folders(study, location)
+    file = folders.find(lambda folder: paths.kept_weights_file(folder, trial.number))
     load_model(model, file, trial.user_attrs["kept_weights_sha256"])
     return model
 
@@ -133,11 +138,11 @@ def unread(location: StorageLocation, study_name: str) -> list[str]:
         storage, study = studies.open_study(location, study_name)
         results = [read.result for read in read_ledger(storage.engine)]
         trials = study.get_trials(deepcopy=False)
+        folders = read_folders(study, location)
     read_weights = {
         result.weights_sha256
         for result in results
-        if result.study_name == study_name
-        and paths.predictions_file(location.beside, study_name, result.trial, "test").exists()
+        if result.study_name == study_name and _has_test_answers(folders, result.trial)
     }
     return [
         trial.user_attrs["name"]
@@ -146,6 +151,10 @@ def unread(location: StorageLocation, study_name: str) -> list[str]:
         and "name" in trial.user_attrs
         and trial.user_attrs.get("kept_weights_sha256") not in {None, *read_weights}
     ]
+
+
+def _has_test_answers(folders: StudyFolders, number: int) -> bool:
+    return folders.find(lambda folder: paths.predictions_file(folder, number, "test")).exists()
 
 
 def show_test_images(

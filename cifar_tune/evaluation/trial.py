@@ -18,6 +18,7 @@ from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.origin import is_foreign, list_all_trials
 from cifar_tune.storage.records import TrialSummary
+from cifar_tune.storage.study_folders import read_folders
 from cifar_tune.storage.trials import names_of, summarize
 from cifar_tune.training.records import EpochMetrics
 
@@ -69,9 +70,10 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         trial = _find(study_name, list_all_trials(study), trial_name)
         reads = read_ledger(storage.engine)
         definition = dict(study.user_attrs)
+        folders = read_folders(study, location)
     attributes = {} if is_foreign(trial) else trial.user_attrs
     seed_sd = pooled_sd(group(map(summarize, trials)))
-    weights = paths.kept_weights_file(location.beside, study_name, trial.number)
+    weights = folders.find(lambda folder: paths.kept_weights_file(folder, trial.number))
     sha256 = attributes.get("kept_weights_sha256")
     return TrialDossier(
         study_name=study_name,

@@ -19,6 +19,7 @@ from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_files import StudyFiles
+from cifar_tune.storage.study_folders import claim_folder
 
 WriteNote = Callable[[optuna.Study, StudySpec, StorageLocation, Lease, FrozenTrial], None]
 """Notes state figures of the test images that others have read, which nothing of the search may
@@ -84,8 +85,8 @@ def _drop(
 ) -> Iterator[Dropped]:
     name = spec.study_name
     study = stored.create_study(storage, name)
-    files = StudyFiles(spec, location.beside)
     with hold_lease(storage.engine, get_study_id(study), name, on_wait) as lease:
+        files = StudyFiles(spec, location.beside, claim_folder(study, location))
         for trial in _list_unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)
             files.clear(trial.number)

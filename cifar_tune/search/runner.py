@@ -38,6 +38,7 @@ from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_files import StudyFiles
+from cifar_tune.storage.study_folders import claim_folder, is_claimed
 from cifar_tune.storage.waiting import waits_end_when
 from cifar_tune.workers.protocol import Materials, Pool
 
@@ -206,8 +207,7 @@ class Runner:
         work = remaining_work(self.spec, existing, self.options)
         needed = room_needed(self.spec, len(work.named))
         if needed:
-            folder = StudyFiles(self.spec, self.location.beside).weights_folder
-            check_disk_space(folder, needed, WeightsError)
+            check_disk_space(self.location.beside.parent, needed, WeightsError)
 
     def _open(self, storage: RDBStorage, study: optuna.Study, lease: Lease) -> OpenStudy:
         """Take up what runs that died have left, and what people have asked for."""
@@ -218,7 +218,8 @@ class Runner:
             trials.put_back(study, trial)
         TrialQueue(storage).enqueue_old_requests(study)
         stored_trials = study.get_trials(deepcopy=False)
-        files = StudyFiles(self.spec, self.location.beside, stored_trials)
+        folder = claim_folder(study, self.location)
+        files = StudyFiles(self.spec, self.location.beside, folder, stored_trials)
         files.clean({trial.number for trial in stored_trials if not trial.state.is_finished()})
         open_study = OpenStudy(
             spec=self.spec,
@@ -269,7 +270,8 @@ class Runner:
         try:
             dispatcher.run(self._signals.should_stop)
         except StudyGoneError:
-            open_study.files.clean(begun=())
+            if not is_claimed(open_study.study, open_study.files.folder):  # by its new name
+                open_study.files.clean(begun=())
             raise
         return dispatcher
 

@@ -15,7 +15,6 @@ from cifar_tune.search.pruners import CompleteTrials, may_prune
 from cifar_tune.search.trial_starter import RunningTrial
 from cifar_tune.storage import trials
 from cifar_tune.storage.artifacts import record_artifacts
-from cifar_tune.storage.optuna_private import get_trial_id
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import Started
 
@@ -136,7 +135,5 @@ class TrialRecorder:
         """Bring a trial's pictures and tables to where a browser shows them."""
         self.open_study.files.write_metrics(running.number, running.history)
         with self.open_study.lease.fence():
-            artifacts = self.open_study.files.publish(
-                running.number, get_trial_id(running.trial), is_best=is_best
-            )
+            artifacts = self.open_study.files.publish(running.number, is_best=is_best)
         record_artifacts(running.trial, artifacts)

@@ -38,26 +38,32 @@ _TYPES = {".png": "image/png", ".csv": "text/csv"}
 _NAMESPACE = uuid.UUID("4f6f0a1e-64a4-5a52-9d0c-6d0b0c6f2b57")
 
 
-def describe_artifact(trial_id: int, kind: str) -> ArtifactMeta:
-    """Return the record of a trial's artifact; its kind is a key of ``FILE_NAMES``."""
+def describe_artifact(trial: str, kind: str) -> ArtifactMeta:
+    """Return the record of a trial's artifact.
+
+    Args:
+        trial: What no other trial of any database is called.
+        kind: A key of ``FILE_NAMES``.
+    """
     name, place = FILE_NAMES[kind], list(FILE_NAMES).index(kind)
-    artifact_id = str(uuid.uuid5(_NAMESPACE, f"{trial_id}/{name}"))
+    artifact_id = str(uuid.uuid5(_NAMESPACE, f"{trial}/{name}"))
     # The database returns them by their ids, and a browser shows them as they come.
     artifact_id = f"{place:02x}{artifact_id[2:]}"
     return ArtifactMeta(artifact_id, name, _TYPES[Path(name).suffix], encoding=None)
 
 
-def publish(staged: Mapping[str, Path], folder: Path, trial_id: int) -> list[ArtifactMeta]:
+def publish(staged: Mapping[str, Path], folder: Path, trial: str) -> list[ArtifactMeta]:
     """Move files of a trial, by key of ``FILE_NAMES``, into the folder of artifacts.
 
-    Each is there whole or not at all. Returns what is to be recorded of them.
+    Each is there whole or not at all. ``trial`` is as for ``describe_artifact``. Returns what is to
+    be recorded of them.
 
     Raises:
         StorageError: They cannot be moved.
     """
     if not staged:
         return []
-    artifacts = [describe_artifact(trial_id, kind) for kind in staged]
+    artifacts = [describe_artifact(trial, kind) for kind in staged]
     with explain_disk(folder, StorageError):
         folder.mkdir(parents=True, exist_ok=True)
         for artifact, path in zip(artifacts, staged.values(), strict=True):

@@ -13,6 +13,7 @@ from cifar_tune.config.trial import Precision, without_defaults
 from cifar_tune.errors import StudyMismatchError
 from cifar_tune.storage.origin import is_foreign, list_all_trials
 from cifar_tune.storage.records import FORMAT
+from cifar_tune.storage.study_folders import ATTRIBUTE
 
 DEFAULT_SEED = 0
 _GROWING = ("named", "weights_digests")
@@ -106,7 +107,7 @@ def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: D
 
 def _is_half_written(study: optuna.Study, keys: Set[str]) -> bool:
     """Return whether no run has stored all that defines its study."""
-    stored = study.user_attrs.keys()
+    stored = study.user_attrs.keys() - {ATTRIBUTE}
     is_ours = bool(stored) or not any(map(is_foreign, list_all_trials(study)))
     return stored <= keys and stored != keys and is_ours and not _has_begun(study)
 

@@ -83,11 +83,19 @@ class StorageLocation:
     def beside(self) -> Path:
         """The SQLite file, or what stands for another kind of database.
 
-        The files of its trials are named after it and are beside it.
+        The files of its trials are named after it and are beside it; those of a link after what it
+        points to.
         """
         if self.path is not None:
-            return self.path
+            return self.path.resolve() if self.path.is_symlink() else self.path
         return paths.server_file(self.parsed.get_backend_name(), self.parsed.database or "")
+
+    @property
+    def is_named_in_full(self) -> bool:
+        """Whether ``beside`` tells this database from all others of its server."""
+        if self.path is not None:
+            return True
+        return self.beside.stem == f"{self.parsed.get_backend_name()}-{self.parsed.database}"
 
     def exists(self) -> bool:
         """Return whether there may be studies: a SQLite file is there and is not empty."""

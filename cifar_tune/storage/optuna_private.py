@@ -56,6 +56,12 @@ def get_engine(study: optuna.Study) -> Engine:
     return engine
 
 
+def list_attributes(study: optuna.Study) -> dict[int, tuple[str, Mapping[str, Any]]]:
+    """Return names and user attributes of all studies in the database of one, by their ids."""
+    studies = study._storage.get_all_studies()
+    return {frozen._study_id: (frozen.study_name, frozen.user_attrs) for frozen in studies}
+
+
 class SelectedStudy(optuna.Study):
     """A study of which samplers, pruners and all others see only some trials."""
 

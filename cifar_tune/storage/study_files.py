@@ -40,12 +40,20 @@ class Settled:
 class StudyFiles:
     """The files of one study, as one run sees them.
 
-    ``database`` is the SQLite file, or what stands for another kind of database.
+    ``database`` is the SQLite file, or what stands for another kind of database; ``folder`` is the
+    study's alone.
     """
 
-    def __init__(self, spec: StudySpec, database: Path, trials: Iterable[FrozenTrial] = ()) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        database: Path,
+        folder: paths.StudyFolder,
+        trials: Iterable[FrozenTrial] = (),
+    ) -> None:
         self._spec = spec
         self._database = database
+        self.folder = folder
         self._token = uuid.uuid4().hex[:8]
         self._kept = KeptWeights(spec, self._candidates(trials))
 
@@ -88,7 +96,7 @@ class StudyFiles:
         if history:
             artifacts.write_metrics(history, self._staged_artifact(number, "metrics"))
 
-    def publish(self, number: int, trial_id: int, *, is_best: bool) -> list[ArtifactMeta]:
+    def publish(self, number: int, *, is_best: bool) -> list[ArtifactMeta]:
         """Move a trial's pictures and tables to the artifacts, and return what is to be recorded.
 
         Activation maps are kept only of a trial that no complete one surpasses.
@@ -99,7 +107,8 @@ class StudyFiles:
         kinds = [kind for kind in artifacts.FILE_NAMES if is_best or kind != "activation_maps"]
         places = {kind: self._staged_artifact(number, kind) for kind in kinds}
         staged = {kind: path for kind, path in places.items() if path.exists()}
-        return artifacts.publish(staged, paths.artifacts_folder(self._database), trial_id)
+        owner = f"{self.folder.name}/{number}"
+        return artifacts.publish(staged, paths.artifacts_folder(self.folder.database), owner)
 
     # --- cleaning ---
 
@@ -157,13 +166,13 @@ class StudyFiles:
                 yield KeptCandidate(trial.number, "name" in trial.user_attrs, accuracy, size)
 
     def _weights(self, number: int) -> Path:
-        return paths.kept_weights_file(self._database, self._spec.study_name, number)
+        return paths.kept_weights_file(self.folder, number)
 
     def _predictions(self, number: int) -> Path:
-        return paths.predictions_file(self._database, self._spec.study_name, number, "validation")
+        return paths.predictions_file(self.folder, number, "validation")
 
     def _checkpoints(self, number: int) -> Path:
-        return paths.checkpoints_folder(self._database, self._spec.study_name, number)
+        return paths.checkpoints_folder(self.folder, number)
 
     def _staged_artifact(self, number: int, kind: str) -> Path:
         """Return a place among the checkpoints, which go when the trial has ended."""

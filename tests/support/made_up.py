@@ -54,6 +54,7 @@ class MadeUp:
     def __init__(self, database: Path, name: str, profile: str, **overrides: Any) -> None:
         self.database = database
         self.spec: StudySpec = resolve(load_study_file(name), profile, overrides)
+        self.folder = paths.old_study_folder(database, self.spec.study_name)
         self.opened = studies.open_to_write(locate_storage(str(database)))
         self.study = studies.create_study(self.opened, self.spec.study_name)
         write_definition(self.study, self.spec, 0, Digests({}, {}))
@@ -94,7 +95,7 @@ class MadeUp:
         torch.manual_seed(0)
         model = build_model(config, len(CLASSES), pretrained.tensors)
         number = len(self.study.trials)
-        path = paths.kept_weights_file(self.database, self.spec.study_name, number)
+        path = paths.kept_weights_file(self.folder, number)
         attributes = {"name": f"{name}/seed=1", "kept_weights_sha256": save_model(model, path)}
         self._add(config, named.params, ACCURACIES[name], attributes)
 
@@ -161,7 +162,7 @@ class MadeUp:
     def _keep(self, number: int, split: str, logits: npt.NDArray[np.float32]) -> None:
         part = self.parts[split]
         rows = np.arange(len(part))
-        path = paths.predictions_file(self.database, self.spec.study_name, number, split)
+        path = paths.predictions_file(self.folder, number, split)
         save_predictions(make_predictions(CLASSES, part, rows, logits), path)
 
 

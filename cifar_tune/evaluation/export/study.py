@@ -38,6 +38,9 @@ from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import add_trial, get_study_id
 from cifar_tune.storage.origin import is_foreign, list_all_trials
+from cifar_tune.storage.study_folders import ATTRIBUTE as FOLDERS
+from cifar_tune.storage.study_folders import claim_folder, read_folders
+from cifar_tune.training.predictions import Answers
 
 FORMAT = 2
 """The format of the file; the first one had no answers."""
@@ -139,7 +142,9 @@ class ExportedStudy(BaseModel):
             )
         return cls(
             study_name=study.study_name,
-            attributes=dict(sorted(study.user_attrs.items())),
+            attributes={
+                key: study.user_attrs[key] for key in sorted(study.user_attrs.keys() - {FOLDERS})
+            },
             trials=list(map(ExportedTrial.of, trials)),
         )
 
@@ -190,7 +195,9 @@ def export_study(location: StorageLocation, study_name: str, path: Path) -> dict
             "format": FORMAT,
             "cifar_tune": __version__,
             "studies": described,
-            "answers": describe_answers(location, described),
+            "answers": describe_answers(
+                {study.study_name: read_folders(study, location) for study in studies}, described
+            ),
             "test_reads": [asdict(read) for read in reads if read.result.study_name in names],
         }
     content["sha256"] = digest_of(content)
@@ -248,9 +255,10 @@ def import_study(export: StudyExport, location: StorageLocation) -> Imported:
         for study in export.studies:
             _check_fits(stored.find_study(reading, study.study_name), study, location)
         storage = stored.open_to_write(location)
-        # Answers first: a trial that is stored has them.
-        keep_answers(location, answers)
-        trials = {study.study_name: _add_study(storage, study) for study in export.studies}
+        trials = {
+            study.study_name: _add_study(storage, location, study, answers)
+            for study in export.studies
+        }
         return Imported(trials, add_test_reads(storage.engine, export.test_reads))
 
 
@@ -290,15 +298,22 @@ def _check_fits(
         )
 
 
-def _add_study(storage: RDBStorage, wanted: ExportedStudy) -> int:
+def _add_study(
+    storage: RDBStorage,
+    location: StorageLocation,
+    wanted: ExportedStudy,
+    answers: Mapping[AnswersKey, Answers],
+) -> int:
     """Add what is missing of a study, and return how many trials that were."""
     study = stored.create_study(storage, wanted.study_name)
     with hold_lease(storage.engine, get_study_id(study), study.study_name, lambda _reason: None):
         for key, value in wanted.attributes.items():
-            if study.user_attrs.get(key) != value:
+            if key != FOLDERS and study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
         if study.metric_names is None:
             study.set_metric_names(["val_accuracy"])
+        # Answers first: a trial that is stored has them.
+        keep_answers(claim_folder(study, location), wanted.study_name, answers)
         missing = wanted.trials[len(list_all_trials(study)) :]
         for trial in missing:
             add_trial(study, trial.to_frozen())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from cifar_tune import paths
 from cifar_tune.config.trial import digest_of
 from cifar_tune.errors import InputError
-from cifar_tune.storage.location import StorageLocation
+from cifar_tune.paths import StudyFolder, predictions_file
+from cifar_tune.storage.study_folders import StudyFolders
 from cifar_tune.training.predictions import Answers, load_predictions, save_predictions
 
 SPLITS = ("validation", "test")
@@ -41,7 +42,7 @@ class ExportedAnswers(BaseModel):
 
 
 def describe_answers(
-    location: StorageLocation, studies: Iterable[Mapping[str, Any]]
+    folders: Mapping[str, StudyFolders], studies: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return the answers that are kept of exported trials.
 
@@ -51,7 +52,7 @@ def describe_answers(
     images: dict[str, dict[str, Any]] = {}
     trials = []
     for key in _keys(studies):
-        answers = load_predictions(_file(location, key))
+        answers = load_predictions(folders[key.study_name].find(partial(_file, key)))
         if answers is None:
             continue
         order = np.argsort(answers.rows)
@@ -100,20 +101,22 @@ def _unpack_answers(images: Mapping[str, Any], said: str) -> Answers:
     )
 
 
-def keep_answers(location: StorageLocation, answers: Mapping[AnswersKey, Answers]) -> None:
-    """Write answers beside the database, where nothing is kept of their trials yet.
+def keep_answers(
+    folder: StudyFolder, study_name: str, answers: Mapping[AnswersKey, Answers]
+) -> None:
+    """Write the answers of a study's trials, where nothing is kept of them yet.
 
     Raises:
         StorageError: They cannot be written.
     """
     for key, of_trial in answers.items():
-        path = _file(location, key)
-        if not path.exists():
+        path = _file(key, folder)
+        if key.study_name == study_name and not path.exists():
             save_predictions(of_trial, path)
 
 
-def _file(location: StorageLocation, key: AnswersKey) -> Path:
-    return paths.predictions_file(location.beside, key.study_name, key.trial, key.split)
+def _file(key: AnswersKey, folder: StudyFolder) -> Path:
+    return predictions_file(folder, key.trial, key.split)
 
 
 def _keys(studies: Iterable[Mapping[str, Any]]) -> Iterator[AnswersKey]:

@@ -102,5 +102,6 @@ def test_databases_share_no_files() -> None:
         "storage/other.db",
     ]
     beside = [locate_storage(place).beside for place in places]
-    assert len({paths.kept_weights_file(one, "dropout:quick", 0) for one in beside}) == len(places)
-    assert {paths.checkpoints_folder(one, "x", 0).parts[0] for one in beside} == {"storage"}
+    folders = [paths.old_study_folder(one, "dropout:quick") for one in beside]
+    assert len({paths.kept_weights_file(folder, 0) for folder in folders}) == len(places)
+    assert {paths.checkpoints_folder(folder, 0).parts[0] for folder in folders} == {"storage"}

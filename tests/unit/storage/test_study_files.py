@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +52,35 @@ def names(database: Path) -> list[str]:
     return sorted(f"{path.relative_to(database.parent).parts[0]}/{path.name}" for path in files)
 
 
-def weights_of(spec: StudySpec, database: Path, number: int) -> Path:
-    return paths.kept_weights_file(database, spec.study_name, number)
+def open_files(spec: StudySpec, database: Path, trials: Iterable[FrozenTrial] = ()) -> StudyFiles:
+    return StudyFiles(spec, database, folder_of(database), trials)
+
+
+def folder_of(database: Path) -> paths.StudyFolder:
+    return paths.new_study_folder(database, "dropout:quick", "0f")
+
+
+def weights_of(database: Path, number: int) -> Path:
+    return paths.kept_weights_file(folder_of(database), number)
 
 
 def test_what_a_worker_writes_has_no_final_name(database: Path) -> None:
-    files = StudyFiles(make_spec(), database)
+    files = open_files(make_spec(), database)
     places = files.for_worker(3, weights=True, predictions=False)
     assert places.predictions is None
     assert len(places.made) == 4
     assert all(path.match(paths.STAGED_PATTERN) for path in places.made.values())
-    another_run = StudyFiles(make_spec(), database).for_worker(3, weights=True, predictions=False)
+    another_run = open_files(make_spec(), database).for_worker(3, weights=True, predictions=False)
     assert not set(places.made.values()) & set(another_run.made.values())
     assert another_run.checkpoints == places.checkpoints
     assert places.features == paths.features_folder(database)
 
 
 def test_a_named_trial_gets_its_files(database: Path) -> None:
-    files = StudyFiles(spec := make_spec(keep_weights="named"), database)
+    files = open_files(make_spec(keep_weights="named"), database)
     train(files, 0)
     assert files.settle(0, "p=0.1/seed=1", make_result(0.5)) == Settled(weights_sha256="abc")
-    assert weights_of(spec, database, 0).read_text() == "weights"
+    assert weights_of(database, 0).read_text() == "weights"
     files.clear(0)
     assert "s-weights/trial-0.safetensors" in names(database)
     assert "s-predictions/trial-0-validation.safetensors" in names(database)
@@ -81,7 +90,7 @@ def test_a_named_trial_gets_its_files(database: Path) -> None:
 
 
 def test_a_trial_that_wrote_no_weights_and_one_that_is_not_named(database: Path) -> None:
-    files = StudyFiles(make_spec(keep_best=1), database)
+    files = open_files(make_spec(keep_best=1), database)
     train(files, 0)
     assert files.settle(0, None, make_result(0.5, kept_sha256=None)) == Settled()
     assert not any(path.startswith("s-weights/trial") for path in names(database))
@@ -89,13 +98,13 @@ def test_a_trial_that_wrote_no_weights_and_one_that_is_not_named(database: Path)
 
 
 def test_better_weights_take_the_place_of_others_after_the_record(database: Path) -> None:
-    files = StudyFiles(spec := make_spec(keep_best=1), database)
+    files = open_files(make_spec(keep_best=1), database)
     settled = []
     for number, accuracy in enumerate((0.5, 0.4, 0.6)):
         train(files, number, content=f"weights {number}")
         settled.append(files.settle(number, None, make_result(accuracy)))
     assert settled == [Settled("abc"), Settled(), Settled("abc")]
-    assert [weights_of(spec, database, number).exists() for number in range(3)] == [
+    assert [weights_of(database, number).exists() for number in range(3)] == [
         True, False, True
     ]  # fmt: skip
     files.remove_fallen()
@@ -104,24 +113,24 @@ def test_better_weights_take_the_place_of_others_after_the_record(database: Path
 
 def test_a_named_trial_beyond_the_cap_is_told_of(database: Path) -> None:
     spec = make_spec(keep_weights="named", keep_gigabytes=1e-8)  # ten bytes: one file of seven
-    files = StudyFiles(spec, database)
+    files = open_files(spec, database)
     for number in (0, 1):
         train(files, number)
     assert files.settle(0, "p=0.1/seed=1", make_result(0.5)).note is None
     settled = files.settle(1, "p=0.1/seed=2", make_result(0.9))
     assert settled == Settled(note="its weights are not kept: keep_gigabytes = 1e-08 is reached")
-    assert not weights_of(spec, database, 1).exists()
+    assert not weights_of(database, 1).exists()
 
 
 def test_a_second_run_knows_which_weights_are_kept(database: Path) -> None:
-    files = StudyFiles(spec := make_spec(keep_best=2), database)
+    files = open_files(spec := make_spec(keep_best=2), database)
     for number in (0, 1):
         train(files, number)
         files.settle(number, None, make_result(0.5 + number / 10))
     gone = stored_trial(9, 0.9)  # somebody removed its file
     failed = stored_trial(0, 0.5)
     failed.state = TrialState.FAIL
-    files = StudyFiles(
+    files = open_files(
         spec.with_profile(keep_best=1), database, [gone, failed, stored_trial(1, 0.6)]
     )
     train(files, 2)
@@ -132,13 +141,13 @@ def test_a_second_run_knows_which_weights_are_kept(database: Path) -> None:
 
 
 def test_what_a_run_that_died_has_left_is_removed(database: Path) -> None:
-    files = StudyFiles(spec := make_spec(keep_best=1), database)
+    files = open_files(spec := make_spec(keep_best=1), database)
     for number in (0, 1, 2):
         train(files, number)
     files.settle(0, None, make_result(0.5))
-    checkpoints = paths.checkpoints_folder(database, spec.study_name, 1)
+    checkpoints = paths.checkpoints_folder(folder_of(database), 1)
     (checkpoints / ".epoch-2.safetensors.1-ab.part").touch()
-    StudyFiles(spec, database, [stored_trial(0, 0.5)]).clean(begun={1})
+    open_files(spec, database, [stored_trial(0, 0.5)]).clean(begun={1})
     assert names(database) == [
         "s-checkpoints/epoch-1-step-0.safetensors",
         "s-weights/trial-0.safetensors",
@@ -147,17 +156,17 @@ def test_what_a_run_that_died_has_left_is_removed(database: Path) -> None:
 
 
 def test_maps_are_published_of_the_best_alone(database: Path) -> None:
-    files = StudyFiles(make_spec(), database)
+    files = open_files(make_spec(), database)
     published = []
     for number, is_best in enumerate((True, False)):
         train(files, number)
         files.write_metrics(number, make_result(0.5).epochs)
-        artifacts = files.publish(number, trial_id=number + 1, is_best=is_best)
+        artifacts = files.publish(number, is_best=is_best)
         published.append([artifact.filename for artifact in artifacts])
         files.clear(number)
     rest = [name for kind, name in FILE_NAMES.items() if kind != "activation_maps"]
     assert published == [list(FILE_NAMES.values()), rest]
     assert len(list(paths.artifacts_folder(database).iterdir())) == 7
-    assert files.publish(2, trial_id=3, is_best=True) == []
+    assert files.publish(2, is_best=True) == []
     files.write_metrics(2, [])
-    assert files.publish(2, trial_id=3, is_best=True) == []
+    assert files.publish(2, is_best=True) == []
