@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cifar_tune.config.schema import Claim
 from cifar_tune.evaluation.evidence import Evidence
-from cifar_tune.evaluation.measure import Comparison, compare
+from cifar_tune.evaluation.measure import Comparison, compare, replicates
 from cifar_tune.evaluation.quantities import ContrastRecord
+from cifar_tune.evaluation.stats import binomial_variance
 from cifar_tune.evaluation.verdicts import Advice, Judgement, Verdict, judge
 
 
@@ -24,6 +26,7 @@ class ClaimRecord:
         family: How many claims are judged together.
         deciding: The place among ``contrasts`` of the one that the verdict hangs on.
         unknown: The comparisons that there are no data for, in words.
+        at_chance: The trials compared that are no better than guessing.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ClaimRecord:
     deciding: int | None
     unknown: tuple[str, ...]
     advice: Advice | None
+    at_chance: tuple[str, ...]
 
     def to_rows(self) -> Iterator[dict[str, object]]:
         """Yield the comparisons as rows of a report's CSV."""
@@ -74,10 +78,7 @@ def _record(
     family: int,
 ) -> ClaimRecord:
     known = [part.record for part in comparisons if part.record is not None]
-    # An unknown contrast is never the one that a verdict hangs on, but may be where none is known.
-    deciding = comparisons[judgement.deciding].record
-    if deciding is None and known:
-        deciding = min(known, key=lambda record: record.mean)
+    deciding = comparisons[judgement.deciding].record  # None only where nothing is known
     return ClaimRecord(
         name=claim.name,
         text=claim.text,
@@ -92,7 +93,21 @@ def _record(
         deciding=None if deciding is None else known.index(deciding),
         unknown=tuple(part.missing for part in comparisons if part.record is None),
         advice=judgement.advice,
+        at_chance=tuple(_find_at_chance(evidence, claim)),
     )
+
+
+def _find_at_chance(evidence: Evidence, claim: Claim) -> Iterator[str]:
+    """Yield the trials of a claim whose accuracy is within three standard errors of guessing."""
+    for model in (claim.trial, *claim.than):
+        for trial in replicates(evidence, model):
+            answers = evidence.validation.get(trial.number) or evidence.test.get(trial.number)
+            if answers is None:
+                continue
+            chance, images = 1 / len(answers.classes), len(answers.rows)
+            limit = chance + 3 * math.sqrt(binomial_variance(chance, images))
+            if answers.accuracy <= limit:
+                yield trial.name
 
 
 def _declared(evidence: Evidence, claim: Claim) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from cifar_tune.evaluation import stats
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
-from cifar_tune.evaluation.verdicts import Contrast
+from cifar_tune.evaluation.verdicts import Contrast, last_look
 from cifar_tune.evaluation.wording import format_key
 from cifar_tune.training.predictions import Answers
 
@@ -25,8 +25,9 @@ class Comparison:
     """A model compared with another one, or what is missing to compare them.
 
     Attributes:
-        contrast: What a claim is judged by; None where something is missing.
-        record: The same comparison as reports state it; None where something is missing.
+        contrast: What a claim is judged by, from the seeds of the last planned look; None where
+            something is missing.
+        record: The comparison of all seeds, as reports state it; None where something is missing.
         missing: What there are no data of, in words; empty where nothing is missing.
     """
 
@@ -95,6 +96,7 @@ def compare(
     if is_time and len({trial.device for pair in pairs for trial in pair}) > 1:
         return Comparison(missing=f"{what} on one device")
     estimate, basis = _estimate(evidence, pairs, quantity)
+    look = last_look(len(pairs))
     mean, low, high = (
         # Of a time, the share of the other's that is saved.
         -math.expm1(-value) if is_time and value is not None else value
@@ -112,9 +114,11 @@ def compare(
         seeds=estimate.seeds,
         images=estimate.images,
         basis=basis,
+        judged_seeds=look,
     )
     smallest = -math.log1p(-smallest_effect) if is_time else smallest_effect
-    return Comparison(Contrast(estimate, smallest), record)
+    judged = estimate if look == len(pairs) else _estimate(evidence, pairs[:look], quantity)[0]
+    return Comparison(Contrast(judged, smallest), record)
 
 
 def _pairs(

@@ -45,6 +45,9 @@ class ContrastRecord:
 
     In accuracies this is the difference; in seconds it is the share of the other's time that is
     saved, from the mean of the logarithms of the ratios.
+
+    Attributes:
+        judged_seeds: How many of the seeds, the first ones, a claim is judged on.
     """
 
     quantity: str
@@ -57,6 +60,7 @@ class ContrastRecord:
     seeds: int
     images: int
     basis: str
+    judged_seeds: int
 
     def to_row(self) -> dict[str, object]:
         """Return the figures under the names of a report's CSV columns."""

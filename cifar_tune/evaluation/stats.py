@@ -105,6 +105,8 @@ def estimate_from_outcomes(
     if len(outcomes) == 1:
         return Estimate(mean, 1, images, None, shared_variance, None, None)
     spread = float(np.var(outcomes, ddof=1))
+    if shared_variance == 0:
+        spread = max(spread, rounding_variance(images))
     seeds, beyond = len(outcomes), (1 - LEVEL) / 2
     deviation = math.sqrt(total_variance(spread, shared_variance, seeds))
     degrees = degrees_of_freedom(spread, shared_variance, seeds, images)
@@ -116,6 +118,20 @@ def estimate_from_outcomes(
 def binomial_variance(accuracy: float, images: int) -> float:
     """Return the variance of an accuracy that is measured on so many images."""
     return accuracy * (1 - accuracy) / images
+
+
+def rounding_variance(images: int) -> float:
+    """Return by how much outcomes that are whole images may differ where they tie."""
+    return 1 / (12 * images**2) if images else 0.0
+
+
+def collapse_bound(seeds: int) -> float:
+    """Return the largest share of runs of a kind that none of so many seeds showed.
+
+    This is the upper end of the one-sided 95 % interval (Clopper and Pearson, "The use of
+    confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26, 1934).
+    """
+    return float(1 - (1 - LEVEL) ** (1 / seeds))
 
 
 def _mean_covariance(readings: Sequence[Reading]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +15,23 @@ from cifar_tune.evaluation.stats import (
     Estimate,
     degrees_of_freedom,
     distance_beyond,
+    rounding_variance,
     tail,
     total_variance,
 )
 
 POWER = 0.8
-"""The probability with which the advised number of seeds decides."""
-MOST_SEEDS = 1_000
-CAUTION = 0.8
-"""The one-sided confidence of the limits that advice is computed from."""
+"""The probability with which the advised number of seeds decides, if the spread is as assumed."""
+LOOKS = (3, 5, 7, 10, 15, 20, 30, 45, 70, 100, 150, 200, 300, 450, 700, 1_000)
+"""The numbers of seeds at which a claim is planned to be judged."""
+LOOK_FACTOR = 6
+"""What p-values are corrected by for the looks that are planned: Pocock's constant nominal level
+("Group sequential methods in the design and analysis of clinical trials", Biometrika 64, 1977)."""
+UNPLANNED_FACTOR = 60
+"""What they are corrected by at any other number of seeds."""
+CAUTION = 0.6
+"""The one-sided confidence of the limits that advice is computed from: it comes near to what is
+needed, and where a verdict does not fall then, it is given again."""
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
@@ -42,8 +49,8 @@ class Advice:
     """How to decide an undecided claim.
 
     Attributes:
-        seeds: How many seeds decide it with probability ``POWER``; None where no number of seeds
-            does, because the images are too few, or where nothing can be said yet.
+        seeds: The first planned look that decides it with probability ``POWER``; None where no
+            number of seeds does, because the images are too few, or where nothing can be said yet.
         images: How many images would do, where there are too few.
         assumed: The true difference that this holds for.
         contrast: The place among the claim's contrasts of the one that takes the most.
@@ -61,9 +68,10 @@ class Judgement:
 
     Attributes:
         support_p: The probability of such data where the claim is false, corrected for all claims
-            of the family (Holm).
+            of the family (Holm) and for the planned looks.
         refute_p: The same where it is true by the smallest effect that counts.
-        deciding: The place among the claim's contrasts of the one that the verdict hangs on.
+        deciding: The place among the claim's contrasts of the one that the verdict hangs on: that
+            which stands most in the way of the claim. One without data is never it.
         advice: How to decide a claim that is undecided for want of seeds or images.
     """
 
@@ -84,8 +92,9 @@ def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
     (Bonferroni), also if it is above zero (inferiority to the smallest effect of interest: Lakens,
     Scheel, Isager, "Equivalence testing for psychological research", AMPPS 1, 2018). Over the
     family both are corrected by Holm ("A simple sequentially rejective multiple test procedure",
-    Scandinavian Journal of Statistics 6, 1979), so that the probability of one or more wrong
-    verdicts of a kind is at most 2.5 %.
+    Scandinavian Journal of Statistics 6, 1979), and each for ``LOOKS``, so that the probability of
+    one or more wrong verdicts of a kind is at most 2.5 %, also if seeds are added until a verdict
+    falls.
 
     None stands for a contrast whose data are missing: it cannot be shown to be above zero, but the
     others may refute the claim. Every claim counts in the family.
@@ -98,12 +107,34 @@ def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
     for place, claim in enumerate(claims):
         verdict = _verdict(support_p[place], refute_p[place])
         against = refutes[place] if verdict == "refuted" else [-p for p in supports[place]]
-        deciding = int(np.argmin(against)) if against else 0
+        deciding = _find_deciding(claim, against)
         known = [contrast for contrast in claim if contrast is not None]
         is_open = verdict == "undecided" and len(known) == len(claim) > 0
         advice = advise(known, len(claims)) if is_open else None
         judgements.append(Judgement(verdict, support_p[place], refute_p[place], deciding, advice))
     return judgements
+
+
+def _find_deciding(claim: Sequence[Contrast | None], against: Sequence[float]) -> int:
+    """Return the place of the least of ``against``; where several are, the least difference."""
+
+    def order(place: int) -> tuple[bool, float, float]:
+        contrast = claim[place]
+        if contrast is None:
+            return True, 0.0, 0.0
+        return False, against[place], contrast.difference.mean / contrast.smallest_effect
+
+    return min(range(len(claim)), key=order, default=0)
+
+
+def last_look(seeds: int) -> int:
+    """Return at which number of seeds the last planned look was; all of them before the first."""
+    return max((look for look in LOOKS if look <= seeds), default=seeds)
+
+
+def look_factor(seeds: int) -> int:
+    """Return what a p-value at so many seeds is corrected by for looking again."""
+    return LOOK_FACTOR if seeds in LOOKS else UNPLANNED_FACTOR
 
 
 def _verdict(support_p: float, refute_p: float) -> Verdict:
@@ -114,18 +145,25 @@ def _verdict(support_p: float, refute_p: float) -> Verdict:
 
 
 def _p_value(contrast: Contrast | None, *, refutes: bool = False) -> float:
-    """Return the one-sided p-value against a difference of zero or less.
+    """Return the one-sided p-value against a difference of zero or less, corrected for looks.
 
     With ``refutes``, it is the one against a difference of the smallest effect or more.
     """
-    if contrast is None or contrast.difference.seed_variance is None:
-        return 1.0  # one seed shows nothing
+    spread = None if contrast is None else _spread(contrast.difference)
+    if contrast is None or spread is None:
+        return 1.0
     difference = contrast.difference
     distance = contrast.smallest_effect - difference.mean if refutes else difference.mean
-    variances = contrast.difference.seed_variance, difference.shared_variance
-    if total_variance(*variances, difference.seeds) == 0:
-        return 0.0 if distance > 0 else 1.0
-    return tail(distance, *variances, difference.seeds)
+    uncorrected = tail(distance, spread, difference.shared_variance, difference.seeds)
+    return min(1.0, look_factor(difference.seeds) * uncorrected)
+
+
+def _spread(difference: Estimate) -> float | None:
+    """Return the variance over seeds; None with one seed, and where all tie in whole."""
+    if difference.seed_variance is None:
+        return None
+    spread = max(difference.seed_variance, rounding_variance(difference.images))
+    return spread if spread + difference.shared_variance > 0 else None
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
@@ -147,7 +185,7 @@ def advise(claim: Sequence[Contrast], family: int) -> Advice | None:
     of a pilot sample for sample size determination", Statistics in Medicine 14, 1995). There is no
     advice where a contrast has one seed and so no spread.
     """
-    if any(contrast.difference.seed_variance is None for contrast in claim):
+    if any(_spread(contrast.difference) is None for contrast in claim):
         return None
     places = range(len(claim))
     against = [place for place in places if _points_against(claim[place])]
@@ -166,7 +204,7 @@ def _points_against(contrast: Contrast) -> bool:
 
 
 def _effort(advice: Advice) -> tuple[int, int]:
-    never = MOST_SEEDS + 1
+    never = LOOKS[-1] + 1
     return (advice.images or 0, never if advice.seeds is None else advice.seeds)
 
 
@@ -175,11 +213,11 @@ def _advise_one(contrast: Contrast, family: int, missed: float, place: int) -> A
     assumed = _assumed(contrast)
     # From the smallest effect on one side, from zero on the other.
     distance = smallest - assumed if _points_against(contrast) else assumed
-    level = (1 - LEVEL) / 2 / family
-    assert difference.seed_variance is not None
-    others = difference.seeds - 1
+    level = (1 - LEVEL) / 2 / family / LOOK_FACTOR
+    others, pilot = difference.seeds - 1, _spread(difference)
+    assert pilot is not None
     # The upper one-sided confidence limit of the variance over seeds.
-    spread = difference.seed_variance * others / float(stats.chi2.ppf(1 - CAUTION, others))
+    spread = pilot * others / float(stats.chi2.ppf(1 - CAUTION, others))
     shared = difference.shared_variance
     wanted = float(stats.norm.ppf(1 - level) + stats.norm.ppf(1 - missed))
     if shared > 0 and math.sqrt(shared) * wanted >= distance:
@@ -193,11 +231,8 @@ def _advise_one(contrast: Contrast, family: int, missed: float, place: int) -> A
         degrees = degrees_of_freedom(spread, shared, seeds, difference.images)
         return float(stats.nct.sf(critical, degrees, distance / deviation)) >= 1 - missed
 
-    # More seeds decide what fewer do.
-    numbers = range(difference.seeds + 1, MOST_SEEDS + 1)
-    place_of_first = bisect.bisect_left(numbers, True, key=decides)
-    enough = numbers[place_of_first] if place_of_first < len(numbers) else None
-    return Advice(enough, None, assumed, place)
+    looks = (look for look in LOOKS if look > difference.seeds)
+    return Advice(next(filter(decides, looks), None), None, assumed, place)
 
 
 def _assumed(contrast: Contrast) -> float:
@@ -207,7 +242,7 @@ def _assumed(contrast: Contrast) -> float:
     far as the data show that with confidence.
     """
     difference, smallest = contrast.difference, contrast.smallest_effect
-    spread, shared, seeds = difference.seed_variance, difference.shared_variance, difference.seeds
+    spread, shared, seeds = _spread(difference), difference.shared_variance, difference.seeds
     assert spread is not None
     degrees = degrees_of_freedom(spread, shared, seeds, difference.images)
     quantile = float(special.stdtrit(degrees, CAUTION))

@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 
 from cifar_tune.evaluation.claims import ClaimRecord
 from cifar_tune.evaluation.quantities import ContrastRecord
+from cifar_tune.evaluation.stats import collapse_bound
 from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.verdicts import LOOKS
 from cifar_tune.evaluation.wording import (
     format_effect,
     format_effect_interval,
@@ -43,8 +45,10 @@ def draw_claims(record: ReportRecord) -> Iterator[Block]:
         "which the study file declares, and else undecided. Intervals and verdicts are for the "
         "scatter of seeds and for the finite number of images; models are compared in pairs with "
         f"one seed and on the same images. {format_count(len(record.claims), 'claim')} are "
-        "corrected together (Holm), so that one or more of them is wrongly supported, or wrongly "
-        "refuted, with a probability of at most 2.5 % each."
+        f"corrected together (Holm), and for looks at {', '.join(map(str, LOOKS[:6]))} and so on "
+        "seeds, so that one or more of them is wrongly supported, or wrongly refuted, with a "
+        "probability of at most 2.5 % each, also if seeds are added until a verdict falls. Between "
+        "two looks the verdict of the last one stands."
     )
     if record.differences:
         yield Prose(
@@ -67,10 +71,31 @@ def _card(record: ReportRecord, claim: ClaimRecord) -> Card:
     missing = " See what is missing under Results."
     is_in_part = claim.unknown and claim.verdict == "undecided"
     lines.append(describe_reason(claim) + (missing if is_in_part else ""))
+    lines += _describe_limits(claim)
     lines += [f"Not known: {unknown}." for unknown in claim.unknown]
     lines.append(_DECLARED[claim.declared])
     tone, command = _TONES[claim.verdict], _next_command(record, claim)
     return Card(claim.verdict, tone, claim.text, tuple(lines), command)
+
+
+def _describe_limits(claim: ClaimRecord) -> Iterator[str]:
+    """Yield what the verdict cannot tell: runs at chance, those that no seed showed."""
+    if claim.at_chance:
+        yield (
+            f"No better than guessing: {', '.join(map(short_name, claim.at_chance))}. If a model's "
+            "runs collapse now and then, its mean depends on how often, and few seeds do not tell."
+        )
+    if claim.deciding is None:
+        return
+    deciding = claim.contrasts[claim.deciding]
+    if deciding.judged_seeds < deciding.seeds:
+        yield f"Judged on the first {deciding.judged_seeds} seeds, the last planned look."
+    if claim.verdict != "undecided" and not claim.at_chance:
+        yield (
+            "The verdict holds unless runs collapse in a way that none of the "
+            f"{deciding.judged_seeds} seeds showed; up to "
+            f"{100 * collapse_bound(deciding.judged_seeds):.0f} % of runs may (95 % confidence)."
+        )
 
 
 def describe_contrast(claim: ClaimRecord, contrast: ContrastRecord) -> str:
@@ -121,16 +146,19 @@ def _describe_advice(claim: ClaimRecord) -> str:
             f"{_round_up(advice.images):,} would do."
         )
     if advice.seeds is None:
-        return " It would take more than a thousand seeds."
+        return f" It would take more than {LOOKS[-1]:,} seeds."
     hardest = claim.contrasts[advice.contrast]
-    if advice.assumed == 0:
+    if abs(advice.assumed) < 0.0005:
         truth = f"if there is no difference to {short_name(hardest.than)} in truth"
     else:
         is_time = hardest.quantity == "seconds"
         assumed = -math.expm1(-advice.assumed) if is_time else advice.assumed
         effect = format_effect(hardest.quantity, assumed)
         truth = f"if the true difference to {short_name(hardest.than)} is {effect}"
-    return f" About {advice.seeds} seeds decide it with a probability of 80 % {truth}."
+    return (
+        f" The planned look at {advice.seeds} seeds decides it with a probability of 80 % {truth} "
+        "and seeds scatter as these do."
+    )
 
 
 def _round_up(images: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -86,6 +87,23 @@ def test_pairs_are_replicates_of_one_seed() -> None:
     assert comparison.record.mean == pytest.approx(0.15)
     assert (comparison.record.seeds, comparison.record.than) == (2, "b")
     assert comparison.contrast.smallest_effect == 0.02
+
+
+def test_a_claim_is_judged_on_the_seeds_of_the_last_planned_look() -> None:
+    values = (0.10, 0.12, 0.14, 0.90)
+    trials = [
+        trial(n, model, seed, values={"val_accuracy": value if model == "a" else 0.05})
+        for n, (model, (seed, value)) in enumerate(
+            itertools.product("ab", enumerate(values, start=1))
+        )
+    ]
+    comparison = compare(evidence(*trials), "a", "b", "val_accuracy")
+    assert comparison.record is not None
+    assert comparison.contrast is not None
+    assert (comparison.record.seeds, comparison.record.judged_seeds) == (4, 3)
+    assert comparison.record.mean == pytest.approx(0.265)
+    assert comparison.contrast.difference.seeds == 3
+    assert comparison.contrast.difference.mean == pytest.approx(0.07)
 
 
 def test_a_difference_of_times_is_the_share_that_is_saved() -> None:

@@ -13,7 +13,7 @@ def measured(low: float | None, high: float | None, sd: float | None) -> Measure
 
 
 def contrast(quantity: str, low: float | None, high: float | None) -> ContrastRecord:
-    return ContrastRecord(quantity, "b", 0.1, low, high, 0.01, 0.02, 3, 100, "images")
+    return ContrastRecord(quantity, "b", 0.1, low, high, 0.01, 0.02, 3, 100, "images", 3)
 
 
 @pytest.mark.parametrize(
