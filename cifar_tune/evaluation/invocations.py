@@ -32,7 +32,7 @@ def storage_options(location: StorageLocation) -> str:
         is_found = False
     if is_found or location.path is None:
         return ""
-    return f"--storage {shlex.quote(str(location.path))}"
+    return f"--storage {shlex.quote(location.argument)}"
 
 
 def train_command(run_command: str, model: str, replicate: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
-from cifar_tune.storage import waiting
+from cifar_tune.storage.database_errors import database_error, describe
 from cifar_tune.storage.passwords import hide_words, is_secret, mask_passwords
 from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS
 
@@ -24,20 +24,6 @@ if TYPE_CHECKING:
 
 SPACE_NEEDED = 1 << 20
 """Bytes that must be free to begin: a quick study takes about a quarter of it."""
-_FULL = "the disk is full; free some space and run the same command again"
-_SERVER_LOST = "the server closed the connection; run the same command again when it is back"
-_PLAIN = {
-    "server closed the connection": _SERVER_LOST,
-    "terminating connection": _SERVER_LOST,
-    "connection is lost": _SERVER_LOST,
-    "connection is closed": _SERVER_LOST,
-    "SSL connection has been closed": _SERVER_LOST,
-    "disk is full": _FULL,
-    "readonly database": "cannot be written: the file is read-only",
-    "malformed": "the SQLite file is damaged",
-    "not a database": "the SQLite file is damaged",
-}
-"""What messages of databases mean, by a part of each."""
 _NEEDED_TABLES = {"studies", "trials", "version_info"}
 _OPTUNA_TABLES = _NEEDED_TABLES | {
     "alembic_version",
@@ -59,12 +45,31 @@ class StorageLocation:
     """A database.
 
     Attributes:
-        url: SQLAlchemy's URL, with the password where there is one. Never print it.
+        address: SQLAlchemy's URL of a database on a server, with the password where there is one;
+            None for a file. Never print it.
         path: The file of a SQLite database; None for another kind.
     """
 
-    url: str = field(repr=False)
+    address: str | None = field(repr=False)
     path: Path | None
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's URL, in which each character of a file's name stands for itself."""
+        if self.path is None:
+            return str(self.address)
+
+        from sqlalchemy.engine import URL
+
+        # In full, so that no name is one of SQLite's own, such as :memory:.
+        database = self.path.absolute()
+        return URL.create("sqlite", database=str(database)).render_as_string(hide_password=False)
+
+    @property
+    def argument(self) -> str:
+        """What ``--storage`` takes for a file; its name alone may be taken for something else."""
+        text = str(self.path)
+        return f"./{text}" if _is_address(text) or text.startswith("~") else text
 
     def __str__(self) -> str:
         """Return the place as it may be shown: a path, or a URL whose password is hidden."""
@@ -120,10 +125,10 @@ def locate_storage(text: str | None = None) -> StorageLocation:
         StorageError: It is not a URL that SQLAlchemy can read, or has no file.
     """
     text = text or os.environ.get("CIFAR_TUNE_STORAGE") or str(paths.STORAGE_FILE)
+    if not _is_address(text):
+        return _locate_file(text)
     if "://" not in text:
-        if re.search(r":[^/\\]*@|\bpassword=", text):
-            raise StorageError(f"--storage: is an address but not a URL; {_EXPECTED}")
-        return StorageLocation(f"sqlite:///{text}", Path(text))
+        raise StorageError(f"--storage: is an address but not a URL; {_EXPECTED}")
 
     # Imported here: most commands name a file, and some need nothing else of SQLAlchemy.
     from sqlalchemy.engine import make_url
@@ -140,10 +145,46 @@ def locate_storage(text: str | None = None) -> StorageLocation:
         if "@" in f"{url.host}{url.database}":  # a part of the password, which errors would name
             raise StorageError("--storage: has a second @; in a password it is written %40")
         return StorageLocation(url.render_as_string(hide_password=False), None)
-    if not url.database or url.database == ":memory:":
-        shown = mask_passwords(text)
-        raise StorageError(f"--storage {shown}: expected a file: sqlite:///storage/cifar-tune.db")
-    return StorageLocation(f"sqlite:///{url.database}", Path(url.database))
+    if not url.database or url.database == ":memory:" or url.host or "?" in text:
+        raise StorageError(
+            f"--storage {mask_passwords(text)}: expected a file and no more, as in "
+            "sqlite:///storage/cifar-tune.db; a ? in its name is written %3F"
+        )
+    return _locate_file(url.database)
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a text is no path, but a URL or what else has the address of a server.
+
+    What begins as paths do is one, and so is what ends as files of databases do.
+    """
+    if re.match(r"[./~]", text):
+        return False
+    if "://" in text:
+        return True
+    is_file = Path(text).suffix in (".db", ".db3", ".sqlite", ".sqlite3")
+    return not is_file and re.search(r":[^/\\]*@|\bpassword=", text) is not None
+
+
+def _locate_file(text: str) -> StorageLocation:
+    """Return the file of a path, of which ``~`` at the beginning is the home folder.
+
+    Raises:
+        StorageError: No file can be called so.
+    """
+    path = Path(text)
+    fault = None
+    try:
+        path = path.expanduser() if text.startswith("~") else path
+    except RuntimeError:  # where no user is called so, it is a file's name
+        fault = "this user has no home folder" if path.parts[0] == "~" else None
+    if len(os.fsencode(path.name)) > paths.LONGEST_DATABASE:
+        fault = f"expected a file name of up to {paths.LONGEST_DATABASE} bytes"
+    if re.search(r"[\0\ud800-\udfff]", text):  # Python's stand-ins for bytes that are no text
+        fault = "expected a path in UTF-8 without NUL"
+    if fault is not None:
+        raise StorageError(f"--storage {text}: {fault}")
+    return StorageLocation(None, path)
 
 
 def connect_to_file(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
@@ -162,11 +203,15 @@ def check_readable(location: StorageLocation) -> None:
     path = location.path
     if path is None:
         return
-    if path.is_dir():
-        raise StorageError(f"{path}: is a directory; expected the path of a SQLite file")
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         return
-    if not path.is_file():
+    except OSError as error:  # such as a name that is too long, or links in a circle
+        raise StorageError(f"{path}: cannot be opened: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        raise StorageError(f"{path}: is a directory; expected the path of a SQLite file")
+    if not stat.S_ISREG(mode):
         raise StorageError(f"{path}: is not a regular file; expected a SQLite file")
     with explain_errors(location):
         if not location.exists():
@@ -212,7 +257,7 @@ def check_writable(location: StorageLocation) -> None:
     path = location.path
     if path is None:
         return
-    folder = path.absolute().parent
+    folder = location.beside.absolute().parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
@@ -223,7 +268,7 @@ def check_writable(location: StorageLocation) -> None:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise StorageError(f"{path}: {_describe(error)}") from error
+        raise StorageError(f"{path}: {describe(error)}") from error
     if location.exists():
         with explain_errors(location), closing(connect_to_file(path, "rw")) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -246,44 +291,10 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
         # On a read-only disk SQLite cannot make its log, and says no more than this.
         if "unable to open database file" in str(cause) and _is_on_read_only_disk(location.path):
             raise StorageError(f"{location}: cannot be opened: the disk is read-only") from error
-        raise StorageError(f"{location}: {location.hide_passwords(_describe(cause))}") from error
+        raise StorageError(f"{location}: {location.hide_passwords(describe(cause))}") from error
 
 
 def _is_on_read_only_disk(path: Path | None) -> bool:
     if path is None or not path.exists() or not hasattr(os, "statvfs"):
         return False
     return bool(os.statvfs(path.absolute().parent).f_flag & os.ST_RDONLY)
-
-
-def database_error(error: BaseException | None) -> BaseException | None:
-    """Return the innermost error of a driver or of the disk in a chain of causes, if any."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    innermost: BaseException | None = None
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        original = getattr(error, "orig", None)  # SQLAlchemy's, of the driver's error
-        is_disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS)
-        if isinstance(original, BaseException):
-            innermost = original
-        elif is_disk or isinstance(error, sqlite3.Error):
-            innermost = error
-        elif isinstance(error, SQLAlchemyError):  # its own, which says less than a driver's
-            innermost = innermost or error
-        error = error.__cause__ or error.__context__
-    return innermost
-
-
-def _describe(error: BaseException) -> str:
-    """Return what happened, and what to do about it, in one line."""
-    if isinstance(error, OSError):
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return _FULL if is_full else f"cannot be written: {error.strerror}"
-    message = str(error).strip() or type(error).__name__
-    first_line = message.splitlines()[0]
-    if "permission denied" in message:
-        return f"{first_line}; the role must be allowed to make, read and write tables"
-    if "database is locked" in message:
-        return f"another program has kept it locked for {waiting.LOCK_SECONDS} seconds"
-    return next((text for sign, text in _PLAIN.items() if sign in message), first_line)

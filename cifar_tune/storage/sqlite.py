@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cifar_tune.errors import StorageError
 from cifar_tune.storage import waiting
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 class _PatientCursor(sqlite3.Cursor):
@@ -49,3 +54,31 @@ def use_write_ahead_log(connection: sqlite3.Connection, _record: object) -> None
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def expect_same_file(engine: Engine, path: Path) -> None:
+    """Let an engine fail once its path is no longer the file that was opened.
+
+    SQLite itself goes on writing to a file that is removed, or another one has taken the place of.
+    """
+    from sqlalchemy import event
+
+    opened = _identify(path)
+
+    def check(*_: object) -> None:
+        if _identify(path) != opened:
+            raise StorageError(
+                f"{path}: was removed or replaced by another program while it was written to; what "
+                "is written from then on would be lost. Checkpoints of trials are kept"
+            )
+
+    event.listen(engine, "do_connect", check)  # it would make a new file
+    event.listen(engine, "commit", check)
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -22,7 +22,7 @@ from cifar_tune.storage.location import StorageLocation, check_readable, check_w
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
 from cifar_tune.storage.origin import list_all_trials, select_own_trials
 from cifar_tune.storage.records import StoredStudy, check_format
-from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS, use_write_ahead_log
+from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS, expect_same_file, use_write_ahead_log
 from cifar_tune.storage.trials import rank, summarize
 
 
@@ -37,12 +37,13 @@ def open_to_write(location: StorageLocation) -> RDBStorage:
         storage = server.make_tables(lambda: _open(location))
         server.wait_for_server(storage.engine)
         return storage
-    location.path.parent.mkdir(parents=True, exist_ok=True)
+    location.beside.parent.mkdir(parents=True, exist_ok=True)
     storage = _open(location)
     event.listen(storage.engine, "connect", use_write_ahead_log)
     # Connections made before the listener do not have its settings.
     storage.remove_session()
     storage.engine.dispose()
+    expect_same_file(storage.engine, location.path)
     return storage
 
 
