@@ -133,7 +133,7 @@ def _fill(location: StorageLocation, spec: StudySpec, count: int) -> None:
                 user_attrs={
                     "seed": number,
                     "config": asdict(config),
-                    "facts": {"config_sha256": config.digest, "software": software()},
+                    "facts": {"data_digests": {}, "device": "made up", "software": software()},
                     "history": list(map(asdict, history)),
                 },
             )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from cifar_tune.errors import CifarTuneError
 
 _TAGS = {"tpe", "gp", "random", "percentile", "median", "none"}
 _EXPECTED = {
@@ -31,6 +33,25 @@ _EXPECTED = {
     "model_attributes_type": "a table",
 }
 """What was expected, by pydantic's type of the error."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_record(
+    model: type[Model], raw: object, where: str, error_type: type[CifarTuneError]
+) -> Model:
+    """Return a record that others may have written, checked.
+
+    Raises:
+        CifarTuneError: It is not of that model; of the type ``error_type``. The message says
+            ``where``, and of the first fault the key, the value and what was expected.
+    """
+    faults = schema_faults(model, raw)
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise error_type(f"{where}: {faults[0]}{more}")
+    return model.model_validate(raw)
 
 
 def schema_faults(model: type[BaseModel], raw: object) -> list[str]:

@@ -47,7 +47,7 @@ class NamedTrial(Strict):
     settings: Settings = Settings()
 
 
-class _Conditions(Strict):
+class Conditions(Strict):
     """Keys of a protocol that are no hyperparameters; they come first where it is shown."""
 
     data: Name
@@ -65,7 +65,7 @@ class _Conditions(Strict):
     epochs: Annotated[int, Field(ge=1, le=100_000)]
 
 
-class Protocol(Hyperparameters, _Conditions):
+class Protocol(Hyperparameters, Conditions):
     """What all trials of a study have in common; the fields are those of ``TrialConfig``.
 
     A hyperparameter is given here where the study does not search it. Those that ``TrialConfig``

@@ -25,7 +25,7 @@ class Strict(BaseModel):
 Table = TypeVar("Table", bound=Strict)
 
 
-def _with_fields(fields: Mapping[str, Any]) -> Callable[[type[Table]], type[Table]]:
+def with_fields(fields: Mapping[str, Any]) -> Callable[[type[Table]], type[Table]]:
     """Return a decorator that adds fields, as ``pydantic.create_model`` takes them, to a table."""
 
     def add_fields(table: type[Table]) -> type[Table]:
@@ -40,7 +40,7 @@ def _with_fields(fields: Mapping[str, Any]) -> Callable[[type[Table]], type[Tabl
     return add_fields
 
 
-def _values_of(hyperparameter: Hyperparameter) -> Any:
+def values_of(hyperparameter: Hyperparameter) -> Any:
     """Return the type of a hyperparameter's values, with their limits."""
     if hyperparameter.choices:
         return hyperparameter.type
@@ -50,7 +50,7 @@ def _values_of(hyperparameter: Hyperparameter) -> Any:
     return Annotated[hyperparameter.type, limits]
 
 
-@_with_fields({key: (_values_of(value) | None, None) for key, value in HYPERPARAMETERS.items()})
+@with_fields({key: (values_of(value) | None, None) for key, value in HYPERPARAMETERS.items()})
 class Hyperparameters(Strict):
     """Values of hyperparameters, where they are given."""
 
@@ -84,7 +84,7 @@ class WholeRange(Range):
 
 def _range_of(hyperparameter: Hyperparameter) -> type[Range]:
     """Return the table of a hyperparameter's range, with the limits of its values."""
-    values = _values_of(hyperparameter)
+    values = values_of(hyperparameter)
     fields: dict[str, Any] = {"low": (values, ...), "high": (values, ...)}
     if not hyperparameter.has_log_scale:
         fields["log"] = (Literal[False], False)
@@ -100,7 +100,7 @@ _RANGES = {key: _range_of(HYPERPARAMETERS[key]) for key in SEARCHABLE}
 globals().update({table.__name__: table for table in _RANGES.values()})  # for pickle and deepcopy
 
 
-@_with_fields({key: (table | None, None) for key, table in _RANGES.items()})
+@with_fields({key: (table | None, None) for key, table in _RANGES.items()})
 class Space(Strict):
     """The search space: a range for each hyperparameter that is searched."""
 

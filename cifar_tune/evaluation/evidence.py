@@ -17,7 +17,7 @@ from cifar_tune.evaluation.invocations import train_command
 from cifar_tune.evaluation.test_reads import TestRead, TestResult, read_ledger
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
-from cifar_tune.storage.origin import is_foreign, list_all_trials
+from cifar_tune.storage.origin import list_all_trials, read_own_attributes
 from cifar_tune.storage.records import FOREIGN
 from cifar_tune.storage.study_folders import StudyFolders, read_folders
 from cifar_tune.storage.trials import summarize
@@ -165,7 +165,7 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
 
 
 def _read_trial(trial: FrozenTrial, results: Sequence[TestResult], run_command: str) -> TrialRecord:
-    attributes = {} if is_foreign(trial) else trial.user_attrs
+    attributes = read_own_attributes(trial)
     summary = summarize(trial)
     name = summary.name or ""
     model, _, replicate = name.rpartition("/")
@@ -214,7 +214,7 @@ def _values(history: Sequence[EpochMetrics], tests: Sequence[TestResult]) -> dic
 
 
 def _software(trial: FrozenTrial) -> str:
-    versions = trial.user_attrs.get("facts", {}).get("software", {})
+    versions = read_own_attributes(trial).get("facts", {}).get("software", {})
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

@@ -16,7 +16,7 @@ from cifar_tune.evaluation.ranking import pooled_sd
 from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
-from cifar_tune.storage.origin import is_foreign, list_all_trials
+from cifar_tune.storage.origin import list_all_trials, read_own_attributes
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_folders import read_folders
 from cifar_tune.storage.trials import names_of, summarize
@@ -71,7 +71,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         reads = read_ledger(storage.engine)
         definition = dict(study.user_attrs)
         folders = read_folders(study, location)
-    attributes = {} if is_foreign(trial) else trial.user_attrs
+    attributes = read_own_attributes(trial)
     seed_sd = pooled_sd(group(map(summarize, trials)))
     weights = folders.find(lambda folder: paths.kept_weights_file(folder, trial.number))
     sha256 = attributes.get("kept_weights_sha256")

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.storage.optuna_private import FIXED_PARAMS, SelectedStudy
+from cifar_tune.storage.attributes import check_trial
+from cifar_tune.storage.optuna_private import FIXED_PARAMS, SelectedStudy, get_engine
+from cifar_tune.storage.records import CANCELLED, REFUSED
 
 
 def select_own_trials(study: optuna.Study) -> optuna.Study:
-    """Return a study without its foreign trials, for samplers, pruners and all others."""
-    return SelectedStudy(study, lambda trial: not is_foreign(trial))
+    """Return a study without its foreign trials, for samplers, pruners and all others.
+
+    Its trials are checked when they are read, those that have ended once.
+
+    Raises:
+        StorageError: Then, where one is not as this program stores it.
+    """
+    checked: set[int] = set()
+    where = f"{get_engine(study).url.database}: study {study.study_name}"
+
+    def is_own(trial: FrozenTrial) -> bool:
+        if is_foreign(trial):
+            return False
+        if trial.number not in checked and is_begun(trial):
+            attributes = read_own_attributes(trial)
+            check_trial(trial, attributes, f"{where}: trial {trial.number}")
+            if trial.state.is_finished():
+                checked.add(trial.number)
+        return True
+
+    return SelectedStudy(study, is_own)
 
 
 def list_all_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials of a study with the foreign ones."""
     if isinstance(study, SelectedStudy):
+        study.get_trials(deepcopy=False)  # which checks its own ones
         return study.get_all_trials()
     return study.get_trials(deepcopy=False)
+
+
+def read_own_attributes(trial: FrozenTrial) -> Mapping[str, Any]:
+    """Return the attributes of a trial that this program stored with it.
+
+    A trial that was refused or cancelled has others of whoever asked for it.
+    """
+    if is_foreign(trial):
+        return {}
+    attributes, failure = trial.user_attrs, trial.user_attrs.get("failure")
+    kind = failure.get("kind") if isinstance(failure, dict) else None
+    if kind in (CANCELLED, REFUSED):
+        return {key: attributes[key] for key in ("failure", "queued") if key in attributes}
+    return attributes
 
 
 def read_asker(trial: FrozenTrial) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.storage import definition, server
+from cifar_tune.storage.attributes import check_study_attributes
 from cifar_tune.storage.location import StorageLocation, check_readable, check_writable
 from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
 from cifar_tune.storage.origin import list_all_trials, select_own_trials
@@ -102,6 +103,8 @@ def find_study(storage: RDBStorage | None, study_name: str) -> optuna.Study | No
     if storage is None or study_name not in optuna.get_all_study_names(storage=storage):
         return None
     study = select_own_trials(optuna.load_study(study_name=study_name, storage=storage))
+    where = f"{storage.engine.url.database}: study {study_name}"
+    check_study_attributes(study, where)
     check_format(study_name, study.user_attrs.get("format"))
     return study
 

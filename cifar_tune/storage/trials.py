@@ -14,7 +14,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine
 
 from cifar_tune.storage import optuna_private as private
-from cifar_tune.storage.origin import is_begun, is_foreign, is_request, number_requests, read_asker
+from cifar_tune.storage.origin import (
+    is_begun,
+    is_foreign,
+    is_request,
+    number_requests,
+    read_asker,
+    read_own_attributes,
+)
 from cifar_tune.storage.records import DROPPED, FOREIGN, SET_ASIDE, TrialSummary
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_count
@@ -147,7 +154,7 @@ def asker_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def names_of(trial: FrozenTrial) -> tuple[str, ...]:
     """Return what a person may call a trial: its number, and its name if it has one."""
-    name = None if is_foreign(trial) else trial.user_attrs.get("name")
+    name = read_own_attributes(trial).get("name")
     return (str(trial.number),) if name is None else (str(trial.number), str(name))
 
 
@@ -168,14 +175,14 @@ def is_to_be_retried(trial: FrozenTrial) -> bool:
 def list_known(study: optuna.Study) -> list[Known]:
     """Return the trials of a study as a work list takes them."""
     trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    retried = {read_own_attributes(trial).get("retry_of") for trial in trials}
     indices = number_requests(trials)
     return [
         Known(
             number=trial.number,
-            name=trial.user_attrs.get("name"),
+            name=read_own_attributes(trial).get("name"),
             state=_work_state(trial, retried),
-            seed=trial.user_attrs.get("seed"),
+            seed=read_own_attributes(trial).get("seed"),
             params=trial.params,
             epochs=len(trial.intermediate_values),
             is_again="retry_of" in trial.user_attrs,
@@ -203,7 +210,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
     """Return a stored trial as tables and JSON show it."""
     if is_foreign(trial):
         return TrialSummary(number=trial.number, state=FOREIGN)
-    attributes, values = trial.user_attrs, trial.intermediate_values
+    attributes, values = read_own_attributes(trial), trial.intermediate_values
     seconds = sum(epoch["seconds"] for epoch in attributes.get("history", ()))
     return TrialSummary(
         number=trial.number,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifar_tune.config.checked import Fraction, Number, Positive, Seconds
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
@@ -19,12 +21,12 @@ class EpochMetrics:
         seconds: wall-clock seconds of training and validation.
     """
 
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    seconds: float
+    epoch: Positive
+    train_loss: Number
+    train_accuracy: Fraction
+    val_loss: Number
+    val_accuracy: Fraction
+    seconds: Seconds
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class MadeUp:
                     **attributes,
                     "seed": config.seed,
                     "config": dataclasses.asdict(config),
-                    "facts": {"device": DEVICE, "software": software},
+                    "facts": {"data_digests": {}, "device": DEVICE, "software": software},
                     "history": history,
                 },
             )

@@ -6,6 +6,7 @@ As a script: times the dashboard on one, ``python tests/support/many_trials.py -
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 import time
@@ -24,6 +25,7 @@ from optuna.trial import TrialState
 from optuna_dashboard import wsgi
 from sqlalchemy import insert
 
+from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.dashboard.app import make_app
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import locate_storage
@@ -112,14 +114,22 @@ def _reports(ids: range, finished: int) -> Iterator[dict[str, Any]]:
             }
 
 
+@functools.cache
+def _spec() -> StudySpec:
+    return resolve(load_study_file("dropout"), "quick")
+
+
 def _attributes(trial_id: int) -> Iterator[dict[str, Any]]:
     epoch = {"epoch": 1, "train_loss": 1.9, "train_accuracy": 0.3, "val_loss": 1.8}
+    software = {f"package{index}": "1.0" for index in range(8)}
+    params = {"dropout_rate": 0.1, "learning_rate": 0.001, "augmentation_strength": 1.0}
+    spec = _spec()
     values = {
-        "name": f"sampled/{trial_id}",
+        "name": f"sampled/one/seed={trial_id}",
         "seed": trial_id,
-        "config": {f"setting_{index}": index for index in range(25)},
-        "facts": {"device": "CPU", "software": {f"package{index}": "1.0" for index in range(8)}},
-        "history": [{**epoch, "val_accuracy": 0.4, "epoch_seconds": 2.0}] * EPOCHS,
+        "config": spec.config(params, trial_id).as_stored(),
+        "facts": {"data_digests": {}, "device": "CPU", "software": software},
+        "history": [{**epoch, "val_accuracy": 0.4, "seconds": 2.0}] * EPOCHS,
     }
     for key, value in values.items():
         yield {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
