@@ -212,11 +212,11 @@ def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) ->
 
     Each FILE is what `cifar-tune study export` wrote. One that was altered is refused.
     """
-    from cifar_tune.evaluation.export.study import import_study, read_export
+    from cifar_tune.evaluation.export.study import import_studies, read_export
 
     location = locate_storage(storage)
     contents = [read_export(path) for path in files]  # all, before any is added
-    imports = [import_study(content, location) for content in contents]
+    imports = import_studies(contents, location)
     trials = {name: added for imported in imports for name, added in imported.trials.items()}
     test_reads = sum(imported.test_reads for imported in imports)
     if as_json:

@@ -43,6 +43,12 @@ def purpose_of(study_name: str) -> Purpose | None:
     return next((purpose for purpose in PURPOSES if parts[1:] == [purpose]), None)
 
 
+def origin_of(study_name: str) -> str:
+    """Return the name of the study that one is derived from; its own if it is derived from none."""
+    purpose = purpose_of(study_name)
+    return study_name if purpose is None else study_name.replace(f"/{purpose}:", ":", 1)
+
+
 def family(study_name: str) -> tuple[str, ...]:
     """Return the names of a study and of those that are derived from it, stored or not."""
     return (study_name, *(derived_name(study_name, purpose) for purpose in PURPOSES))

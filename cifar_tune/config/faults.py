@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
-from typing import Any, TypeVar, get_args
+import functools
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from cifar_tune.errors import CifarTuneError
@@ -35,13 +36,15 @@ _EXPECTED = {
 """What was expected, by pydantic's type of the error."""
 
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 def read_record(
     model: type[Model], raw: object, where: str, error_type: type[CifarTuneError]
 ) -> Model:
     """Return a record that others may have written, checked.
+
+    ``model`` is one of pydantic's, or a dataclass.
 
     Raises:
         CifarTuneError: It is not of that model; of the type ``error_type``. The message says
@@ -51,13 +54,19 @@ def read_record(
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise error_type(f"{where}: {faults[0]}{more}")
-    return model.model_validate(raw)
+    record: Model = _adapter(cast("Hashable", model)).validate_python(raw)
+    return record
 
 
-def schema_faults(model: type[BaseModel], raw: object) -> list[str]:
+@functools.cache
+def _adapter(model: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("Any", model))
+
+
+def schema_faults(model: type[Any], raw: object) -> list[str]:
     """Return every fault that pydantic finds, as ``key = value: expected …``."""
     try:
-        model.model_validate(raw)
+        _adapter(cast("Hashable", model)).validate_python(raw)
     except ValidationError as error:
         errors = error.errors(include_url=False)
         return [_describe(model, detail) for detail in errors if not _is_misspelt(detail, errors)]
@@ -96,7 +105,7 @@ def _is_misspelt(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     return nearest(str(key), unknown) is not None
 
 
-def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
+def _describe(model: type[Any], detail: ErrorDetails) -> str:
     location = _without_tags(detail["loc"])
     key = _dotted(location)
     kind, context = detail["type"], detail.get("ctx", {})
@@ -124,7 +133,7 @@ def _without_tags(location: Sequence[int | str]) -> list[int | str]:
     return keys
 
 
-def _owner(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+def _owner(model: type[Any], location: Sequence[int | str]) -> type[BaseModel] | None:
     """Return the model that a key of the file belongs to, found by walking the annotations."""
     current: Any = model
     for part in location:

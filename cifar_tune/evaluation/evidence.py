@@ -144,9 +144,7 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
     with explain_errors(location):
         storage, study = studies.open_study(location, study_name)
         stored = study.get_trials(deepcopy=False)
-        reads = [
-            read for read in read_ledger(storage.engine) if read.result.study_name == study_name
-        ]
+        reads = read_ledger(storage.engine, [study_name])
         importances = _importances(study, stored)
         everyone = list_all_trials(study)
         folders = read_folders(study, location)

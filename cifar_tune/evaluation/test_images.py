@@ -136,7 +136,7 @@ def unread(location: StorageLocation, study_name: str) -> list[str]:
     """
     with explain_errors(location):
         storage, study = studies.open_study(location, study_name)
-        results = [read.result for read in read_ledger(storage.engine)]
+        results = [read.result for read in read_ledger(storage.engine, [study_name])]
         trials = study.get_trials(deepcopy=False)
         folders = read_folders(study, location)
     read_weights = {

@@ -7,10 +7,14 @@ Optuna's tables, so they outlive a deleted study.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
+from cifar_tune.config.checked import Count, Digest, Fraction, Label, Number, Positive, Text
+from cifar_tune.config.faults import read_record
+from cifar_tune.errors import StorageError
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.storage.server import make_table
 
@@ -51,47 +55,71 @@ for _action in ("UPDATE", "DELETE"):
 def record_test_read(engine: sa.Engine, result: TestResult, command: str) -> None:
     """Add a row, before anyone sees the figure; the command line is stored without passwords."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    _add(engine, [TestRead(now, mask_passwords(command), result)])
+    make_ledger(engine)
+    with engine.begin() as connection:
+        _add(connection, [TestRead(now, mask_passwords(command), result)])
 
 
-def add_test_reads(engine: sa.Engine, reads: list[TestRead]) -> int:
+def add_test_reads(connection: sa.Connection, reads: list[TestRead]) -> int:
     """Add rows of another database, and return how many of them were not known yet."""
-    known = read_ledger(engine)
+    known = read_ledger(connection)
     missing = [read for read in reads if read not in known]
     if missing:
-        _add(engine, missing)
+        _add(connection, missing)
     return len(missing)
 
 
-def _add(engine: sa.Engine, reads: list[TestRead]) -> None:
+def make_ledger(engine: sa.Engine) -> None:
+    """Make the table where it is not there yet."""
     make_table(engine, _TABLE)
     # An earlier version made the table without this column.
-    lacks_column = "flip_accuracy" not in _column_names(engine)
-    rows = [{"time": read.time, "command": read.command, **asdict(read.result)} for read in reads]
-    with engine.begin() as connection:
-        if lacks_column:
+    if "flip_accuracy" not in _column_names(engine):
+        with engine.begin() as connection:
             connection.execute(sa.text(f"ALTER TABLE {_TABLE.name} ADD COLUMN flip_accuracy FLOAT"))
-        connection.execute(sa.insert(_TABLE), rows)
 
 
-def read_ledger(engine: sa.Engine) -> list[TestRead]:
-    """Return all rows, the oldest first."""
+def _add(connection: sa.Connection, reads: list[TestRead]) -> None:
+    rows = [{"time": read.time, "command": read.command, **asdict(read.result)} for read in reads]
+    connection.execute(sa.insert(_TABLE), rows)
+
+
+def read_ledger(
+    engine: sa.Engine | sa.Connection, study_names: Collection[str] | None = None
+) -> list[TestRead]:
+    """Return the rows of studies of these names, or of all, the oldest first.
+
+    Raises:
+        StorageError: One of them is not as this program writes it.
+    """
+    if isinstance(engine, sa.Engine):
+        with engine.connect() as connection:
+            return read_ledger(connection, study_names)
     if not sa.inspect(engine).has_table(_TABLE.name):
         return []
     names = _column_names(engine)
     columns = [column for column in _TABLE.c if column.name in names]
     fields = [name for name in TestResult.__dataclass_fields__ if name in names]
-    with engine.connect() as connection:
-        rows = connection.execute(sa.select(*columns).order_by(_TABLE.c.id)).mappings()
-        return [
-            TestRead(
-                row["time"], row["command"], TestResult(**{name: row[name] for name in fields})
-            )
-            for row in rows
-        ]
+    wanted = sa.select(*columns).order_by(_TABLE.c.id)
+    if study_names is not None:
+        wanted = wanted.where(_TABLE.c.study_name.in_(study_names))
+    rows = engine.execute(wanted).mappings().all()
+    where = f"{engine.engine.url.database}: table {_TABLE.name}: row"
+    return [
+        read_record(
+            TestRead,
+            {
+                "time": row["time"],
+                "command": row["command"],
+                "result": {name: row[name] for name in fields},
+            },
+            f"{where} {row['id']}",
+            StorageError,
+        )
+        for row in rows
+    ]
 
 
-def _column_names(engine: sa.Engine) -> set[str]:
+def _column_names(engine: sa.Engine | sa.Connection) -> set[str]:
     return {column["name"] for column in sa.inspect(engine).get_columns(_TABLE.name)}
 
 
@@ -110,22 +138,22 @@ class TestResult:
             uses it.
     """
 
-    study_name: str
-    trial: int
-    name: str | None
-    seed: int
-    weights_sha256: str
-    test_sha256: str
-    images: int
-    accuracy: float
-    loss: float
-    flip_accuracy: float | None = None
+    study_name: Label
+    trial: Count
+    name: Label | None
+    seed: Count
+    weights_sha256: Digest
+    test_sha256: Digest
+    images: Positive
+    accuracy: Fraction
+    loss: Number
+    flip_accuracy: Fraction | None = None
 
 
 @dataclass(frozen=True)
 class TestRead:
     """A row of the ledger: when (UTC, ISO 8601) and by which command the test images were read."""
 
-    time: str
-    command: str
+    time: Label
+    command: Text
     result: TestResult

@@ -71,7 +71,7 @@ def read_test_use(location: StorageLocation, study_name: str) -> TestUse:
         storage = stored.open_to_read(location)
         if storage is None:
             return TestUse(0, 0, 0)
-        reads = [read for read in read_ledger(storage.engine) if read.result.study_name in names]
+        reads = read_ledger(storage.engine, names)
         searching = (study_name, derived_name(study_name, "confirm"))
         studies = [stored.find_study(storage, name) for name in searching] if reads else []
         begun = [

@@ -68,7 +68,7 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         storage, study = studies.open_study(location, study_name)
         trials = study.get_trials(deepcopy=False)
         trial = _find(study_name, list_all_trials(study), trial_name)
-        reads = read_ledger(storage.engine)
+        reads = read_ledger(storage.engine, [study_name])
         definition = dict(study.user_attrs)
         folders = read_folders(study, location)
     attributes = read_own_attributes(trial)

@@ -19,12 +19,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import psutil
 import sqlalchemy as sa
+from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 
-from cifar_tune.errors import LeaseLostError, StudyBusyError, StudyGoneError
+from cifar_tune.config.checked import Count, Finite, Label, Record
+from cifar_tune.config.faults import read_record
+from cifar_tune.errors import LeaseLostError, StorageError, StudyBusyError, StudyGoneError
 from cifar_tune.storage import waiting
 from cifar_tune.storage.server import make_table
 
@@ -157,11 +161,11 @@ def hold_lease(
             continue
         if _is_alive(engine, holder, on_wait):
             raise StudyBusyError(
-                f"study {study_name} is being run by process {holder['pid']} on host "
-                f"{holder['host']}; wait for it or stop it"
+                f"study {study_name} is being run by process {holder.pid} on host "
+                f"{holder.host}; wait for it or stop it"
             )
         with engine.begin() as connection:  # only that row: a new holder has another token
-            connection.execute(sa.delete(_TABLE).where(_TABLE.c.token == holder["token"]))
+            connection.execute(sa.delete(_TABLE).where(_TABLE.c.token == holder.token))
     lease = Lease(engine, study_id, study_name, token)
     try:
         yield lease
@@ -179,10 +183,30 @@ def _acquire(engine: sa.Engine, row: dict[str, str | int | float]) -> bool:
     return True
 
 
-def _holder(engine: sa.Engine, study_id: int) -> sa.RowMapping | None:
+class _Holder(Record):
+    """A row of the table, of the process that has the lease."""
+
+    study_id: Count
+    token: Label
+    host: Label
+    pid: Annotated[int, Field(strict=True, ge=1, lt=2**31)]
+    process_started: Finite
+    renewed: Finite
+
+
+def _holder(engine: sa.Engine, study_id: int) -> _Holder | None:
+    """Return who holds the lease of a study, if anyone does.
+
+    Raises:
+        StorageError: The row is none that a run wrote.
+    """
     with engine.connect() as connection:
         rows = connection.execute(sa.select(_TABLE).where(_TABLE.c.study_id == study_id))
-        return rows.mappings().first()
+        row = rows.mappings().first()
+    if row is None:
+        return None
+    where = f"{engine.url.database}: table {_TABLE.name}, study_id {study_id}"
+    return read_record(_Holder, dict(row), where, StorageError)
 
 
 def _started(process_id: int) -> float:
@@ -194,30 +218,30 @@ def _started(process_id: int) -> float:
     return psutil.Process(process_id).create_time() - booted
 
 
-def _is_alive(engine: sa.Engine, holder: sa.RowMapping, on_wait: Callable[[str], None]) -> bool:
+def _is_alive(engine: sa.Engine, holder: _Holder, on_wait: Callable[[str], None]) -> bool:
     """Return whether a holder works; one that cannot be looked at is watched for a while."""
-    why = f"is on another host, {holder['host']}"
-    if holder["host"] == platform.node():
+    why = f"is on another host, {holder.host}"
+    if holder.host == platform.node():
         try:
-            if abs(_started(holder["pid"]) - float(holder["process_started"])) >= SAME_SECONDS:
+            if abs(_started(holder.pid) - holder.process_started) >= SAME_SECONDS:
                 return False
-            status = psutil.Process(holder["pid"]).status()
+            status = psutil.Process(holder.pid).status()
             if status != psutil.STATUS_STOPPED:
                 return bool(status != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
         why = "is suspended"
     on_wait(
-        f"The study belongs to process {holder['pid']}, which {why}; it is taken over if that "
+        f"The study belongs to process {holder.pid}, which {why}; it is taken over if that "
         f"does not show itself within {WATCH_SECONDS} seconds."
     )
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
         waiting.check_stop()
-        now = _holder(engine, holder["study_id"])
-        if now is None or now["token"] != holder["token"]:
+        now = _holder(engine, holder.study_id)
+        if now is None or now.token != holder.token:
             return False  # it is free now, or another's, who is looked at next
-        if now["renewed"] != holder["renewed"]:
+        if now.renewed != holder.renewed:
             return True
     return False

@@ -8,17 +8,19 @@ optuna-dashboard 0.21.0; ``pyproject.toml`` has the bounds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 StudyModel = models.StudyModel
 StudyUserAttributeModel = models.StudyUserAttributeModel
@@ -94,6 +96,26 @@ class StudyStandIn:
     def study_id(self) -> int:
         """The id of the study in the database."""
         return self._study_id
+
+
+@contextmanager
+def in_one_transaction(storage: RDBStorage) -> Iterator[Connection]:
+    """Let all that the storage is told meanwhile, and the connection, be one transaction.
+
+    Optuna commits after each thing that it stores. What goes wrong in this context undoes all.
+    """
+    with storage.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # its driver begins only at a change
+        of_optuna = storage.scoped_session
+        storage.scoped_session = scoped_session(
+            sessionmaker(connection, join_transaction_mode="rollback_only")
+        )
+        try:
+            yield connection
+        finally:
+            storage.scoped_session.remove()
+            storage.scoped_session = of_optuna
 
 
 # --- trials ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ evaluation set is how often they differ on one image. Reports need it too, and n
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,21 @@ class Answers:
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     said: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Check that it is one answer an image.
+
+        Raises:
+            ValueError: It is not.
+        """
+        arrays = (self.rows, self.labels, self.said)
+        if len({array.shape for array in arrays}) > 1 or self.rows.ndim != 1 or not len(self.rows):
+            raise ValueError("expected one row, label and answer an image")
+        for array, most in zip(arrays, (math.inf, *[len(self.classes)] * 2), strict=True):
+            if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= most:
+                raise ValueError("expected rows from 0, and labels and answers of its classes")
+        if len(np.unique(self.rows)) < len(self.rows):
+            raise ValueError("expected each image once")
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:

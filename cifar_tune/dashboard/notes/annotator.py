@@ -60,13 +60,11 @@ class StudyAnnotator(Annotator):
 
         Those of an earlier version are not, nor those of a run that died.
         """
-        study_name = self._open_study.spec.study_name
-        results = [read.result for read in read_ledger(self._open_study.storage.engine)]
+        engine = self._open_study.storage.engine
+        results = [read.result for read in read_ledger(engine, [self._open_study.spec.study_name])]
         # What the weights of a trial gave the first time they were tested.
         accuracies: TestAccuracies = {
-            (result.trial, result.weights_sha256): result.accuracy
-            for result in reversed(results)
-            if result.study_name == study_name
+            (result.trial, result.weights_sha256): result.accuracy for result in reversed(results)
         }
         self._write(self._open_study.study.get_trials(deepcopy=False), accuracies)
         return self

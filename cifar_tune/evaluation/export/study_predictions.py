@@ -9,21 +9,28 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, model_validator
 
+from cifar_tune.config.checked import Count, Label
+from cifar_tune.config.space import fault
 from cifar_tune.config.trial import digest_of
+from cifar_tune.data.importing.image_folder import MAX_CLASSES
 from cifar_tune.errors import InputError
 from cifar_tune.paths import StudyFolder, predictions_file
 from cifar_tune.storage.study_folders import StudyFolders
 from cifar_tune.training.predictions import Answers, load_predictions, save_predictions
 
 SPLITS = ("validation", "test")
+MOST_IMAGES = 10_000_000
+"""No split has more images."""
+MOST_ANSWERS = 100_000_000
+"""No export has more answers."""
 
 
 class AnswersKey(NamedTuple):
@@ -34,11 +41,36 @@ class AnswersKey(NamedTuple):
     split: str
 
 
-class ExportedAnswers(BaseModel):
+Packed = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+
+
+class _Images(BaseModel, extra="forbid"):
+    classes: Annotated[list[Label], Field(min_length=1, max_length=MAX_CLASSES)]
+    number: Annotated[int, Field(strict=True, ge=1, le=MOST_IMAGES)]
+    rows: Packed
+    labels: Packed
+
+
+class _Said(BaseModel, extra="forbid"):
+    study_name: Label
+    trial: Count
+    split: Literal["validation", "test"]
+    images: Label
+    said: Packed
+
+
+class ExportedAnswers(BaseModel, extra="forbid"):
     """The images of each split by their digest, and what each trial said of which images."""
 
-    images: dict[str, Any]
-    trials: list[dict[str, Any]]
+    images: dict[Label, _Images]
+    trials: list[_Said]
+
+    @model_validator(mode="after")
+    def _fit_into_memory(self) -> ExportedAnswers:
+        known = (self.images[entry.images] for entry in self.trials if entry.images in self.images)
+        if sum(images.number for images in known) > MOST_ANSWERS:
+            raise fault("more answers", f"at most {MOST_ANSWERS:,} in one file")
+        return self
 
 
 def describe_answers(
@@ -79,10 +111,11 @@ def read_answers(
     """
     answers = {}
     for entry in exported.trials:
-        key = AnswersKey(entry["study_name"], entry["trial"], entry["split"])
+        key = AnswersKey(entry.study_name, entry.trial, entry.split)
         name = f"answers of trial {key.trial} of {key.study_name} on {key.split} images"
         try:
-            answers[key] = _unpack_answers(exported.images[entry["images"]], entry["said"])
+            images = exported.images[entry.images]
+            answers[key] = _unpack_answers(images, entry.said)
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise InputError(f"{name}: cannot be read: {error}") from error
         accuracy, recorded = answers[key].accuracy, accuracies.get(key)
@@ -91,28 +124,41 @@ def read_answers(
     return answers
 
 
-def _unpack_answers(images: Mapping[str, Any], said: str) -> Answers:
-    number = images["number"]
+def _unpack_answers(images: _Images, said: str) -> Answers:
     return Answers(
-        classes=tuple(images["classes"]),
-        rows=np.cumsum(_unpack(images["rows"], number)),
-        labels=_unpack(images["labels"], number),
-        said=_unpack(said, number),
+        classes=tuple(images.classes),
+        rows=np.cumsum(_unpack(images.rows, images.number)),
+        labels=_unpack(images.labels, images.number),
+        said=_unpack(said, images.number),
     )
 
 
+@contextmanager
 def keep_answers(
     folder: StudyFolder, study_name: str, answers: Mapping[AnswersKey, Answers]
-) -> None:
+) -> Iterator[None]:
     """Write the answers of a study's trials, where nothing is kept of them yet.
+
+    What goes wrong in this context takes them away again.
 
     Raises:
         StorageError: They cannot be written.
     """
-    for key, of_trial in answers.items():
-        path = _file(key, folder)
-        if key.study_name == study_name and not path.exists():
-            save_predictions(of_trial, path)
+    written = []
+    try:
+        for key, of_trial in answers.items():
+            path = _file(key, folder)
+            if key.study_name == study_name and not path.exists():
+                written.append(path)
+                save_predictions(of_trial, path)
+        yield
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # others are in it
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
+        raise
 
 
 def _file(key: AnswersKey, folder: StudyFolder) -> Path:
@@ -134,8 +180,6 @@ def _pack(numbers: npt.NDArray[np.int64]) -> str:
 
 def _unpack(text: str, number: int) -> npt.NDArray[np.int64]:
     """Return so many numbers of a text; no text makes more of them than it says."""
-    if number < 1:
-        raise ValueError(f"number is {number}, expected 1 or more")
     unpacking = zlib.decompressobj()
     data = unpacking.decompress(base64.b64decode(text, validate=True), 4 * number)
     if len(data) != 4 * number or unpacking.decompress(unpacking.unconsumed_tail, 1):
