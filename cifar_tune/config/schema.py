@@ -193,7 +193,7 @@ class Profile(Strict):
         keep_weights: Keep the final weights of no trial, or of the named ones, in files beside the
             database.
         keep_best: Keep those of so many other complete trials too, the ones with the highest
-            validation accuracy.
+            validation accuracy: by default the best one's, so that it can be exported.
         keep_gigabytes: The most that the kept weights of the study may take, in 10⁹ bytes. Where
             it is too little, those of named trials stay, and of the others the best.
         budget: The most that the study may use.
@@ -206,7 +206,7 @@ class Profile(Strict):
     sampler: Sampler = Random(name="random")
     pruner: Pruner = NoPruner(name="none")
     keep_weights: Literal["none", "named"] = "none"
-    keep_best: Annotated[int, Field(ge=0)] = 0
+    keep_best: Annotated[int, Field(ge=0)] = 1
     keep_gigabytes: Annotated[float, Field(gt=0)] = 10.0
     budget: Budget = Budget()
     resources: Resources = Resources()

@@ -135,7 +135,8 @@ def _find_trial(
     seconds = format_duration(sum(epoch.seconds for epoch in dossier.history))
     raise WeightsError(
         f"{candidate.label}: no weights of it are on the disk: they were not kept, or gave way to "
-        f"others; `{again}` trains it again and keeps them, which took {seconds} last time"
+        f"others (keep_weights and keep_best in the study file); `{again}` trains it again, which "
+        f"took {seconds} last time, keeps them, and reads the test images once"
     )
 
 
