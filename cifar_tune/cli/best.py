@@ -82,8 +82,12 @@ def best_confirm(
     search never sees. Run again to continue, or with more --seeds.
     """
     before = _read_best(study, top)
+
+    from cifar_tune.dashboard.notes.annotator import refresh_notes
+
     console = make_console(to_stderr=as_json)
     exit_code = _train(before, "confirm", before.shortlist, seeds, machine, console)
+    refresh_notes(before.location, before.spec)
     after = _read_best(study, top)
     if as_json:
         print_json(_to_json(after, after.to_dict()))
@@ -113,6 +117,7 @@ def best_rerun(
     before = _read_best(study)
 
     from cifar_tune.config.derived import rerun_purpose
+    from cifar_tune.dashboard.notes.annotator import refresh_notes
     from cifar_tune.evaluation.best import choose
 
     console = make_console(to_stderr=as_json)
@@ -124,6 +129,7 @@ def best_rerun(
         # Only when all seeds are done: a figure that is seen early invites to stop there.
         wanted = {f"{candidate.label}/seed={seed}" for seed in range(1, seeds + 1)}
         _read_test_images(before, purpose, wanted, machine)
+        refresh_notes(before.location, before.spec)
     after = _read_best(study)
     rerun = after.rerun_of(candidate, chosen.train_on)
     if as_json:

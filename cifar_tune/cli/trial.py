@@ -58,6 +58,7 @@ def trial_test(
     """
     spec, location = study.find()
 
+    from cifar_tune.dashboard.notes.annotator import refresh_notes
     from cifar_tune.evaluation.test_images import evaluate_on_test, unread
     from cifar_tune.training.device import choose_device
 
@@ -69,6 +70,8 @@ def trial_test(
         results.append(result)
         if not as_json:
             _print_test_result(result, location)
+    if results:
+        refresh_notes(location, spec)
     if as_json:
         records = list(map(dataclasses.asdict, results))
         print_json(records[0] if trial_name is not None else {"test_results": records})
@@ -278,11 +281,13 @@ def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> N
     """
     spec, location = study.find()
 
-    from cifar_tune.dashboard.notes.annotator import write_trial_note
+    from cifar_tune.dashboard.notes.annotator import refresh_notes
     from cifar_tune.search.ended_trials import drop_trials
 
     console = make_console(to_stderr=as_json)
-    dropped = drop_trials(location, spec, trial_name, console.print, write_trial_note)
+    dropped = drop_trials(location, spec, trial_name, console.print)
+    if dropped:
+        refresh_notes(location, spec)
     if as_json:
         print_json({"dropped": list(map(dataclasses.asdict, dropped))})
         return

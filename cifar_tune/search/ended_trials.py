@@ -14,16 +14,12 @@ from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import InputError
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage import trials
-from cifar_tune.storage.lease import Lease, hold_lease
+from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_files import StudyFiles
 from cifar_tune.storage.study_folders import claim_folder
-
-WriteNote = Callable[[optuna.Study, StudySpec, StorageLocation, Lease, FrozenTrial], None]
-"""Notes state figures of the test images that others have read, which nothing of the search may
-see: their writer is handed in."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,6 @@ def drop_trials(
     spec: StudySpec,
     trial_name: str | None,
     on_wait: Callable[[str], None],
-    write_note: WriteNote,
 ) -> list[Dropped]:
     """End trials that have not ended, as failed with that as the reason; their checkpoints go.
 
@@ -71,7 +66,7 @@ def drop_trials(
         if concerned:
             storage = stored.open_to_write(location)
             for part in concerned:
-                dropped += _drop(storage, location, part, trial_name, on_wait, write_note)
+                dropped += _drop(storage, location, part, trial_name, on_wait)
         return dropped
 
 
@@ -81,16 +76,14 @@ def _drop(
     spec: StudySpec,
     trial_name: str | None,
     on_wait: Callable[[str], None],
-    write_note: WriteNote,
 ) -> Iterator[Dropped]:
     name = spec.study_name
     study = stored.create_study(storage, name)
-    with hold_lease(storage.engine, get_study_id(study), name, on_wait) as lease:
+    with hold_lease(storage.engine, get_study_id(study), name, on_wait):
         files = StudyFiles(spec, location.beside, claim_folder(study, location))
         for trial in _list_unfinished(study, trial_name):
             ended = trials.record_drop(study, trial)
             files.clear(trial.number)
-            write_note(study, spec, location, lease, ended)
             yield Dropped(name, trials.summarize(ended))
         files.remove_empty_folders()
 

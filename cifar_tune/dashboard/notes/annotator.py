@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import optuna
 from optuna.trial import FrozenTrial
 
+from cifar_tune.config.derived import PURPOSES, derive_spec
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.dashboard.notes.attributes import seal, write_figures, write_notes
 from cifar_tune.dashboard.notes.background import (
@@ -17,13 +19,16 @@ from cifar_tune.dashboard.notes.background import (
     try_summary,
 )
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
+from cifar_tune.errors import StudyBusyError
 from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.search.observer import Annotator, Observer
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.plan import Plan
-from cifar_tune.storage.lease import Lease
-from cifar_tune.storage.location import StorageLocation
-from cifar_tune.storage.optuna_private import get_study_id, get_trial_id
+from cifar_tune.search.runner import RunOptions, remaining_work
+from cifar_tune.storage import studies as stored
+from cifar_tune.storage.lease import Lease, hold_lease
+from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.optuna_private import get_engine, get_study_id, get_trial_id
 from cifar_tune.storage.trials import summarize
 
 SHORT_SECONDS = 10.0
@@ -60,12 +65,7 @@ class StudyAnnotator(Annotator):
 
         Those of an earlier version are not, nor those of a run that died.
         """
-        engine = self._open_study.storage.engine
-        results = [read.result for read in read_ledger(engine, [self._open_study.spec.study_name])]
-        # What the weights of a trial gave the first time they were tested.
-        accuracies: TestAccuracies = {
-            (result.trial, result.weights_sha256): result.accuracy for result in reversed(results)
-        }
+        accuracies = _read_accuracies(self._open_study.study)
         self._write(self._open_study.study.get_trials(deepcopy=False), accuracies)
         return self
 
@@ -85,16 +85,16 @@ class StudyAnnotator(Annotator):
         """Take up what the background process has, and begin the next summary when it is time."""
         self._accept(self._background.take(0.0))
         if self._is_stale and not self._is_short() and self._background.is_free():
-            self._start(None)
+            self._start(None, self._plan)
 
     def finish(self, should_stop: Callable[[], bool], why_left: str | None) -> None:
         """Sum the study up once more at the end of the run, unless it is to stop."""
         if should_stop() or not (self._is_stale or why_left):
             return
         if self._is_short():
-            self._accept(try_summary(self._request(why_left)))
+            self._accept(try_summary(self._request(why_left, None)))
             return
-        self._start(why_left)
+        self._start(why_left, None)
         deadline = time.monotonic() + FINAL_SECONDS
         while not should_stop() and time.monotonic() < deadline:
             answer = self._background.take(POLL_SECONDS)
@@ -111,21 +111,18 @@ class StudyAnnotator(Annotator):
         study, lease = self._open_study.study, self._open_study.lease
         _write_trial_notes(study, self._noted, lease, trials, tested or {})
 
-    def _request(self, why_left: str | None) -> SummaryRequest:
+    def _request(self, why_left: str | None, plan: Plan | None) -> SummaryRequest:
         study, left = self._open_study, self._open_study.work_list.left()
-        return SummaryRequest(study.location, study.spec, left, self._plan, why_left)
+        return SummaryRequest(study.location, study.spec, left, plan, why_left)
 
-    def _start(self, why_left: str | None) -> None:
+    def _start(self, why_left: str | None, plan: Plan | None) -> None:
         self._is_stale = False
-        self._background.start(self._request(why_left))
+        self._background.start(self._request(why_left, plan))
 
     def _accept(self, answer: Summary | str | None) -> None:
         """Save a summary; of one that failed, tell why, once in a run."""
         if isinstance(answer, Summary):
-            study_id = get_study_id(self._open_study.study)
-            with self._open_study.lease.fence() as connection:
-                write_notes(connection, study_id, {None: answer.note})
-                write_figures(connection, study_id, answer.figures)
+            _write_summary(self._open_study.study, self._open_study.lease, answer)
         elif answer is not None:
             self._is_stale = True
             if not self._has_failed:
@@ -135,15 +132,42 @@ class StudyAnnotator(Annotator):
                 )
 
 
-def write_trial_note(
-    study: optuna.Study,
-    spec: StudySpec,
-    location: StorageLocation,
-    lease: Lease,
-    trial: FrozenTrial,
-) -> None:
-    """Bring the note of one trial up to date."""
-    _write_trial_notes(study, NotedStudy.of(spec, location), lease, [trial], {})
+def refresh_notes(location: StorageLocation, spec: StudySpec) -> None:
+    """Bring the notes of a study, and of those derived from it, up to date between its runs.
+
+    Called after what changes them beside a run: test reads, a confirmation, dropped trials. A study
+    that another process runs is left to that one.
+    """
+    with explain_errors(location):
+        storage = stored.open_to_write(location)
+        for part in (spec, *(derive_spec(spec, purpose, (), 0) for purpose in PURPOSES)):
+            study = stored.find_study(storage, part.study_name)
+            if study is None:
+                continue
+            left = remaining_work(part, study, RunOptions())
+            with (
+                suppress(StudyBusyError),
+                hold_lease(
+                    storage.engine, get_study_id(study), part.study_name, lambda _: None
+                ) as lease,
+            ):
+                noted, all_trials = NotedStudy.of(part, location), study.get_trials(deepcopy=False)
+                _write_trial_notes(study, noted, lease, all_trials, _read_accuracies(study))
+                summary = try_summary(SummaryRequest(location, part, left, None))
+                if isinstance(summary, Summary):
+                    _write_summary(study, lease, summary)
+
+
+def _read_accuracies(study: optuna.Study) -> TestAccuracies:
+    """Return what the weights of each trial gave the first time they were tested."""
+    results = [read.result for read in read_ledger(get_engine(study), [study.study_name])]
+    return {(result.trial, result.weights_sha256): result.accuracy for result in reversed(results)}
+
+
+def _write_summary(study: optuna.Study, lease: Lease, summary: Summary) -> None:
+    with lease.fence() as connection:
+        write_notes(connection, get_study_id(study), {None: summary.note})
+        write_figures(connection, get_study_id(study), summary.figures)
 
 
 def _write_trial_notes(

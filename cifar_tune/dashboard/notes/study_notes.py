@@ -24,9 +24,18 @@ MAX_ROWS = 40
 
 
 def study_note(
-    study: NotedStudy, record: ReportRecord, left: Work, plan: Plan | None, why_left: str | None
+    study: NotedStudy,
+    record: ReportRecord,
+    left: Work,
+    plan: Plan | None,
+    why_left: str | None,
+    *,
+    is_done: bool,
 ) -> str:
-    """Return the note of a study of a study file; the run's part as ``SummaryRequest`` has it."""
+    """Return the note of a study of a study file; the run's part as ``SummaryRequest`` has it.
+
+    ``is_done`` says that a run of the whole study would find nothing to do.
+    """
     best = next((trial for trial in record.trials if trial.number == record.best), None)
     confirmation = record.fresh.confirmation
     return render_note(
@@ -37,6 +46,7 @@ def study_note(
         left=_left(left),
         plan=plan,
         why_left=why_left,
+        is_done=is_done,
         named_trials=_named_trials(study, record),
         max_rows=MAX_ROWS,
         warning=protocol_warning(record),

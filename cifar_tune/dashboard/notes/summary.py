@@ -22,7 +22,9 @@ from cifar_tune.reports.sections.curves import curves_of, plot_comparison
 from cifar_tune.reports.sections.results import plot_accuracies, plot_pareto
 from cifar_tune.reports.sections.sweep import plot_sweep
 from cifar_tune.search.plan import Plan, Work
+from cifar_tune.search.runner import RunOptions, remaining_work
 from cifar_tune.storage.location import StorageLocation
+from cifar_tune.storage.studies import find_study, open_to_read
 
 MAX_CHARACTERS = 100_000
 """Characters of a figure; it is sent anew with every look at the study."""
@@ -43,7 +45,9 @@ def compute_summary(
     whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.profile.seeds)
     study = NotedStudy.of(whole, location)
     record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
-    note = study_note(study, record, left, plan, why_left)
+    stored_study = find_study(open_to_read(location), whole.study_name)
+    is_done = not remaining_work(whole, stored_study, RunOptions()).trials
+    note = study_note(study, record, left, plan, why_left, is_done=is_done)
     return seal(note), _study_figures(record)
 
 

@@ -5,7 +5,7 @@ Source: "Model cards" and "model-index" metadata, https://huggingface.co/docs/hu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,10 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
         {
             "task": {"type": "image-classification", "name": "Image Classification"},
             "dataset": {"name": name, "type": data, "split": split},
-            "metrics": [_metric(accuracy)],
+            "metrics": metrics,
         }
-        for split, _, accuracy in card.figures
-        if accuracy is not None
+        for split, own, accuracy in card.figures
+        if (metrics := [*_own_metric(own), *_mean_metric(accuracy)])
     ]
     return {
         "library_name": "torchvision",
@@ -97,8 +97,14 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _metric(accuracy: Measured) -> dict[str, Any]:
-    name = f"mean accuracy over {accuracy.seeds} seeds"
-    if accuracy.low is not None:
-        name += f"; 95 % interval {accuracy.low:.4f} to {accuracy.high:.4f}"
-    return {"type": "accuracy", "value": round(accuracy.mean, 6), "name": name}
+def _own_metric(accuracy: float | None) -> Iterator[dict[str, Any]]:
+    if accuracy is not None:
+        yield {"type": "accuracy", "value": round(accuracy, 6), "name": "accuracy of this model"}
+
+
+def _mean_metric(accuracy: Measured | None) -> Iterator[dict[str, Any]]:
+    if accuracy is not None:
+        name = f"mean accuracy over {accuracy.seeds} seeds"
+        if accuracy.low is not None:
+            name += f"; 95 % interval {accuracy.low:.4f} to {accuracy.high:.4f}"
+        yield {"type": "accuracy", "value": round(accuracy.mean, 6), "name": name}
