@@ -62,6 +62,22 @@ def open_regular(
     return file
 
 
+def is_real_folder(path: Path) -> bool:
+    """Return whether a path is a folder, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def check_real_folder(path: Path, error_type: type[CifarTuneError]) -> None:
+    """Check that a path is a folder, or that nothing is there.
+
+    Raises:
+        error_type: It is a link, which may lead anywhere, or a file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        kind = "symbolic link" if path.is_symlink() else "file"
+        raise error_type(f"{path}: is a {kind}, expected a folder or nothing")
+
+
 def check_regular(path: Path, most_bytes: int = MOST_BYTES) -> None:
     """Check a file that a library is going to open by its name, as ``open_regular`` does."""
     open_regular(path, most_bytes).close()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from cifar_tune import paths
 from cifar_tune.cli.console import make_console, run_on_console
 from cifar_tune.cli.options import WORKERS, gather, options
 from cifar_tune.cli.queue import TERMINAL, nameable
@@ -100,10 +99,11 @@ def _listen(
     from cifar_tune.dashboard.guard import guard
     from cifar_tune.dashboard.queue.app import make_queue_app
     from cifar_tune.dashboard.server import open_server
+    from cifar_tune.storage.study_folders import list_artifact_folders
 
     gc.set_threshold(*_GC_THRESHOLDS)
     page = make_queue_app(storage, service, is_read_only=access.is_read_only)
-    app = make_app(storage, paths.artifacts_folder(location.beside), page)
+    app = make_app(storage, list_artifact_folders(storage, location), page)
     return open_server(guard(app, access), server.host, server.port)
 
 

@@ -6,7 +6,7 @@ import functools
 import gzip
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,12 @@ from bottle import Bottle, HTTPResponse, request, response
 from optuna.storages import BaseStorage, RDBStorage
 from optuna_dashboard import wsgi
 
-from cifar_tune.dashboard.artifacts import ArtifactFolder, check_upload, serve_artifact
+from cifar_tune.dashboard.artifacts import (
+    ArtifactFolders,
+    check_owner,
+    check_upload,
+    serve_artifact,
+)
 from cifar_tune.dashboard.fast_reads import cache_reads
 from cifar_tune.storage.optuna_private import DASHBOARD_REQUEST_LOGGER
 
@@ -32,13 +37,14 @@ _OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE")
 View = Callable[..., Any]
 
 
-def make_app(storage: RDBStorage, artifacts: Path, queue: Bottle | None = None) -> Bottle:
+def make_app(storage: RDBStorage, artifacts: Sequence[Path], queue: Bottle | None = None) -> Bottle:
     """Make the application: optuna-dashboard, with artifacts served as ``artifacts`` says.
 
     It guards nothing and catches no errors: see ``guard``. ``storage`` is a connection that no
-    runner has; the folder ``artifacts`` need not be there; ``queue`` is the page of the queue.
+    runner has; of the folders ``artifacts``, which need not be there, the first is written to;
+    ``queue`` is the page of the queue.
     """
-    cached = cache_reads(storage)
+    cached, store = cache_reads(storage), ArtifactFolders(artifacts)
     _shorten_log()
     app = Bottle()
     app.catchall = False  # an error is the guard's to answer
@@ -46,12 +52,12 @@ def make_app(storage: RDBStorage, artifacts: Path, queue: Bottle | None = None) 
     # The first route that fits a request answers it: these are before optuna-dashboard's own.
     app.get(
         "/artifacts/<address:path>",
-        callback=lambda address: serve_artifact(cached, artifacts, address),
+        callback=lambda address: serve_artifact(cached, store, address),
     )
     for route in queue.routes if queue is not None else ():
         route.rule = QUEUE + route.rule.rstrip("/")
         app.add_route(route)  # with the plugins of its own application
-    dashboard: Bottle = wsgi(cached, artifact_store=ArtifactFolder(artifacts))
+    dashboard: Bottle = wsgi(cached, artifact_store=store)
     dashboard.install(functools.partial(_adapt, cached))
     app.merge(dashboard)
     return app
@@ -68,8 +74,10 @@ def _adapt(storage: BaseStorage, view: View) -> View:
 
     @functools.wraps(view)
     def adapted(**arguments: Any) -> Any:
-        if request.path.startswith("/api/artifacts/") and request.method == "POST":
-            check_upload()
+        if request.path.startswith("/api/artifacts/"):
+            check_owner(storage, **arguments)
+            if request.method == "POST":
+                check_upload()
         if request.path.startswith("/dashboard"):
             return _style_page(view, **arguments)
         if request.path.endswith("/param_importances") and not _has_params(storage, **arguments):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune import paths
-from cifar_tune.errors import InputError
+from cifar_tune.errors import InputError, StorageError
+from cifar_tune.files import check_real_folder
 from cifar_tune.storage.location import StorageLocation, explain_errors
 
 if TYPE_CHECKING:
@@ -259,6 +260,8 @@ def run_prepared(
         from cifar_tune.workers.kind import PoolSetup
         from cifar_tune.workers.train_task import work
 
+        for folder in (logs.parent, logs):
+            check_real_folder(folder, StorageError)
         with_slots = settle_slots(choice, spec, device, observer.noted)
         setup = PoolSetup(materials, device, spec.profile.resources, logs, work)
         return with_slots.pool.begin(with_slots, setup)

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune import paths
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.files import flush_folder
+from cifar_tune.errors import StorageError
+from cifar_tune.files import check_real_folder, flush_folder
 from cifar_tune.storage import artifacts
 from cifar_tune.storage.kept_weights import KeptCandidate, KeptWeights
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
@@ -55,6 +56,7 @@ class StudyFiles:
         self._database = database
         self.folder = folder
         self._token = uuid.uuid4().hex[:8]
+        self._check_folders()
         self._kept = KeptWeights(spec, self._candidates(trials))
 
     @property
@@ -63,7 +65,12 @@ class StudyFiles:
         return self._weights(0).parent
 
     def for_worker(self, number: int, *, weights: bool, predictions: bool) -> TrialFiles:
-        """Return where a worker writes what a trial makes."""
+        """Return where a worker writes what a trial makes.
+
+        Raises:
+            StorageError: Something else is where a folder is to be.
+        """
+        self._check_folders(self._checkpoints(number))
         return TrialFiles(
             weights=self._staged(self._weights(number)) if weights else None,
             predictions=self._staged(self._predictions(number)) if predictions else None,
@@ -119,6 +126,7 @@ class StudyFiles:
 
     def clear(self, number: int) -> None:
         """Remove what a trial that has ended has no use for, once the disk has its record."""
+        self._check_folders()
         self._flush_database()
         shutil.rmtree(self._checkpoints(number), ignore_errors=True)
         if number not in self._kept:
@@ -131,6 +139,7 @@ class StudyFiles:
         That is: files without a name, checkpoints of trials other than those that are ``begun``,
         and weights that better ones have taken the place of.
         """
+        self._check_folders()
         for folder in (self.weights_folder, self._predictions(0).parent):
             _remove_files(folder, paths.STAGED_PATTERN)
         begun_folders = {self._checkpoints(number) for number in begun}
@@ -147,6 +156,15 @@ class StudyFiles:
         for path in (folder, folder.parent):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+    def _check_folders(self, *others: Path) -> None:
+        """Check that nothing is removed or written where a link leads to."""
+        for kind in ("weights", "predictions", "checkpoints"):
+            folder = self.folder.of_kind(kind)
+            others += (folder.parent, folder)
+        features = paths.features_folder(self._database)
+        for path in (features, paths.artifacts_folder(self.folder.database), *others):
+            check_real_folder(path, StorageError)
 
     def _flush_database(self) -> None:
         """Bring what is committed to the disk: SQLite's write-ahead log is flushed now and then."""

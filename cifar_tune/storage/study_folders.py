@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import optuna
+from optuna.storages import RDBStorage
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from cifar_tune.errors import StorageError
-from cifar_tune.paths import StudyFolder, new_study_folder, old_study_folder
+from cifar_tune.paths import StudyFolder, artifacts_folder, new_study_folder, old_study_folder
 from cifar_tune.storage.location import StorageLocation, read_tables
 from cifar_tune.storage.optuna_private import get_study_id, list_attributes
 
@@ -105,6 +106,16 @@ def claim_folder(study: optuna.Study, location: StorageLocation) -> StudyFolder:
         stored = [record.model_dump() for record in (_record(own), *records)]
         study.set_user_attr(ATTRIBUTE, stored)
     return own
+
+
+def list_artifact_folders(storage: RDBStorage, location: StorageLocation) -> list[Path]:
+    """Return the folder of a database's artifacts, and those where its studies have older ones."""
+    databases = {location.beside: None}
+    for study in storage.get_all_studies():
+        with suppress(StorageError):  # which is said where the study itself is meant
+            for record in _read_records(study.study_name, study.user_attrs):
+                databases[location.beside.with_name(record.database)] = None
+    return list(map(artifacts_folder, databases))
 
 
 def is_claimed(study: optuna.Study, folder: StudyFolder) -> bool:

@@ -102,7 +102,7 @@ def test_work_grows_no_faster_than_the_study(tmp_path: Path) -> None:
     """In function calls, which no other program on the machine changes."""
     loads, refreshes = [], []
     for trials in (150, 600):
-        app = make_app(make_study(tmp_path / f"{trials}.db", trials), tmp_path)
+        app = make_app(make_study(tmp_path / f"{trials}.db", trials), [tmp_path])
         loads.append(count_calls(lambda app=app: ask_app(app, STUDY, "after=0")))
         refreshes.append(
             count_calls(lambda app=app, after=f"after={trials}": ask_app(app, STUDY, after))

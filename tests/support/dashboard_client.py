@@ -26,6 +26,7 @@ from cifar_tune.dashboard.guard import guard
 from cifar_tune.dashboard.server import open_server
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, locate_storage
+from cifar_tune.storage.study_folders import list_artifact_folders
 
 TOKEN = "a token for this test"
 STUDY = "api/studies/1"
@@ -101,7 +102,7 @@ def serving(
     opened = studies.open_to_read(locate_storage(str(database)))
     assert opened is not None
     host = "127.0.0.1"
-    app = make_app(opened, paths.artifacts_folder(database))
+    app = make_app(opened, list_artifact_folders(opened, locate_storage(str(database))))
     server = open_server(guard(app, choose_access(host, token, is_read_only)), host, 0)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -166,7 +166,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         opened = make_study(Path(folder) / "many.db", given.trials, is_running=True)
-        app = wsgi(get_storage(opened)) if given.plain else make_app(opened, Path(folder))
+        app = wsgi(get_storage(opened)) if given.plain else make_app(opened, [Path(folder)])
         first = _seconds(app, "")
         after = [_seconds(app, f"after={given.trials}") for _ in range(REFRESHES)]
     print(  # noqa: T201

@@ -207,7 +207,8 @@ def serve(connection: Connection, setup: WorkerSetup) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has not all of them
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with setup.log.open("wb", buffering=0) as file:
+    setup.log.unlink(missing_ok=True)  # a link leads elsewhere, and a pipe would keep it waiting
+    with setup.log.open("xb", buffering=0) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     faulthandler.enable()

@@ -304,6 +304,6 @@ def test_the_dashboard_shows_a_study(cli: Cli, database: Database, tmp_path: Pat
     save_note(study, "typed")
     opened = studies.open_to_read(location)
     assert opened is not None
-    shown = json.loads(ask_app(make_app(opened, tmp_path), SHOWN))
+    shown = json.loads(ask_app(make_app(opened, [tmp_path]), SHOWN))
     assert (shown["name"], shown["note"]["body"]) == ("shown", "typed")
     assert shown["best_trials"][0]["values"] == [0.5]

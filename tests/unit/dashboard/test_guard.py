@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import resource
 import time
 import uuid
@@ -207,6 +208,80 @@ def test_artifacts_that_are_not_there(live: Live) -> None:
     (live.artifacts / path.rpartition("/")[2]).unlink()
     assert live.ask(path).status_code == 404
     assert live.ask(STUDY, "DELETE", json={}).status_code == 204
+
+
+def test_links_and_special_files_are_not_served(live: Live) -> None:
+    secret = live.database.with_name("secret.png")
+    secret.write_bytes(make_picture())
+    path = attach(live, "a.png", make_picture())
+    file = live.artifacts / path.rpartition("/")[2]
+    file.unlink()
+    file.symlink_to(secret)
+    assert live.ask(path).status_code == 404
+    file.unlink()
+    os.mkfifo(file)
+    for _ in range(6):  # more than the server has threads
+        assert live.ask(path).status_code == 404
+    file.unlink()
+    file.write_bytes(make_picture())
+    assert live.ask(path).status_code == 200
+    elsewhere = live.artifacts.rename(live.database.with_name("elsewhere"))
+    live.artifacts.symlink_to(elsewhere)
+    assert live.ask(path).status_code == 404
+    assert upload(live, "a.png", make_picture())[0] == 500
+    assert len(list(elsewhere.iterdir())) == 1
+
+
+def test_an_artifact_of_an_ended_trial_is_not_removed(live: Live) -> None:
+    study = live.ask(STUDY).json()
+    live.artifacts.mkdir(exist_ok=True)
+    ended, other = (trial["trial_id"] for trial in study["trials"])
+    running = live.study().ask()
+    status, text = upload(live, "a.png", make_picture(), f"1/{running._trial_id}")
+    assert status == 201
+    artifact_id = json.loads(text)["artifact_id"]
+    place = live.artifacts / artifact_id
+    for number in (ended, other, 999, 10**30):
+        for study_id in (1, 2):
+            path = f"{study_id}/{number}/{artifact_id}"
+            assert live.ask(f"api/artifacts/{path}", "DELETE", json={}).status_code == 404
+            assert live.ask(f"artifacts/{path}").status_code == 404
+    live.study().tell(running.number, 0.5)
+    path = f"1/{running._trial_id}/{artifact_id}"
+    refused = live.ask(f"api/artifacts/{path}", "DELETE", json={})
+    assert (refused.status_code, "has ended" in refused.json()["reason"]) == (400, True)
+    assert place.read_bytes() == make_picture()
+    assert live.ask(f"artifacts/{path}").status_code == 200
+
+
+def test_an_artifact_that_may_be_removed_is(live: Live) -> None:
+    running = live.study().ask()
+    for owner in (f"1/{running._trial_id}", "1"):
+        _, text = upload(live, "a.png", make_picture(), owner)
+        path = f"{owner}/{json.loads(text)['artifact_id']}"
+        assert live.ask(f"api/artifacts/{path}", "DELETE", json={}).status_code == 204
+        assert live.ask(f"artifacts/{path}").status_code == 404
+        assert live.ask(f"api/artifacts/{path}", "DELETE", json={}).status_code == 404
+    assert list(live.artifacts.iterdir()) == []
+
+
+def test_a_study_s_end_removes_no_file_elsewhere(live: Live) -> None:
+    attach(live, "a.png", make_picture())
+    kept = live.database.with_name("kept.png")
+    kept.write_bytes(make_picture())
+    record = {"artifact_id": "../kept.png", "filename": "kept.png", "mimetype": "image/png"}
+    study = live.study()
+    storage = study._storage
+    storage.set_study_system_attr(study._study_id, "artifacts:../kept.png", json.dumps(record))
+    assert live.ask(STUDY, "DELETE", json={}).status_code == 204
+    assert list(live.artifacts.iterdir()) == []
+    assert kept.exists()
+
+
+def test_an_upload_for_what_is_not_there_leaves_no_file(live: Live) -> None:
+    for owner in ("999", "1/999", f"999/{live.study().ask()._trial_id}", f"1/{10**30}"):
+        assert upload(live, "a.png", make_picture(), owner)[0] == 404
+    assert not live.artifacts.exists()
 
 
 def test_no_path_climbs_out(live: Live) -> None:

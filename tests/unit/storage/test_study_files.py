@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from cifar_tune import paths
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.errors import StorageError
 from cifar_tune.storage.artifacts import FILE_NAMES
 from cifar_tune.storage.study_files import Settled, StudyFiles
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
@@ -170,3 +171,37 @@ def test_maps_are_published_of_the_best_alone(database: Path) -> None:
     assert files.publish(2, is_best=True) == []
     files.write_metrics(2, [])
     assert files.publish(2, is_best=True) == []
+
+
+@pytest.mark.parametrize("kind", ["checkpoints", "weights", "predictions"])
+@pytest.mark.parametrize("is_inner", [True, False])
+def test_nothing_is_removed_where_a_link_leads_to(
+    database: Path, tmp_path: Path, kind: str, is_inner: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "trial-7").mkdir(parents=True)
+    for name in ("trial-7/epoch-1-step-0.safetensors", ".x.staged", "trial-7.safetensors"):
+        (elsewhere / name).touch()
+    before = sorted(elsewhere.rglob("*"))
+    opened = open_files(make_spec(), database)
+    folder = folder_of(database).of_kind(kind)
+    link = folder if is_inner else folder.parent
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    for act in (
+        lambda: open_files(make_spec(), database),
+        lambda: opened.clean(begun=()),
+        lambda: opened.clear(7),
+        lambda: opened.for_worker(7, weights=True, predictions=True),
+    ):
+        with pytest.raises(StorageError, match="is a symbolic link, expected a folder or nothing"):
+            act()
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_no_checkpoint_is_written_where_a_link_leads_to(database: Path, tmp_path: Path) -> None:
+    checkpoints = paths.checkpoints_folder(folder_of(database), 3)
+    checkpoints.parent.mkdir(parents=True)
+    checkpoints.symlink_to(tmp_path)
+    with pytest.raises(StorageError, match="trial-3: is a symbolic link"):
+        open_files(make_spec(), database).for_worker(3, weights=True, predictions=False)
