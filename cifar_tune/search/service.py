@@ -72,6 +72,10 @@ class Service:
     def _restore(self) -> None:
         """Let requests for whole studies wait again that a service which died had begun."""
         self.set_stopped(is_stopped=self._queue.studies.is_stopped())
+        if self._stopped.is_set():
+            self.live.noted(
+                "it was stopped in the browser: nothing is begun until /queue continues it"
+            )
         for request in self._queue.list_requests():
             if request.params is None:
                 self._queue.studies.move(request.study_name, "begun", "waiting")

@@ -212,6 +212,7 @@ def test_stop_kill_continue_queue_delete(folder: Path) -> None:
 
     # What was queued is there again, and so is the stop.
     again = Served(folder)
+    again.wait_for("it was stopped in the browser: nothing is begun until /queue continues it")
     assert "Stopped." in again.get("/queue/now")
     assert again.get("/queue/now").count("waiting") == 4
     assert again.post("/queue/continue").ok
