@@ -65,6 +65,11 @@ def load_model(model: nn.Module, path: Path, sha256: str) -> None:
     if digest != sha256:
         raise WeightsError(f"{path}: is not the file that was kept: its SHA-256 is {digest}")
     try:
-        model.load_state_dict(load_file(path), strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{path}: does not fit the trial's model: {error}") from error
+        state = load_file(path)
+        model.load_state_dict(state, strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path}: does not fit the trial's model: {reason}") from error
+    for name, value in model.state_dict().items():
+        if state[name].dtype != value.dtype or not value.isfinite().all():
+            raise WeightsError(f"{path}: {name}: expected finite numbers of type {value.dtype}")

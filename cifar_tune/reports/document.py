@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,6 @@ from typing import Any
 
 import jinja2
 import optuna
-from jinja2 import StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
 
 from cifar_tune.config.derived import family
 from cifar_tune.config.study_file import load_study_file
@@ -34,6 +32,7 @@ from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.study import ReportRecord, compute_report
 from cifar_tune.files import read_text
 from cifar_tune.reports.blocks import Card, Chart, Table
+from cifar_tune.reports.bounded_templates import BoundedEnvironment, render
 from cifar_tune.reports.figure_files import digest_comment
 from cifar_tune.reports.markdown import pipe_table, to_markdown
 from cifar_tune.reports.study_page import draw_report
@@ -43,6 +42,11 @@ from cifar_tune.storage.selector import StudySelector
 from cifar_tune.storage.trials import summarize
 from cifar_tune.wording import format_duration, format_percent, format_points
 
+_FAULTS = (
+    TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError,
+    MemoryError,
+)  # fmt: skip
+"""What expressions of a template may raise."""
 MOST_BYTES = 64 << 20
 """No template, document or figure is larger."""
 
@@ -77,27 +81,21 @@ def render_document(
 
     @functools.cache
     def open_study(name: str, profile: str | None = None, **overrides: Any) -> StoredReport:
+        if not isinstance(name, str) or not isinstance(profile, str | None):
+            raise TypeError(f"study({name!r:.40}): expected names in quotes")
         study = dataclasses.replace(storage, name=name, profile=profile, overrides=overrides)
         spec, location = study.find()
         return StoredReport(compute_report(location, spec.source, spec, name), charts, link)
 
-    environment = SandboxedEnvironment(
-        undefined=StrictUndefined,
-        autoescape=False,  # Markdown is no HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= _FILTERS
-    environment.globals |= {
+    functions = {
         "study": open_study,
         "published": published_figure,
         "runs": lambda *reports: _runs(storage.location, reports),
     }
     with _located_errors(path):
-        template = environment.from_string(source)
+        template = BoundedEnvironment(_FILTERS, functions).from_string(source)
         template.filename = str(path)
-        return Document(template.render(), charts)
+        return Document(render(template), charts)
 
 
 @contextmanager
@@ -107,11 +105,12 @@ def _located_errors(path: Path) -> Iterator[None]:
         yield
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: {error.message}") from error
-    except (jinja2.TemplateError, InputError, TypeError, ValueError, LookupError) as error:
+    except (jinja2.TemplateError, InputError, *_FAULTS) as error:
         # Jinja2 puts lines of the template into the traceback.
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno or "?" for frame in frames if frame.filename == str(path)), "?")
-        raise InputError(f"{path}:{line}: {error}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}:{line}: {reason}") from error
 
 
 def check_document(document: Document, out: Path, figures: Path | None) -> None:
@@ -209,6 +208,8 @@ class StoredReport:
 
 def published_figure(name: str, model: str, quantity: str) -> float:
     """Return what a study file says was published of a named trial."""
+    if not isinstance(name, str):
+        raise TypeError(f"published({name!r:.40}): expected a name in quotes")
     published = load_study_file(name).content.published
     for figures in published.figures if published is not None else ():
         value = getattr(figures, quantity, None)
@@ -227,7 +228,7 @@ def format_ends(record: Measured | ContrastRecord, digits: int = 1) -> str:
     return f"{100 * record.low:.{digits}f} to {100 * record.high:.{digits}f} %"
 
 
-_FILTERS = {
+_FILTERS: dict[str, Callable[..., str]] = {
     "percent": format_percent,
     "points": format_points,
     "interval": format_ends,

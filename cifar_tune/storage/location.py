@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -285,6 +286,9 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        has_digits = isinstance(error, ValueError) and "integer string conversion" in str(error)
+        if has_digits or isinstance(error, RecursionError | json.JSONDecodeError):
+            raise StorageError(f"{location}: is damaged: holds JSON that cannot be read") from error
         cause = database_error(error)
         if cause is None:
             raise

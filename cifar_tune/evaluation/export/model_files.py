@@ -7,17 +7,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field, model_validator
 from scipy import special
 from torch import nn
 
+from cifar_tune.config.checked import Digest, Label, Positive, Record
+from cifar_tune.config.faults import read_record
+from cifar_tune.config.space import fault
+from cifar_tune.config.stored_config import StoredConfig
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.cifar10 import LabelledImages
-from cifar_tune.data.importing.image_folder import Oddities, decode_images
+from cifar_tune.data.importing.image_folder import MAX_CLASSES, Oddities, decode_images
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError, StorageError, WeightsError
@@ -28,8 +33,27 @@ from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
 from cifar_tune.training.trainer import evaluate
 
+MOST_PIXELS = 4096
+"""The height and width of no image that a model learnt from is greater."""
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
+
+
+class _ModelConfig(Record):
+    """What the configuration of an exported model has to say."""
+
+    format: Positive
+    classes: Annotated[list[Label], Field(min_length=1, max_length=MAX_CLASSES)]
+    image_size: Annotated[int, Field(strict=True, ge=1, le=MOST_PIXELS)]
+    weights_sha256: Digest
+    calibration: Calibration | None
+    config: StoredConfig
+
+    @model_validator(mode="after")
+    def _tells_classes_apart(self) -> _ModelConfig:
+        if len(set(self.classes)) < len(self.classes):
+            raise fault("classes", "a name of its own for each")
+        return self
 
 
 @dataclass(frozen=True)
@@ -110,28 +134,31 @@ def open_model(folder: Path, device: torch.device) -> ExportedModel:
         InputError: It is no such folder, or of a newer version.
         WeightsError: Its weights are not those that its configuration names.
     """
-    path = folder / CONFIG
+    about = _read_config(folder / CONFIG)
+    model = build_model(about.config.to_config(), len(about.classes))
+    load_model(model, folder / WEIGHTS, about.weights_sha256)
+    model.to(device).eval()
+    return ExportedModel(
+        model, about.config.to_config(), tuple(about.classes), about.image_size, about.calibration
+    )
+
+
+def _read_config(path: Path) -> _ModelConfig:
     try:
         about = parse_json(read_text(path))
-        if about["format"] > FORMAT:
-            raise InputError(
-                f"{path}: format {about['format']} is of a newer cifar-tune; expected at most "
-                f"{FORMAT}"
-            )
-        config = TrialConfig(**about["config"])
-        classes = tuple(about["classes"])
-        calibration = about["calibration"] and Calibration(**about["calibration"])
-        sha256, image_size = about["weights_sha256"], int(about["image_size"])
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(
-            f"{path}: cannot be read; expected a folder that `cifar-tune best export` wrote"
+            f"{path}: cannot be read: {error.strerror}; expected a folder that `cifar-tune best "
+            "export` wrote"
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: is not the configuration of an exported model") from error
-    model = build_model(config, len(classes))
-    load_model(model, folder / WEIGHTS, sha256)
-    model.to(device).eval()
-    return ExportedModel(model, config, classes, image_size, calibration)
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON: {error}") from error
+    version = about.get("format") if isinstance(about, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise InputError(
+            f"{path}: format {version} is of a newer cifar-tune; expected at most {FORMAT}"
+        )
+    return read_record(_ModelConfig, about, str(path), InputError)
 
 
 def classify(

@@ -7,10 +7,14 @@ ICML 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import optimize, special
+
+from cifar_tune.config.checked import Fraction, Positive
 
 BINS = 15
 """The number of bins of equal width, as in the source."""
@@ -29,10 +33,10 @@ class Calibration:
         images: How many images it was fitted on.
     """
 
-    temperature: float
-    error_before: float
-    error_after: float
-    images: int
+    temperature: Annotated[float, Field(strict=True, ge=0.01, le=100)]
+    error_before: Fraction
+    error_after: Fraction
+    images: Positive
 
 
 def fit_temperature(

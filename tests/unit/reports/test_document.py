@@ -145,3 +145,49 @@ def test_a_template_that_is_not_there(cli: Cli) -> None:
     answer = cli("report", TEMPLATE)
     assert answer.code == 2
     assert f"error: {TEMPLATE}: cannot be read" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ 1/0 }}", "division by zero"),
+        ("{{ study(5) }}", "study(5): expected names in quotes"),
+        ("{{ study('transfer', 5) }}", "expected names in quotes"),
+        ("{{ published(5, 'a', 'b') }}", "expected a name in quotes"),
+        ("{{ 0.5|percent(10**9) }}", "1,000,000"),
+        ("{{ 'x'|percent }}", "Unknown format code"),
+        ("{{ None|percent }}", "unsupported operand"),
+        ("{{ range(10**9)|list }}", "1,000,000"),
+        (
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+            "1,000,",
+        ),
+        ("{{ 'x' * 10**9 }}", "67,108,864"),
+        ("{{ 10**(10**9) }}", "1,000,000"),
+        ("{{ 'x'|center(10**9) }}", "1,000,000"),
+        ("{{ 'x'.ljust(10**9) }}", "1,000,000"),
+        ("{{ '%999999999d' % 1 }}", "widths below"),
+        ("{{ '%999999999d'|format(1) }}", "widths below"),
+        ("{{ '{:999999999}'.format(1) }}", "widths below"),
+        ("{{ [].append }}{{ ().__class__.__bases__ }}", "unsafe"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion"),
+    ],
+)
+def test_what_a_template_computes_has_bounds(cli: Cli, text: str, said: str) -> None:
+    write(f"\n{text}\n")
+    answer = cli("report", TEMPLATE)
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith(f"error: {TEMPLATE}:2: ")
+    assert said in line
+    assert not Path("results.md").exists()
+
+
+def test_what_a_template_computes_within_bounds(cli: Cli) -> None:
+    write(
+        "{{ 0.1234|percent(2) }} {{ 'ab' * 3 }} {{ '%03d' % 7 }} {{ '{:>4}'.format(1) }} "
+        "{{ 2**10 }} {% for i in range(3) %}{{ i }}{% endfor %} {{ [1] + [2] }} {{ 7 % 4 }}"
+    )
+    assert cli("report", TEMPLATE).code == 0
+    expected = "12.34 % ababab 007    1 1024 012 [1, 2] 3"
+    assert Path("results.md").read_text(encoding="utf-8") == expected
