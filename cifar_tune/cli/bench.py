@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import sys
 from collections.abc import Sequence
@@ -164,28 +165,29 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
 
 
 @click.command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
-@number_option("--rounds", "Simulated studies for each figure.", least=20, default=1000)
+@number_option("--rounds", "Simulated studies for each figure.", least=20, default=200)
 @options("json")
 def calibrate(rounds: int, as_json: bool) -> None:
-    """Simulate studies whose truth is known and print how often intervals and verdicts are right.
+    """Simulate studies whose truth is known and print how often what is said of them is right.
 
-    Ends with 1 if one of the figures is not what it should be.
+    It is said by intervals, verdicts and rankings. Ends with 1 if one of the figures is not what it
+    should be.
     """
     from rich.progress import track
 
     from cifar_tune.evaluation.calibration import FIGURES
     from cifar_tune.evaluation.calibration import calibrate as simulate
+    from cifar_tune.evaluation.calibration_of_ranking import RANKING_FIGURES, calibrate_ranking
 
-    stderr = make_console(to_stderr=True)
-    rates = list(
-        track(simulate(rounds), "simulating", total=FIGURES, console=stderr, transient=True)
-    )
+    stderr, figures = make_console(to_stderr=True), FIGURES + RANKING_FIGURES
+    simulated = itertools.chain(simulate(rounds), calibrate_ranking(rounds))
+    rates = list(track(simulated, "simulating", total=figures, console=stderr, transient=True))
     if as_json:
         print_json({"rounds": rounds, "figures": [dataclasses.asdict(rate) for rate in rates]})
     else:
         make_console().print(_make_calibration_table(rates))
         make_console().print(
-            f"{rounds} simulated studies for each figure; ± is its binomial standard error. "
+            f"{rounds} simulated studies for each figure; ± is its standard error. "
             "A figure holds if it is within what it should be, give or take three of them."
         )
     sys.exit(0 if all(rate.holds for rate in rates) else 1)
@@ -196,19 +198,27 @@ def _make_calibration_table(rates: Sequence[Rate]) -> Table:
     figures = [Column(heading, justify="right", no_wrap=True) for heading in headings]
     table = Table("what", "where", *figures, box=SIMPLE_HEAD, header_style="bold", show_edge=False)
     for rate in rates:
-        wanted = f"{100 * rate.low:.0f} to {100 * rate.high:.0f} %"
-        if rate.low == 0:
-            wanted = f"at most {100 * rate.high:.0f} %"
-        elif rate.high == 1:
-            wanted = f"at least {100 * rate.low:.0f} %"
+        measured, wanted = _format_rate(rate)
         table.add_row(
             rate.what,
             rate.world,
             str(rate.family),
             str(rate.seeds),
-            f"{100 * rate.rate:.1f} % ± {100 * rate.error:.1f}",
+            measured,
             wanted,
             "holds" if rate.holds else "does not hold",
             style="" if rate.holds else "red",
         )
     return table
+
+
+def _format_rate(rate: Rate) -> tuple[str, str]:
+    """Return what was measured and what it should be."""
+    low, high = 100 * rate.low, 100 * rate.high
+    if rate.unit == "points":
+        measured = f"{100 * rate.rate:+.1f} ± {100 * rate.error:.1f} points"
+        return measured, f"{low:+.1f} to {high:+.1f} points"
+    measured = f"{100 * rate.rate:.1f} % ± {100 * rate.error:.1f}"
+    if rate.low == 0:
+        return measured, f"at most {high:g} %"
+    return measured, f"at least {low:.0f} %" if rate.high == 1 else f"{low:.0f} to {high:.0f} %"

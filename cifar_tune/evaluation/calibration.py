@@ -1,77 +1,65 @@
-"""How good the verdicts are: made-up accuracies whose truth is known, judged as real ones are.
+"""How good intervals and verdicts are: simulated studies whose truth is known, judged as real ones.
 
-A model classifies image i with seed s rightly where
-
-    ability + a seed's luck + an image's ease + the image's ease for this model + the rest > 0,
-
-all but the ability normal with mean zero, so its true accuracy is known in closed form. An image's
-ease is shared by all models and seeds, as it is where all are tested on one set.
+The worlds are those of ``simulation``. ``calibration_of_ranking`` does the same for what
+``best show`` and ``best confirm`` say.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
-from cifar_tune.evaluation.stats import Estimate, Reading, estimate_from_images
+from cifar_tune.evaluation.simulation import Simulated, World, simulate
+from cifar_tune.evaluation.stats import LEVEL, Estimate
 from cifar_tune.evaluation.verdicts import POWER, Contrast, Judgement, judge
 
 FAMILIES = (1, 6, 20)
 SEED_COUNTS = (3, 5, 10)
-ACCURACY = 0.75
-"""The true accuracy of the baseline that the others are compared with."""
+LOOKED_AT = (2, 3, 4, 5, 7, 10)
+"""The numbers of seeds after which a report is read again, planned or not."""
 SMALLEST_EFFECT = 0.02
 PILOT_SEEDS = 3
-
-
-@dataclass(frozen=True)
-class World:
-    """Where accuracies come from: standard deviations, in units of that of the rest.
-
-    Attributes:
-        seed: The standard deviation of a seed's luck, per model.
-        shared: The standard deviation of an image's ease, for all models.
-        own: The standard deviation of an image's ease for one model.
-        share: Which fraction of the images each seed is measured on, drawn anew, as by a split.
-    """
-
-    name: str
-    seed: float
-    shared: float
-    own: float
-    images: int
-    share: float = 1.0
-
+ADVICES = 2
+"""How often the advice is followed."""
 
 WORLDS = (
     World("seeds scatter most", seed=0.16, shared=1.5, own=0.7, images=2_000),
     World("both noises alike", seed=0.05, shared=1.5, own=0.7, images=2_000),
     World("images decide", seed=0.01, shared=1.5, own=0.7, images=1_000),
     World("each seed its own split", seed=0.05, shared=1.5, own=0.7, images=4_000, share=0.5),
+    World("many easy images", seed=0.1, shared=3.0, own=0.7, images=2_000, accuracy=0.93),
+    World("heavy tails", seed=0.1, shared=1.5, own=0.7, images=2_000, has_heavy_tails=True),
+    World("unequal spreads", seed=0.02, shared=1.5, own=0.7, images=2_000, later=10.0),
+    World("seeds in common", seed=0.1, shared=1.5, own=0.7, images=2_000, common=0.7),
 )
-"""At an accuracy of 75 %, seeds alone scatter by 2.6, 0.8, 0.2 and 0.8 points."""
-ADVISED_WORLDS = tuple(world for world in WORLDS if world.name != "images decide")
+"""At an accuracy of 75 %, a luck of 0.16, 0.05 and 0.01 scatters by 2.6, 0.8 and 0.2 points."""
+ADVISED_WORLDS = tuple(world for world in WORLDS[:4] if world.name != "images decide")
 """Where images decide, no number of seeds does, and the advice says so."""
-FIGURES = len(WORLDS) * 2 * (len(SEED_COUNTS) + len(FAMILIES)) + len(ADVISED_WORLDS) * len(FAMILIES)
+COLLAPSING = World(
+    "one run in twenty collapses", seed=0.05, shared=1.5, own=0.7, images=2_000, collapses=0.05
+)
+COVERAGES = 2 * len(WORLDS) * len(SEED_COUNTS)
+FIGURES = COVERAGES + 2 * len(WORLDS) * len(FAMILIES) + len(ADVISED_WORLDS) * len(FAMILIES) + 1
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something happened.
+    """How often something happened, or by how much something is off on average.
 
     Attributes:
         seeds: The number of seeds of each model; the median of those that were advised.
-        family: The number of claims judged together.
-        rate: The fraction of the rounds in which it happened.
-        error: The binomial standard error of ``rate``.
+        family: The number of claims judged together; of configurations that are ranked.
+        rate: The fraction of the rounds in which it happened, or the mean.
+        error: The standard error of ``rate``.
         low: The least that the rate should be.
         high: The most that the rate should be.
         holds: Whether it is within these, give or take three standard errors.
+        unit: ``%`` for a fraction, ``points`` for a mean.
     """
 
     what: str
@@ -83,50 +71,7 @@ class Rate:
     low: float
     high: float
     holds: bool
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """What each seed classifies rightly.
-
-    Attributes:
-        rows: The images that each seed is measured on, int64 [m].
-        correct: For each model, 0 or 1 for all images [seeds, n].
-    """
-
-    rows: list[npt.NDArray[np.int64]]
-    correct: list[npt.NDArray[np.float64]]
-
-    def accuracy(self, model: int, than: int | None = None) -> Estimate:
-        """Return the accuracy of a model, or by how much it is above that of ``than``."""
-        values = self.correct[model] - (0.0 if than is None else self.correct[than])
-        seeds = zip(self.rows, values, strict=True)
-        return estimate_from_images([Reading(rows, correct[rows]) for rows, correct in seeds])
-
-    def contrast(self, model: int) -> Contrast:
-        """Return the contrast of a model with the first."""
-        return Contrast(self.accuracy(model, than=0), SMALLEST_EFFECT)
-
-
-def simulate(
-    world: World, accuracies: Sequence[float], seeds: int, random: np.random.Generator
-) -> Simulated:
-    """Simulate models of these true accuracies, each trained with so many seeds."""
-    ease = world.shared * random.standard_normal(world.images, dtype=np.float32)
-    # An ability has its true accuracy where all that scatters around it has this deviation.
-    spread = math.sqrt(1 + world.seed**2 + world.shared**2 + world.own**2)
-    correct = []
-    for accuracy in accuracies:
-        own = ease + world.own * random.standard_normal(world.images, dtype=np.float32)
-        luck = world.seed * random.standard_normal((seeds, 1), dtype=np.float32)
-        latent = random.standard_normal((seeds, world.images), dtype=np.float32)
-        latent += own + luck + np.float32(float(special.ndtri(accuracy)) * spread)
-        correct.append((latent > 0).astype(np.float64))
-    rows = [np.arange(world.images)] * seeds
-    if world.share < 1:
-        size = int(world.share * world.images)
-        rows = [np.sort(random.permutation(world.images)[:size]) for _ in range(seeds)]
-    return Simulated(rows, correct)
+    unit: Literal["%", "points"] = "%"
 
 
 def calibrate(rounds: int, seed: int = 0) -> Iterator[Rate]:
@@ -142,6 +87,12 @@ def calibrate(rounds: int, seed: int = 0) -> Iterator[Rate]:
     for world in ADVISED_WORLDS:
         for family in FAMILIES:
             yield _right_with_advice(world, family, rounds, random)
+    yield _collapsed(rounds, random)
+
+
+def contrast(simulated: Simulated, model: int, seeds: int | None = None) -> Contrast:
+    """Return the contrast of a model with the first, from its first seeds."""
+    return Contrast(simulated.accuracy(model, than=0, seeds=seeds), SMALLEST_EFFECT)
 
 
 def _coverage(
@@ -149,17 +100,19 @@ def _coverage(
 ) -> tuple[Rate, Rate]:
     """Return how often the intervals of an accuracy and of a difference hold the truth."""
     covered = np.zeros((2, rounds), dtype=bool)
+    accuracies = (world.accuracy, world.accuracy + SMALLEST_EFFECT)
     for number in range(rounds):
-        simulated = simulate(world, (ACCURACY, ACCURACY + SMALLEST_EFFECT), seeds, random)
-        covered[0, number] = _covers(simulated.accuracy(0), ACCURACY)
-        covered[1, number] = _covers(simulated.accuracy(1, than=0), SMALLEST_EFFECT)
+        simulated = simulate(world, accuracies, seeds, random)
+        covered[0, number] = covers(simulated.accuracy(0), world.accuracy)
+        covered[1, number] = covers(simulated.accuracy(1, than=0), SMALLEST_EFFECT)
     return (
-        _rate("interval of an accuracy holds it", world, seeds, 1, covered[0], 0.93, 0.97),
-        _rate("interval of a difference holds it", world, seeds, 1, covered[1], 0.93, 0.97),
+        rate_of("interval of an accuracy holds it", world, (seeds, 1), covered[0], (0.93, 0.97)),
+        rate_of("interval of a difference holds it", world, (seeds, 1), covered[1], (0.93, 0.97)),
     )
 
 
-def _covers(estimate: Estimate, truth: float) -> bool:
+def covers(estimate: Estimate, truth: float) -> bool:
+    """Return whether an interval holds the truth."""
     assert estimate.low is not None
     assert estimate.high is not None
     return estimate.low <= truth <= estimate.high
@@ -168,51 +121,73 @@ def _covers(estimate: Estimate, truth: float) -> bool:
 def _false_verdicts(
     world: World, family: int, truth: float, wrong: str, rounds: int, random: np.random.Generator
 ) -> Rate:
-    """Return how often one claim or more of a family gets the verdict ``wrong``.
+    """Return how often one claim or more of a family gets the verdict ``wrong`` at any look.
 
     Each is about a model that is better than one baseline by the true difference ``truth``.
     """
-    seeds = SEED_COUNTS[1]
+    accuracies = (world.accuracy, *[world.accuracy + truth] * family)
     hits = []
     for _ in range(rounds):
-        simulated = simulate(world, (ACCURACY, *[ACCURACY + truth] * family), seeds, random)
-        judgements = judge([[simulated.contrast(model)] for model in range(1, family + 1)])
-        hits.append(any(judgement.verdict == wrong for judgement in judgements))
+        simulated = simulate(world, accuracies, LOOKED_AT[-1], random)
+        hits.append(any(_is_wrong(simulated, family, seeds, wrong) for seeds in LOOKED_AT))
     kind = "no difference" if wrong == "supported" else "the smallest effect"
-    what = f"{kind}: a claim of the family is {wrong}"
-    return _rate(what, world, seeds, family, np.array(hits), 0.0, 0.05)
+    what = f"{kind}: a claim of the family is {wrong} in one of {len(LOOKED_AT)} looks"
+    highest = (1 - LEVEL) / 2
+    return rate_of(what, world, (LOOKED_AT[-1], family), np.array(hits), (0.0, highest))
+
+
+def _is_wrong(simulated: Simulated, family: int, seeds: int, wrong: str) -> bool:
+    claims = [[contrast(simulated, model, seeds)] for model in range(1, family + 1)]
+    return any(judgement.verdict == wrong for judgement in judge(claims, gives_advice=False))
 
 
 def _right_with_advice(world: World, family: int, rounds: int, random: np.random.Generator) -> Rate:
     """Return how often a true claim of twice the smallest effect is supported as advised."""
 
     def judge_anew(seeds: int) -> Judgement:
-        simulated = simulate(world, (ACCURACY, ACCURACY + 2 * SMALLEST_EFFECT), seeds, random)
+        accuracies = (world.accuracy, world.accuracy + 2 * SMALLEST_EFFECT)
+        simulated = simulate(world, accuracies, seeds, random)
         # The other claims of the family have no data yet: they take their share of the level.
-        return judge([[simulated.contrast(1)], *[[None]] * (family - 1)])[0]
+        return judge([[contrast(simulated, 1)], *[[None]] * (family - 1)])[0]
 
     hits, advised = [], []
     for _ in range(rounds):
-        judgement = judge_anew(PILOT_SEEDS)
-        seeds = judgement.advice.seeds if judgement.advice is not None else None
-        if seeds is not None:
+        judgement, seeds = judge_anew(PILOT_SEEDS), PILOT_SEEDS
+        for number in range(ADVICES):
+            if judgement.advice is None or judgement.advice.seeds is None:
+                break
+            seeds = judgement.advice.seeds
             judgement = judge_anew(seeds)
+            if number == 0:
+                advised.append(seeds)
         hits.append(judgement.verdict == "supported")
-        advised.append(seeds or PILOT_SEEDS)
-    what = "twice the smallest effect: supported with the advised seeds"
-    return _rate(what, world, int(np.median(advised)), family, np.array(hits), POWER, 1.0)
+    what = "twice the smallest effect: supported, the advised seeds added up to twice"
+    median = int(np.median(advised)) if advised else PILOT_SEEDS
+    return rate_of(what, world, (median, family), np.array(hits), (POWER, 1.0))
 
 
-def _rate(
+def _collapsed(rounds: int, random: np.random.Generator) -> Rate:
+    """Return how often a claim is supported although a run was seen to collapse."""
+    world, seeds, hits = COLLAPSING, SEED_COUNTS[1], []
+    for _ in range(rounds):
+        # As many points above the first as collapses cost: no difference in truth.
+        lifted = (world.accuracy - 0.1 * world.collapses) / (1 - world.collapses)
+        simulated = simulate(world, (world.accuracy, lifted), seeds, random)
+        judgement = judge([[contrast(simulated, 1)]])[0]
+        hits.append(simulated.has_collapsed and judgement.verdict == "supported")
+    what = "no difference: a claim is supported although a run was seen to collapse"
+    return rate_of(what, world, (seeds, 1), np.array(hits), (0.0, (1 - LEVEL) / 2))
+
+
+def rate_of(
     what: str,
     world: World,
-    seeds: int,
-    family: int,
+    counts: tuple[int, int],
     hits: npt.NDArray[np.bool_],
-    low: float,
-    high: float,
+    wanted: tuple[float, float],
 ) -> Rate:
+    """Return how often something happened, with the numbers of seeds and claims, and its bounds."""
     rate = float(hits.mean())
     error = math.sqrt(max(rate * (1 - rate), 1 / len(hits)) / len(hits))
-    holds = low - 3 * error <= rate <= high + 3 * error
-    return Rate(what, world.name, seeds, family, rate, error, low, high, holds)
+    holds = wanted[0] - 3 * error <= rate <= wanted[1] + 3 * error
+    return Rate(what, world.name, *counts, rate, error, *wanted, holds)

@@ -35,7 +35,7 @@ CENTRES = 48
 _LOG_SPREADS = np.linspace(math.log(2e-4), math.log(0.2), 24)
 _PLACES = np.linspace(-3, 3, 13)
 """Where the spread of a study may be, in standard deviations of the prior."""
-_WIDTHS = ((SPREAD_OF_CONFIGURATIONS / 5, 0.7), (SPREAD_OF_CONFIGURATIONS, 0.3))
+_WIDTHS = ((SPREAD_OF_CONFIGURATIONS / 5, 0.85), (SPREAD_OF_CONFIGURATIONS, 0.15))
 """How the spreads of its configurations may scatter, with weights: nearly equal, or as recorded."""
 _SCATTERS = np.geomspace(5e-4, 0.3, 14)
 _FAILED = ((0.0, 0.4), (0.1, 0.2), (0.25, 0.15), (0.5, 0.15), (0.75, 0.1))
@@ -173,6 +173,44 @@ def _cells(means: Floats, spreads: _Spreads, centres: Floats) -> _Cells:
 # --- draws --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What each configuration is, given what all share and its own spread [draws, s, n].
+
+    Attributes:
+        weights: How likely its spread is, and after all spreads once more those of one that failed.
+        middle: The mean of a usual one.
+        width: The standard deviation of a usual one.
+        low: The mean of one that failed.
+        top: How far the centre is above its observed mean, in ``deviations`` [s, n].
+    """
+
+    means: Floats
+    deviations: Floats
+    weights: Floats
+    middle: Floats
+    width: Floats
+    low: Floats
+    top: Floats
+
+    def draw(self, random: np.random.Generator) -> Floats:
+        """Draw the true accuracies once [draws, n]."""
+        shape = len(self.weights), 1, len(self.means)
+        chosen = (self.weights.cumsum(axis=1) < random.random(shape)).sum(axis=1, keepdims=True)
+        chosen = np.minimum(chosen, self.weights.shape[1] - 1)
+        has_failed, spread = np.divmod(chosen, len(_LOG_SPREADS))
+        middle, width, top, deviation = (
+            np.take_along_axis(np.broadcast_to(part, self.middle.shape), spread, axis=1)
+            for part in (self.middle, self.width, self.top, self.deviations)
+        )
+        usual = middle + width * random.standard_normal(shape)
+        # A flat density below the centre, cut off there.
+        quantiles = np.clip(random.random(shape) * special.ndtr(top), 1e-15, 1.0)
+        low = np.maximum(self.means + deviation * special.ndtri(quantiles), 0.0)
+        drawn: Floats = np.where(has_failed == 1, low, usual)[:, 0]
+        return drawn
+
+
 def _draw(
     posterior: Floats, spreads: _Spreads, cells: _Cells, random: np.random.Generator
 ) -> Posterior:
@@ -182,40 +220,36 @@ def _draw(
     shares, widths, scatters, at = np.unravel_index(places, posterior.shape)
     share = np.array([share for share, _ in _FAILED])[shares][:, None, None]
     own = spreads.given_study[widths][:, :, None] * spreads.likelihoods
-    usual = cells.usual[:, scatters, at].swapaxes(0, 1)
-    failed = cells.failed[:, at].swapaxes(0, 1)
-    # The spread of each, and after all spreads once more all spreads of one that failed.
-    weights = np.concatenate([own * usual * (1 - share), own * failed * share], axis=1) + _LEAST
+    usual = own * cells.usual[:, scatters, at].swapaxes(0, 1) * (1 - share)
+    failed = own * cells.failed[:, at].swapaxes(0, 1) * share
+    weights = np.concatenate([usual, failed], axis=1) + _LEAST
     weights /= weights.sum(axis=1, keepdims=True)
-    centre, scatter = cells.centres[at][:, None, None], _SCATTERS[scatters][:, None, None] ** 2
+    given = _given(cells.centres[at], _SCATTERS[scatters] ** 2, weights, spreads, cells.means)
+    both = np.concatenate([given.middle, given.low], axis=1)
+    draws = np.concatenate([given.draw(random) for _ in range(REPEATS)])
+    by_spread = weights.mean(axis=(0, 2)).reshape(2, -1).sum(axis=0)
+    return Posterior((weights * both).sum(axis=1).mean(axis=0), draws, _median_spread(by_spread))
+
+
+def _given(
+    centres: Floats, scatters: Floats, weights: Floats, spreads: _Spreads, means: Floats
+) -> _Given:
+    """Return what configurations are, given a centre and a variance around it for each draw."""
+    centre, scatter = centres[:, None, None], scatters[:, None, None]
     deviations = np.sqrt(spreads.variances)
     pulled = scatter / (scatter + spreads.variances)
-    middle = centre + pulled * (cells.means - centre)
-    width = np.sqrt(pulled) * deviations
-    bottom, top = -cells.means / deviations, (centre - cells.means) / deviations
+    bottom, top = -means / deviations, (centre - means) / deviations
     mass = np.maximum(special.ndtr(top) - special.ndtr(bottom), _LEAST)
-    low = cells.means - deviations * (_density(top) - _density(bottom)) / mass
-    low = np.clip(low, 0.0, centre)
-    expected = (weights * np.concatenate([middle, low], axis=1)).sum(axis=1).mean(axis=0)
-    cumulative = weights.cumsum(axis=1)
-    draws = []
-    for _ in range(REPEATS):
-        shape = len(places), 1, len(cells.means)
-        chosen = (cumulative < random.random(shape)).sum(axis=1, keepdims=True)
-        chosen = np.minimum(chosen, weights.shape[1] - 1)
-        has_failed, spread = np.divmod(chosen, len(_LOG_SPREADS))
-        middles, widths_ = (np.take_along_axis(part, spread, axis=1) for part in (middle, width))
-        usual_draws = middles + widths_ * random.standard_normal(shape)
-        # A flat density below the centre, cut off there.
-        cut, deviation = (
-            np.take_along_axis(np.broadcast_to(part, middle.shape), spread, axis=1)
-            for part in (top, deviations)
-        )
-        quantiles = np.clip(random.random(shape) * special.ndtr(cut), 1e-15, 1.0)
-        low_draws = np.maximum(cells.means + deviation * special.ndtri(quantiles), 0.0)
-        draws.append(np.where(has_failed == 1, low_draws, usual_draws)[:, 0])
-    by_spread = weights.mean(axis=(0, 2)).reshape(2, -1).sum(axis=0)
-    return Posterior(expected, np.concatenate(draws), _median_spread(by_spread))
+    low = means - deviations * (_density(top) - _density(bottom)) / mass
+    return _Given(
+        means=means,
+        deviations=deviations,
+        weights=weights,
+        middle=centre + pulled * (means - centre),
+        width=np.sqrt(pulled) * deviations,
+        low=np.clip(low, 0.0, centre),
+        top=top,
+    )
 
 
 def _infer_alone(means: Floats, spreads: _Spreads, random: np.random.Generator) -> Posterior:

@@ -13,13 +13,13 @@ SPREAD = 0.0065
 """The median standard deviation over seeds, as a fraction."""
 SPREAD_OF_CONFIGURATIONS = 0.8
 """How the spreads of one study's configurations scatter: standard deviation of the logarithm."""
-SPREAD_OF_STUDIES = 1.0
+SPREAD_OF_STUDIES = 0.8
 """How the spreads of studies do. Those six scatter by 0.3; studies of other people by more."""
 OWN_IMAGES = 0.16
 """The share of the binomial variance from images that are easy for one configuration alone."""
 DISAGREEMENT = 0.41
 """The share from images on which seeds of one configuration disagree; it is seen over seeds."""
-BETWEEN = 0.03
+BETWEEN = 0.04
 """The median scatter of a study's configurations: scale of a half-Cauchy (Gelman 2006)."""
 
 SPREAD_LOW, SPREAD_HIGH = (

@@ -82,7 +82,9 @@ class Judgement:
     advice: Advice | None
 
 
-def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
+def judge(
+    claims: Sequence[Sequence[Contrast | None]], *, gives_advice: bool = True
+) -> list[Judgement]:
     """Judge a family of claims together.
 
     A claim is a list of contrasts and says that each of them is above zero. It is supported where
@@ -110,7 +112,7 @@ def judge(claims: Sequence[Sequence[Contrast | None]]) -> list[Judgement]:
         deciding = _find_deciding(claim, against)
         known = [contrast for contrast in claim if contrast is not None]
         is_open = verdict == "undecided" and len(known) == len(claim) > 0
-        advice = advise(known, len(claims)) if is_open else None
+        advice = advise(known, len(claims)) if is_open and gives_advice else None
         judgements.append(Judgement(verdict, support_p[place], refute_p[place], deciding, advice))
     return judgements
 
