@@ -149,6 +149,11 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
         StudyFileError: There is no such file, or it is wrong; one line for each fault.
     """
     path = _locate(name_or_path)
+    if ":" in path.stem or not path.stem.isprintable():
+        # A colon ends the name of the file in the names of its studies.
+        raise StudyFileError(
+            f"{path}: expected a file name of printable characters without a colon"
+        )
     try:
         raw = parse_toml(read_text(path))
     except OSError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Cli
+from command_line import TINY, Cli
 from places import STUDY_FILES
 
 from cifar_tune.config.study_file import find_study_files, load_study_file, parse_override, resolve
@@ -274,6 +275,18 @@ def test_unreadable_files(cli: Cli, tmp_path: Path, content: bytes | None) -> No
     answer = cli("study", "show", str(path))
     assert answer.code == 2
     assert "not UTF-8" in answer.err or "no such study file" in answer.err
+
+
+@pytest.mark.parametrize("name", ["lr:1", "a\nb", "\x1b[31m", "a\udcff"])
+def test_names_of_files_that_no_study_can_have(cli: Cli, tmp_path: Path, name: str) -> None:
+    """A colon ends the file's name in that of its study, by which reports find it."""
+    shutil.copy(STUDY_FILES / "dropout.toml", tmp_path / f"{name}.toml")
+    answer = cli("study", "run", f"{name}.toml", *TINY, "--epochs", "1")
+    assert (answer.code, answer.out) == (2, "")
+    (line,) = answer.err.splitlines()
+    assert line.startswith("error: ")
+    assert "expected a file name of printable characters without a colon" in line
+    assert not Path("storage").exists()
 
 
 def test_unknown_study_names_the_known(cli: Cli) -> None:
