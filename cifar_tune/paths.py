@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def data_root(data_dir: Path | None = None) -> Path:
         return user_cache_path("cifar-tune", appauthor=False)
     except RuntimeError:  # a user id without an entry, and no $HOME
         return STORAGE_FILE.with_name("data")
+
+
+def data_command(root: Path, command: str) -> str:
+    """Return a command of ``cifar-tune data`` or ``weights`` for that folder, as it is typed."""
+    option = "" if root == data_root() else f" --data-dir {shlex.quote(str(root))}"
+    return f"`cifar-tune {command}{option}`"
 
 
 def image_set_file(root: Path, name: str) -> Path:

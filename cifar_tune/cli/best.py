@@ -65,7 +65,7 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
     if as_json:
         print_json(_to_json(record, record.to_dict()))
     else:
-        best_tables.print_best(make_console(), record, study.name)
+        best_tables.print_best(make_console(), record)
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
@@ -92,7 +92,7 @@ def best_confirm(
     if as_json:
         print_json(_to_json(after, after.to_dict()))
     elif exit_code == 0:
-        best_tables.print_confirmation(console, after, study.name)
+        best_tables.print_confirmation(console, after)
     sys.exit(exit_code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.table import Table
 from cifar_tune.cli.console import make_table
 from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.ranking_prior import SPREAD, SPREAD_HIGH, SPREAD_LOW
+from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.wording import format_accuracy, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def print_choice(console: Console, choice: Choice) -> None:
     console.print(f"Configuration: {describe(choice.candidate)}; {choice.why}.")
 
 
-def print_best(console: Console, record: BestRecord, name: str) -> None:
+def print_best(console: Console, record: BestRecord) -> None:
     """Print the confirmed best first, then the best by observed value and the short list."""
     ranking, is_confirmed = record.ranking, record.confirmation is not None
     if record.confirmation is not None:
@@ -55,21 +55,26 @@ def print_best(console: Console, record: BestRecord, name: str) -> None:
     console.print(_shortlist_table(ranking))
     console.print()
     if not is_confirmed:
-        console.print(f"Test it on fresh seeds: cifar-tune best confirm {shlex.quote(name)}")
+        arguments = study_arguments(record.spec, record.location)
+        console.print(
+            f"Test it on fresh seeds: cifar-tune best confirm {arguments}", soft_wrap=True
+        )
     for rerun in record.reruns:
         if rerun.test_accuracy is not None:
             console.print(f"Test accuracy of {_describe_rerun(rerun)}")
     _print_test_use(console, record.test_use)
 
 
-def print_confirmation(console: Console, record: BestRecord, name: str) -> None:
+def print_confirmation(console: Console, record: BestRecord) -> None:
     """Print what fresh seeds say of a short list."""
     console.print()
     if record.confirmation is not None:
         _print_confirmed(console, record.confirmation)
     console.print(
         "It is a choice among several, and its figure is still a little too good. What may be "
-        f"quoted is what the test images tell: cifar-tune best rerun {shlex.quote(name)}"
+        "quoted is what the test images tell: "
+        f"cifar-tune best rerun {study_arguments(record.spec, record.location)}",
+        soft_wrap=True,
     )
     _print_test_use(console, record.test_use)
 

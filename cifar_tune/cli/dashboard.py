@@ -73,14 +73,14 @@ def dashboard(storage: str | None, server: ServerOptions) -> None:
     location = locate_storage(storage)
     access = server.choose_access()
 
+    from cifar_tune.storage.invocations import storage_options
     from cifar_tune.storage.studies import open_to_read
 
     with explain_errors(location):
         opened = open_to_read(location)
     if opened is None:
-        raise StorageError(
-            f"{location}: is not there, or holds no study; `cifar-tune study run dropout` makes one"
-        )
+        command = f"cifar-tune study run dropout {storage_options(location)}".rstrip()
+        raise StorageError(f"{location}: is not there, or holds no study; `{command}` makes one")
     listening = _listen(opened, location, None, access, server)
     with hear_stop_signals(lambda *_: listening.stop()):
         _announce(make_console(), listening, access, opens=server.opens)
@@ -173,7 +173,7 @@ def serve(
         listening = _listen(shown, location, service, access, server)
         _queue_studies(queue, asked)
         with _running(listening):
-            note = "trials are queued at /queue, or with `cifar-tune study queue`"
+            note = "trials are queued at /queue, or with the command study queue"
             _announce(console, listening, access, note, opens=server.opens)
             service.run()
 

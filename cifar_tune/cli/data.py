@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.options import options
 from cifar_tune.errors import DataError
@@ -50,8 +51,8 @@ def data_status(root: Path, as_json: bool) -> None:
         )
     if not any(image_set["name"] == "cifar10" for image_set in imported):
         console.print(
-            f"full CIFAR-10: not in {root}; `cifar-tune data fetch` downloads it, "
-            "`cifar-tune data import PATH` takes a copy",
+            f"full CIFAR-10: not in {root}; {paths.data_command(root, 'data fetch')} downloads it, "
+            f"{paths.data_command(root, 'data import PATH')} takes a copy",
             soft_wrap=True,
         )
 
@@ -148,7 +149,7 @@ def weights_status(root: Path, as_json: bool) -> None:
         return
     for status in statuses:
         if status.sha256 is None:
-            place = f"not in {root}; `cifar-tune weights fetch` downloads them"
+            place = f"not in {root}; {paths.data_command(root, 'weights fetch')} downloads them"
         else:
             place = f"SHA-256 {status.sha256}" + (f"; {status.path}" if status.path else "")
         make_console().print(f"{status.name}: {status.source}; {place}", soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +56,7 @@ def queue(
         if as_json:
             print_json(dataclasses.asdict(request))
         else:
-            _print_added(spec, request)
+            _print_added(spec, location, request)
     else:
         _show(spec, location, as_json=as_json)
 
@@ -107,13 +106,14 @@ def _add(
         return queue.ask_for_trial(spec, study, params, seed, TERMINAL)
 
 
-def _print_added(spec: StudySpec, request: Request) -> None:
-    from cifar_tune.evaluation.invocations import name_options
+def _print_added(spec: StudySpec, location: StorageLocation, request: Request) -> None:
+    from cifar_tune.storage.invocations import storage_options, study_arguments
 
+    serve = f"cifar-tune serve {storage_options(location)}".rstrip()
     make_console().print(
         f"Request {request.id}: a trial of {spec.study_name} with {request.describe()}. A run of "
         "the study takes it up, at once if one is going on: `cifar-tune study run "
-        f"{shlex.quote(request.study)} {name_options(spec)}`, or `cifar-tune serve`.",
+        f"{study_arguments(spec, location)}`, or `{serve}`.",
         soft_wrap=True,
     )
 

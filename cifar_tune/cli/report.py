@@ -127,7 +127,9 @@ def report(study: StudySelector, output: _OutputOptions, activations: _Activatio
         return
     _refuse({"check": output.check}, f"a document, such as results.md{DOCUMENT_SUFFIX}")
     name, record, page = (
-        _make_activations(study, activations) if study.name == ACTIVATIONS else _make_study(study)
+        _make_activations(study, activations)
+        if study.name == ACTIVATIONS
+        else _make_study(study, names_storage=not (output.as_json or output.as_csv))
     )
     if output.as_json:
         print_json(record.to_dict())
@@ -194,14 +196,19 @@ def _write(text: str, out: Path) -> int:
     return len(content)
 
 
-def _make_study(study: StudySelector) -> tuple[str, ReportRecord, Page]:
-    """Return the name, the numbers and the page of a report of a study."""
+def _make_study(study: StudySelector, *, names_storage: bool) -> tuple[str, ReportRecord, Page]:
+    """Return the name, the numbers and the page of a report of a study.
+
+    Commands that a reader of the page is told have the storage in them; data is the same wherever
+    it is stored.
+    """
     spec, location = study.find()
 
     from cifar_tune.evaluation.study import compute_report
     from cifar_tune.reports.study_page import draw_report
 
-    record = compute_report(location, spec.source, spec, study.name)
+    named = location if names_storage else None
+    record = compute_report(location, spec.source, spec, named)
     return spec.study_name, record, draw_report(record)
 
 
@@ -209,11 +216,12 @@ def _make_activations(
     study: StudySelector, activations: _ActivationOptions
 ) -> tuple[str, ActivationRecord, Page]:
     """Return the name, the numbers and the page of a report of feature maps."""
-    name, spec = _find_study_with_weights(study, activations.study_name)
+    spec = _find_study_with_weights(study, activations.study_name)
 
+    from cifar_tune.config.study_file import name_in_commands
     from cifar_tune.evaluation.activations import compute_activations
-    from cifar_tune.evaluation.invocations import name_options
     from cifar_tune.reports.activation_page import draw_activations
+    from cifar_tune.storage.invocations import name_options, storage_options
 
     record = compute_activations(
         study.location,
@@ -223,17 +231,19 @@ def _make_activations(
         activations.layers,
         activations.root,
     )
-    chosen = [f"--study {shlex.quote(name)}", name_options(spec), f"--trial {record.trial}"]
+    name = shlex.quote(name_in_commands(spec.source))
+    chosen = [f"--study {name}", name_options(spec), f"--trial {record.trial}"]
     chosen += [f"--image {shlex.quote(image)}" for image in activations.images]
     chosen += [f"--layer {shlex.quote(layer)}" for layer in activations.layers]
+    chosen += filter(None, [storage_options(study.location)])
     page = draw_activations(record, f"cifar-tune report {ACTIVATIONS} {' '.join(chosen)}")
     return f"{ACTIVATIONS}-{spec.study_name}-trial-{record.trial}", record, page
 
 
-def _find_study_with_weights(study: StudySelector, study_name: str | None) -> tuple[str, StudySpec]:
-    """Return the name of the first study file that has a stored study, and that study."""
+def _find_study_with_weights(study: StudySelector, study_name: str | None) -> StudySpec:
+    """Return the stored study of the first study file that has one."""
     names = _SEARCHED_FOR_WEIGHTS if study_name is None else (study_name,)
     for name in names[:-1]:
         with suppress(InputError):
-            return name, dataclasses.replace(study, name=name).find()[0]
-    return names[-1], dataclasses.replace(study, name=names[-1]).find()[0]
+            return dataclasses.replace(study, name=name).find()[0]
+    return dataclasses.replace(study, name=names[-1]).find()[0]

@@ -192,7 +192,7 @@ def study_export(study: StudySelector, out: Path) -> None:
 
     from cifar_tune.evaluation.export.study import export_study
 
-    content = export_study(location, spec.study_name, out)
+    content = export_study(location, spec, out)
     counts = ", ".join(
         f"{exported['study_name']} with {len(exported['trials'])} trials"
         for exported in content["studies"]

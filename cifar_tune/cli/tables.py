@@ -104,7 +104,7 @@ def print_study_file(
         own = format_params({**named.params, **named.settings.given()})
         console.print(f"  {named.name}: {own or 'the protocol as it is'}")
     if content.claims:
-        console.print("claims, judged by `cifar-tune report`", style="bold")
+        console.print("claims, judged by its report", style="bold")
     for claim in content.claims:
         effects = ", ".join(f"{key} by {value:g}" for key, value in claim.better_in.given().items())
         console.print(f"  {claim.name}: {claim.text} ({effects})")

@@ -229,12 +229,14 @@ def open_imported(name: str, root: Path, splits: tuple[str, ...]) -> ImageSet:
         if name == FULL_SET:
             message = (
                 "is missing, so the full CIFAR-10 is not on this machine; get it with "
-                "`cifar-tune data fetch` or `cifar-tune data import PATH`, or use --profile quick"
+                f"{paths.data_command(root, 'data fetch')} or "
+                f"{paths.data_command(root, 'data import PATH')}, or use --profile quick"
             )
         else:
             message = (
                 f"is missing, so there are no images called {name}; import them with "
-                f"`cifar-tune data import PATH --name {name}`, or see `cifar-tune data status`"
+                f"{paths.data_command(root, f'data import PATH --name {name}')}, or see "
+                f"{paths.data_command(root, 'data status')}"
             )
         raise DataError(f"{path}: {message}") from error
 

@@ -11,6 +11,7 @@ from cifar_tune.evaluation.candidates import Candidate, group
 from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
 from cifar_tune.evaluation.ranking import Ranking, rank
 from cifar_tune.storage import studies as stored
+from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.storage.location import StorageLocation, explain_errors
 
 
@@ -79,9 +80,10 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
         study = stored.find_study(stored.open_to_read(location), spec.study_name)
         candidates = [] if study is None else group(stored.read_study(study).trials)
     if study is None or not candidates:
+        command = f"cifar-tune study run {study_arguments(spec, location)}"
         raise InputError(
             f"{spec.study_name}: no trial is complete in {location}, so there is no best one; "
-            f"`cifar-tune study run {spec.file_name}` continues it"
+            f"`{command}` continues it"
         )
     fresh = read_fresh_runs(location, spec.study_name, candidates)
     images, same_images = spec.protocol.validation_images, spec.protocol.split == "fixed"

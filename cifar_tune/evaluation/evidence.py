@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
-from cifar_tune.evaluation.invocations import train_command
 from cifar_tune.evaluation.test_reads import TestRead, TestResult, read_ledger
 from cifar_tune.storage import studies
+from cifar_tune.storage.invocations import train_command
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.origin import list_all_trials, read_own_attributes
 from cifar_tune.storage.records import FOREIGN

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
+from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
 from cifar_tune.evaluation import named_trials
 from cifar_tune.evaluation.candidates import group
 from cifar_tune.evaluation.claims import ClaimRecord, judge_claims
 from cifar_tune.evaluation.confusion import ConfusionRecord, compute_confusion
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
 from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
-from cifar_tune.evaluation.invocations import name_options
 from cifar_tune.evaluation.measure import replicates
 from cifar_tune.evaluation.named_trials import ModelRecord, SweepRecord
 from cifar_tune.evaluation.search_summary import SearchRecord, compute_search
+from cifar_tune.storage.invocations import name_options, study_arguments
 from cifar_tune.storage.location import StorageLocation
 
 COLUMNS = (
@@ -47,6 +47,7 @@ class StudyDescription:
     Attributes:
         options: The options of the command line that name this study, such as
             ``--profile quick``.
+        arguments: Those of a command that name this study, such as ``dropout --profile quick``.
         command: The command that runs the study.
     """
 
@@ -57,6 +58,7 @@ class StudyDescription:
     profile: str
     profile_description: str
     options: str
+    arguments: str
     command: str
     protocol: dict[str, Any]
 
@@ -82,7 +84,7 @@ class ReportRecord(StudyDescription):
     models: tuple[ModelRecord, ...]
     published_source: str
     published_device: str
-    published_profile: str
+    published_command: str
     remarks: tuple[str, ...]
     is_comparable: bool
     differences: tuple[tuple[str, str, str], ...]
@@ -123,15 +125,20 @@ class ReportRecord(StudyDescription):
 
 
 def compute_report(
-    location: StorageLocation, loaded: LoadedStudyFile, spec: StudySpec, name: str
+    location: StorageLocation,
+    loaded: LoadedStudyFile,
+    spec: StudySpec,
+    named: StorageLocation | None,
 ) -> ReportRecord:
-    """Return everything that is known of a stored study of the study file ``name``.
+    """Return everything that is known of a stored study.
+
+    ``named`` is the database that the commands name that a reader is told; None names none.
 
     Raises:
         InputError: The study is not stored.
         StorageError: The storage cannot be read.
     """
-    description = _describe(loaded, spec, name)
+    description = _describe(loaded, spec, study_arguments(spec, named))
     evidence = gather(location, spec.study_name, description.command)
     models = named_trials.compute_models(evidence, loaded, spec, description.command)
     quantity = named_trials.choose_pareto_quantity(models)
@@ -147,7 +154,7 @@ def compute_report(
         models=models,
         published_source=published.source if published else "",
         published_device=published.device if published else "",
-        published_profile=published.profile if published else "",
+        published_command=_published_command(loaded, named),
         remarks=tuple(published.remarks) if published else (),
         is_comparable=published is not None and not differences,
         differences=differences,
@@ -158,12 +165,11 @@ def compute_report(
         search=compute_search(evidence, spec),
         confusion=compute_confusion(evidence, shown, replicates(evidence, shown)),
         fresh=read_fresh_runs(location, spec.study_name, group(evidence.trials)),
-        missing=tuple(_find_missing(evidence, spec, models, name, description.command)),
+        missing=tuple(_find_missing(evidence, spec, models, description)),
     )
 
 
-def _describe(loaded: LoadedStudyFile, spec: StudySpec, name: str) -> StudyDescription:
-    options = name_options(spec)
+def _describe(loaded: LoadedStudyFile, spec: StudySpec, arguments: str) -> StudyDescription:
     return StudyDescription(
         study_name=spec.study_name,
         file_name=loaded.name,
@@ -171,25 +177,38 @@ def _describe(loaded: LoadedStudyFile, spec: StudySpec, name: str) -> StudyDescr
         description=" ".join(loaded.content.description.split()),
         profile=spec.profile_name,
         profile_description=loaded.content.profiles[spec.profile_name].description,
-        options=options,
-        command=f"cifar-tune study run {shlex.quote(name)} {options}",
+        options=name_options(spec),
+        arguments=arguments,
+        command=f"cifar-tune study run {arguments}",
         protocol=spec.protocol.model_dump(exclude_none=True),
     )
+
+
+def _published_command(loaded: LoadedStudyFile, named: StorageLocation | None) -> str:
+    """Return the command that runs the protocol of the published figures, if there are any."""
+    published = loaded.content.published
+    if published is None:
+        return ""
+    return f"cifar-tune study run {study_arguments(resolve(loaded, published.profile), named)}"
 
 
 # --- what is missing -----------------------------------------------------------------------------
 
 
 def _find_missing(
-    evidence: Evidence, spec: StudySpec, models: Sequence[ModelRecord], name: str, run_command: str
+    evidence: Evidence,
+    spec: StudySpec,
+    models: Sequence[ModelRecord],
+    description: StudyDescription,
 ) -> Iterator[MissingResult]:
-    """Yield what is missing of the named trials of the study file ``name``."""
+    """Yield what is missing of the named trials."""
+    run_command = description.command
     yield from _missing_replicates(spec, models, run_command)
     complete = [trial for trial in evidence.complete if trial.name]
     unread = [trial for trial in complete if "test_accuracy" not in trial.values]
     kept = [trial for trial in unread if trial.has_weights]
     lost = [trial for trial in unread if not trial.has_weights]
-    test_command = f"cifar-tune trial test {shlex.quote(name)} {name_options(spec)}"
+    test_command = f"cifar-tune trial test {description.arguments}"
     if kept:
         yield MissingResult(f"test accuracy of {_list(kept)}", test_command)
     if lost:

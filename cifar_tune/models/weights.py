@@ -120,7 +120,8 @@ def fetch_weights(root: Path) -> Weights:
     Raises:
         WeightsError: there is no network, or what came is not the file with the pinned digest.
     """
-    way_round = "without network, `cifar-tune weights import PATH` takes a copy from the disk"
+    command = paths.data_command(root, "weights import PATH")
+    way_round = f"without network, {command} takes a copy from the disk"
     with download(
         IMAGENET_URL, IMAGENET_SHA256, IMAGENET_BYTES, root, WeightsError, way_round
     ) as path:
@@ -153,7 +154,7 @@ def _load(name: str, root: Path) -> Weights:
         return Weights(name, TINY_IMAGENET_32_SHA256, source, read_bundled_weights())
     path = paths.weights_file(root, name)
     if not path.is_file():
-        raise WeightsError(_absence(name, path))
+        raise WeightsError(f"{path}: {_absence(name, root)}")
     about = _read_about(path)
     try:
         tensors = check_backbone(load_file(path), str(path))
@@ -164,17 +165,19 @@ def _load(name: str, root: Path) -> Weights:
     return Weights(name, about["sha256"], about["source"], tensors)
 
 
-def _absence(name: str, path: Path) -> str:
+def _absence(name: str, root: Path) -> str:
     if name == IMAGENET:
         return (
-            f"{path}: is missing, so ImageNet weights are not on this machine; get them with "
-            "`cifar-tune weights fetch` or `cifar-tune weights import resnet18-f37072fd.pth`, or "
+            "is missing, so ImageNet weights are not on this machine; get them with "
+            f"{paths.data_command(root, 'weights fetch')}, import resnet18-f37072fd.pth with "
+            f"{paths.data_command(root, 'weights import PATH')}, or "
             f"use --profile quick; the bundled {TINY_IMAGENET_32} never stand in for them unless "
             f"asked for with --set weights={TINY_IMAGENET_32}"
         )
     return (
-        f"{path}: is missing, so there are no weights called {name}; import them with "
-        f"`cifar-tune weights import PATH --name {name}`, or see `cifar-tune weights status`"
+        f"is missing, so there are no weights called {name}; import them with "
+        f"{paths.data_command(root, f'weights import PATH --name {name}')}, or see "
+        f"{paths.data_command(root, 'weights status')}"
     )
 
 

@@ -85,7 +85,7 @@ def render_document(
             raise TypeError(f"study({name!r:.40}): expected names in quotes")
         study = dataclasses.replace(storage, name=name, profile=profile, overrides=overrides)
         spec, location = study.find()
-        return StoredReport(compute_report(location, spec.source, spec, name), charts, link)
+        return StoredReport(compute_report(location, spec.source, spec, named=None), charts, link)
 
     functions = {
         "study": open_study,

@@ -193,11 +193,13 @@ def choose_profile(
     if device.type != "cuda":
         return "quick", f"this run uses {device.type.upper()}, not CUDA"
     if not has_full_set(root):
-        return "quick", "the full CIFAR-10 is not on this machine: cifar-tune data fetch"
+        command = paths.data_command(root, "data fetch")
+        return "quick", f"the full CIFAR-10 is not on this machine: {command}"
     needed = resolve(loaded, "assignment", overrides, only=only).weights()
     missing = missing_weights(needed, root)
     if missing:
-        return "quick", f"weights {', '.join(missing)} are not on this machine: cifar-tune weights"
+        command = paths.data_command(root, "weights status")
+        return "quick", f"weights {', '.join(missing)} are not on this machine: {command}"
     return "assignment", "this machine has CUDA and all that the assignment needs"
 
 

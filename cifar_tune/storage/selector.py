@@ -14,6 +14,7 @@ from cifar_tune.config.study_file import (
     resolve,
 )
 from cifar_tune.errors import InputError
+from cifar_tune.storage.invocations import name_options, study_arguments
 from cifar_tune.storage.location import (
     StorageLocation,
     check_readable,
@@ -53,7 +54,8 @@ class StudySelector:
         """Return the one stored study that is meant, as its study file has it now, and where it is.
 
         Raises:
-            InputError: None is stored, or several are and the options do not say which.
+            InputError: None is stored, or several are and the options do not say which. A name
+                alone means the study without overrides, where there is one.
             StudyFileError: The study file is wrong, or an override.
         """
         loaded, location = self.load_file(), self.location
@@ -65,22 +67,26 @@ class StudySelector:
         if self.profile is not None:
             wanted = resolve(loaded, self.profile, self.overrides).study_name
         if matching:
+            choices = " or ".join(
+                name_options(resolve(loaded, study.profile, study.overrides)) for study in matching
+            )
             raise InputError(
-                f"{wanted}: several studies are stored in {location} "
-                f"({', '.join(study.study_name for study in matching)}); say which with "
-                "--profile, and with --epochs or --set where it has them"
+                f"{wanted}: several studies are stored in {location}; say which: {choices}"
             )
         others = ", ".join(study.study_name for study in stored) or _list_studies_with_trials(
             location
         )
+        profile = self.profile or next(iter(loaded.content.profiles))
+        spec = resolve(loaded, profile, self.overrides)
+        arguments = study_arguments(spec, location)
         raise InputError(
             f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}; "
-            f"`cifar-tune study run {loaded.name}` makes some"
+            f"`cifar-tune study run {arguments}` makes some"
         )
 
     def _match(self, loaded: LoadedStudyFile, stored: list[StoredStudy]) -> list[StoredStudy]:
         if self.profile is None and not self.overrides:
-            return stored
+            return [study for study in stored if not study.overrides] or stored
         profiles = loaded.content.profiles if self.profile is None else (self.profile,)
         names = {resolve(loaded, profile, self.overrides).study_name for profile in profiles}
         return [study for study in stored if study.study_name in names]

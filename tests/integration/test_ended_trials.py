@@ -65,7 +65,7 @@ def test_what_a_stopped_run_left_is_dropped_and_the_study_exported(cli: Cli) -> 
     assert states(cli) == [(first, "complete"), (second, "waiting")]
     refused = export(cli)
     assert refused.code == 2
-    assert "`cifar-tune trial drop`" in refused.err
+    assert "`cifar-tune trial drop dropout --profile quick " in refused.err
     assert list(Path("storage").rglob("trial-1"))
 
     (dropped,) = drop(cli, second)

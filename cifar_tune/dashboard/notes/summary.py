@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import plotly.graph_objects as go
 
-from cifar_tune.config.study_file import StudySpec, name_in_commands, resolve
+from cifar_tune.config.study_file import StudySpec, resolve
 from cifar_tune.dashboard.notes.attributes import seal
 from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy
@@ -44,7 +44,7 @@ def compute_summary(
     # A run of some named trials only says no less of the others.
     whole = resolve(spec.source, spec.profile_name, spec.overrides, spec.profile.seeds)
     study = NotedStudy.of(whole, location)
-    record = compute_report(location, spec.source, whole, name_in_commands(spec.source))
+    record = compute_report(location, spec.source, whole, named=location)
     stored_study = find_study(open_to_read(location), whole.study_name)
     is_done = not remaining_work(whole, stored_study, RunOptions()).trials
     note = study_note(study, record, left, plan, why_left, is_done=is_done)

@@ -38,7 +38,6 @@ SIZES = (8, 512)
 """The least and the largest height and width in pixels that own images are brought to."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_WITHOUT_NETWORK = "without network, `cifar-tune data import PATH` takes a copy from the disk"
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ def import_cifar10(path: Path, root: Path) -> ImportReport:
         name = _suggest_name(path)
         if name is None:
             raise
-        command = f"cifar-tune data import {shlex.quote(str(path))} --name {name}"
-        raise DataError(f"{error}; images of your own come in with `{command}`") from error
+        command = paths.data_command(root, f"data import {shlex.quote(str(path))} --name {name}")
+        raise DataError(f"{error}; images of your own come in with {command}") from error
     return _keep_full_set(splits, source, root)
 
 
@@ -113,9 +112,9 @@ def fetch_cifar10(root: Path) -> ImportReport:
         DataError: it cannot be had, is another, or does not fit on the disk; the message names
             the way without network.
     """
-    with download(
-        FETCH_URL, FETCH_SHA256, FETCH_BYTES, root, DataError, _WITHOUT_NETWORK
-    ) as archive:
+    command = paths.data_command(root, "data import PATH")
+    way_round = f"without network, {command} takes a copy from the disk"
+    with download(FETCH_URL, FETCH_SHA256, FETCH_BYTES, root, DataError, way_round) as archive:
         splits, _ = read_full_set(archive)
         return _keep_full_set(splits, "official binary files (fetched)", root)
 

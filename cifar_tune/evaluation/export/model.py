@@ -21,6 +21,7 @@ from cifar_tune.evaluation.export.temperature import Calibration, fit_temperatur
 from cifar_tune.evaluation.trial import TrialDossier, read_dossier
 from cifar_tune.models.resnet import build_model
 from cifar_tune.models.weight_files import load_model
+from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.training.trainer import evaluate
 from cifar_tune.wording import format_duration
 
@@ -124,7 +125,8 @@ def _find_trial(
         dossier = read_dossier(location, study_name, str(number))
         if dossier.weights_file is not None:
             return dossier, Path(dossier.weights_file)
-    again = f"cifar-tune best rerun {record.spec.file_name} --seeds 1"
+    arguments = study_arguments(record.spec, location)
+    again = f"cifar-tune best rerun {arguments} --seeds 1"
     again += f" --trial {candidate.numbers[0]}"
     if not trials:
         raise InputError(

@@ -148,8 +148,7 @@ def _read_config(path: Path) -> _ModelConfig:
         about = parse_json(read_text(path))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read: {error.strerror}; expected a folder that `cifar-tune best "
-            "export` wrote"
+            f"{path}: cannot be read: {error.strerror}; expected the folder of an exported model"
         ) from error
     except ValueError as error:
         raise InputError(f"{path}: is not JSON: {error}") from error

@@ -19,6 +19,7 @@ from optuna.storages import RDBStorage
 from cifar_tune import __version__
 from cifar_tune.config.derived import family
 from cifar_tune.config.faults import read_record
+from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import digest_of
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.evaluation.export.study_predictions import (
@@ -31,6 +32,7 @@ from cifar_tune.evaluation.export.study_records import ExportedStudy, StudyExpor
 from cifar_tune.evaluation.test_reads import add_test_reads, make_ledger, read_ledger
 from cifar_tune.files import parse_json, read_text, replacing
 from cifar_tune.storage import studies as stored
+from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.optuna_private import add_trial, get_study_id, in_one_transaction
@@ -53,7 +55,7 @@ class Imported:
     test_reads: int
 
 
-def export_study(location: StorageLocation, study_name: str, path: Path) -> dict[str, Any]:
+def export_study(location: StorageLocation, spec: StudySpec, path: Path) -> dict[str, Any]:
     """Write a stored study, and those derived from it, to a file; return its JSON object.
 
     The file appears whole or not at all, and has its own digest.
@@ -64,11 +66,13 @@ def export_study(location: StorageLocation, study_name: str, path: Path) -> dict
     """
     with explain_errors(location):
         storage = stored.open_to_read(location)
-        names = family(study_name)
+        names = family(spec.study_name)
         studies = [study for name in names if (study := stored.find_study(storage, name))]
         if storage is None or not studies:
-            raise InputError(f"study {study_name}: is not stored in {location}")
-        described = [ExportedStudy.of(study).model_dump() for study in studies]
+            raise InputError(f"study {spec.study_name}: is not stored in {location}")
+        drop = f"cifar-tune trial drop {study_arguments(spec, location)}"
+        advice = f"; the next run goes on with them, `{drop}` ends them"
+        described = [ExportedStudy.of(study, advice).model_dump() for study in studies]
         reads = read_ledger(storage.engine, names)
         content: dict[str, Any] = {
             "format": FORMAT,
@@ -110,7 +114,7 @@ def read_export(path: Path) -> StudyExport:
         digest = digest_of({key: value for key, value in content.items() if key != "sha256"})
         if recorded != digest:
             raise InputError(f"{path}: was altered: sha256 is {recorded!r}, expected {digest}")
-    where = f"{path}: is no export of a study; `cifar-tune study export` makes one"
+    where = f"{path}: is no export of a study, as the command study export makes one"
     return read_record(StudyExport, content, where, InputError)
 
 

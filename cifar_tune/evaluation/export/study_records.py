@@ -143,8 +143,10 @@ class ExportedStudy(_Part):
         return self
 
     @classmethod
-    def of(cls, study: optuna.Study) -> ExportedStudy:
+    def of(cls, study: optuna.Study, advice: str = "") -> ExportedStudy:
         """Return a stored study as an export has it.
+
+        ``advice`` says what to do where trials have not ended.
 
         Raises:
             InputError: Trials of it still run or wait, or are not as this program stores them.
@@ -154,8 +156,7 @@ class ExportedStudy(_Part):
         if unfinished:
             numbers = ", ".join(map(str, unfinished))
             raise InputError(
-                f"study {study.study_name}: trials {numbers} are not at their end; "
-                "`cifar-tune study run` goes on with them, `cifar-tune trial drop` ends them"
+                f"study {study.study_name}: trials {numbers} are not at their end{advice}"
             )
         content = {
             "study_name": study.study_name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from cifar_tune.config.wording import format_params
@@ -28,7 +27,7 @@ def draw_reruns(record: ReportRecord) -> Iterator[Block]:
     fresh = record.fresh
     if fresh.confirmation is None and not fresh.reruns:
         return
-    study = f"{shlex.quote(record.file_name)} {record.options}"
+    study = record.arguments
     if fresh.confirmation is not None:
         yield _confirmation_table(fresh.confirmation)
         yield Command("Confirm it on more seeds", f"cifar-tune best confirm {study}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 import plotly.graph_objects as go
@@ -65,8 +64,7 @@ def draw_results(record: ReportRecord) -> Iterator[Block]:
         if not record.is_comparable:
             yield Command(
                 "Run under the protocol of the published figures",
-                f"cifar-tune study run {shlex.quote(record.file_name)} "
-                f"--profile {record.published_profile}",
+                record.published_command,
             )
     if record.remarks:
         yield Points(f"What to know of {record.published_source}", record.remarks)

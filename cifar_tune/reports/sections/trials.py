@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from cifar_tune.config.trial import QUANTITIES
@@ -66,7 +65,7 @@ def draw_protocol(record: ReportRecord) -> Iterator[Block]:
     places = [("device", device) for device in record.devices]
     places += [("software", software) for software in record.software]
     plan = record.command.replace("study run", "study plan")
-    show = f"cifar-tune study show {shlex.quote(record.file_name)}"
+    show = record.command.replace("study run", "study show")
     yield Prose(f"Profile {record.profile}: {record.profile_description}.")
     yield Facts("What all trials have in common", tuple(protocol))
     yield Facts("Where it ran", tuple(places))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
-from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.study_file import StudySpec, name_in_commands, parse_override
 from cifar_tune.errors import StorageError
 from cifar_tune.storage.location import StorageLocation, locate_storage
+
+
+def study_arguments(spec: StudySpec, location: StorageLocation | None) -> str:
+    """Return the arguments of a command that name a study, and its storage where one is given."""
+    name = shlex.quote(name_in_commands(spec.source))
+    storage = storage_options(location) if location is not None else ""
+    return " ".join(filter(None, (name, name_options(spec), storage)))
 
 
 def name_options(spec: StudySpec) -> str:
@@ -18,7 +26,11 @@ def name_options(spec: StudySpec) -> str:
 
 
 def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """Return a value as ``--set`` reads it: a string as it is, unless that would be no string."""
+    text = str(value)
+    if isinstance(value, str) and parse_override(f"key={text}") == ("key", value):
+        return text
+    return text if isinstance(value, int | float) and text[-1].isdigit() else json.dumps(value)
 
 
 def storage_options(location: StorageLocation) -> str:
