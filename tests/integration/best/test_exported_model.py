@@ -99,7 +99,10 @@ def test_onnx_computes_the_same(exported: Cli) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda folder: (folder / "config.json").unlink(), "expected the folder of an exported model"),
+        (
+            lambda folder: (folder / "config.json").unlink(),
+            "expected the folder of an exported model",
+        ),
         (lambda folder: (folder / "config.json").write_text("{}"), "format: is missing"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "is not the file"),
         (lambda folder: (folder.parent / "0.png").write_text("no"), "cannot be read as an image"),
