@@ -80,7 +80,7 @@ COMMANDS = {
     "best": ("best", "The best configuration of a study: which it is, and what it is worth."),
     "calibrate": (
         "bench",
-        "Simulate studies whose truth is known and print how often intervals and verdicts are "
+        "Simulate studies whose truth is known and print how often verdicts and rankings are "
         "right.",
     ),
     "dashboard": (

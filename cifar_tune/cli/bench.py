@@ -168,10 +168,9 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
 @number_option("--rounds", "Simulated studies for each figure.", least=20, default=200)
 @options("json")
 def calibrate(rounds: int, as_json: bool) -> None:
-    """Simulate studies whose truth is known and print how often what is said of them is right.
+    """Simulate studies whose truth is known and print how often verdicts and rankings are right.
 
-    It is said by intervals, verdicts and rankings. Ends with 1 if one of the figures is not what it
-    should be.
+    Ends with 1 if one of the figures is not what it should be.
     """
     from rich.progress import track
 
