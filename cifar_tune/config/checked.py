@@ -5,9 +5,10 @@ Files, exports and databases are read through such models, with ``faults.read_re
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 """A whole number from 0."""
@@ -24,6 +25,22 @@ Digest = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(strict=True, max_length=100_000)]
 Label = Annotated[str, Field(strict=True, min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]*$")]
 """A name on one line."""
+
+
+def _check_moment(text: str) -> str:
+    """Check a time in UTC.
+
+    Raises:
+        ValueError: It is none.
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None or not 1970 < moment.year < 9999:
+        raise ValueError("no time with a zone")
+    return text
+
+
+Moment = Annotated[str, Field(strict=True, max_length=64), AfterValidator(_check_moment)]
+"""A time as ISO 8601, with its zone."""
 ReplicateName = Annotated[
     str, Field(strict=True, max_length=512, pattern=r"^[a-z0-9-]+/[A-Za-z0-9_.=+-]+/seed=[0-9]+$")
 ]

@@ -25,6 +25,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "value_error": "another value: {error}",
     "finite_number": "a finite number",
     "string_type": "text in quotes",
     "bool_type": "true or false",

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
-from cifar_tune.config.checked import Count, Digest, Fraction, Label, Number, Positive, Text
+from cifar_tune.config.checked import Count, Digest, Fraction, Label, Moment, Number, Positive, Text
 from cifar_tune.config.faults import read_record
 from cifar_tune.errors import StorageError
 from cifar_tune.storage.passwords import mask_passwords
@@ -154,6 +154,6 @@ class TestResult:
 class TestRead:
     """A row of the ledger: when (UTC, ISO 8601) and by which command the test images were read."""
 
-    time: Label
+    time: Moment
     command: Text
     result: TestResult

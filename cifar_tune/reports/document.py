@@ -44,7 +44,7 @@ from cifar_tune.wording import format_duration, format_percent, format_points
 
 _FAULTS = (
     TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError,
-    MemoryError,
+    MemoryError, NameError,
 )  # fmt: skip
 """What expressions of a template may raise."""
 MOST_BYTES = 64 << 20

@@ -5,7 +5,6 @@ Optuna takes any value, and so does whoever writes to the database or makes an e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from cifar_tune.config.checked import (
     Count,
     Digest,
     Finite,
+    Fraction,
     Label,
     Positive,
     Record,
@@ -111,6 +111,14 @@ class TrialAttributes(Record):
     retry_of: Count | None = None
 
 
+class _Outcome(Record):
+    """What Optuna has of a trial that has ended."""
+
+    value: Fraction = 0.0
+    params: dict[Label, Finite]
+    val_accuracy: dict[Positive, Fraction]
+
+
 def check_study_attributes(study: optuna.Study, where: str) -> None:
     """Check what is stored with a study.
 
@@ -131,9 +139,8 @@ def check_trial(trial: FrozenTrial, attributes: Mapping[str, Any], where: str) -
         for key in ("config", "facts", "history"):
             if not getattr(record, key):
                 raise StorageError(f"{where}: {key}: is missing; the trial has ended")
-    values = {f"val_accuracy[{step}]": value for step, value in trial.intermediate_values.items()}
-    if trial.state == TrialState.COMPLETE:
-        values["value"] = math.nan if trial.value is None else trial.value
-    for key, value in values.items():
-        if not 0 <= value <= 1:
-            raise StorageError(f"{where}: {key} = {value}: expected a number from 0 to 1")
+        outcome: dict[str, Any] = (
+            {"value": trial.value} if trial.state == TrialState.COMPLETE else {}
+        )
+        outcome |= {"params": trial.params, "val_accuracy": trial.intermediate_values}
+        read_record(_Outcome, outcome, where, StorageError)

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from command_line import Cli
+from dashboard_client import ask_app
 
 from cifar_tune import files
+from cifar_tune.dashboard.queue.app import make_queue_app
 from cifar_tune.evaluation.export import study as exports
 from cifar_tune.files import open_regular
+from cifar_tune.storage import studies
+from cifar_tune.storage.location import locate_storage
 
 READERS = {
     "study/s.toml": ("study", "plan", "study/s.toml"),
@@ -102,3 +106,30 @@ def test_a_link_is_followed_unless_it_is_not_to_be(tmp_path: Path) -> None:
 def test_a_mark_at_the_beginning_of_a_text_is_no_part_of_it(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes("\ufeffa = 1\r\n".encode())
     assert files.read_text(tmp_path / "text") == "a = 1\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5000 + "]" * 5000, "x = " + "1" * 5000, "x = 0x" + "f" * 5000, "\0"]
+)
+def test_one_bad_study_file_leaves_the_others(cli: Cli, tmp_path: Path, text: str) -> None:
+    Path("studies").mkdir()
+    Path("studies/bad.toml").write_text(text)
+    answer = cli("study", "list", "--json")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert "bad.toml: is not TOML: " in line
+    assert "dropout" in [study["name"] for study in answer.record["studies"]]
+    storage = studies.open_to_write(locate_storage(str(tmp_path / "s.db")))
+    page = ask_app(make_queue_app(storage, None, is_read_only=False), "").decode()
+    assert "dropout:quick" in page
+    assert "bad:" not in page
+    storage.engine.dispose()
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "1" * 5000, "0x" + "f" * 5000, "nan", "1e999"])
+def test_an_override_that_is_no_number(cli: Cli, value: str) -> None:
+    answer = cli("study", "show", "dropout", "--set", f"epochs={value}")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith("error: --set epochs = ")
+    assert line.endswith(": expected a whole number")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -98,6 +100,9 @@ class _Page:
             except CifarTuneError as error:
                 response.status = 404 if request.method == "GET" else 400
                 return self._draw_page(self._stored(), reason=str(error))
+            except (RecursionError, json.JSONDecodeError):  # of an attribute, by Optuna
+                reason = "The database is damaged: it holds JSON that cannot be read.\n"
+                return HTTPResponse(reason, HTTPStatus.SERVICE_UNAVAILABLE)
 
         return call
 

@@ -15,7 +15,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cifar_tune.config.checked import Count, Digest, Finite, Fraction, Label, Positive, Text
+from cifar_tune.config.checked import Count, Digest, Finite, Fraction, Label, Moment, Positive, Text
 from cifar_tune.config.derived import family, origin_of
 from cifar_tune.config.faults import read_record
 from cifar_tune.config.space import fault
@@ -45,8 +45,8 @@ class ExportedTrial(_Part):
     distributions: dict[Label, dict[str, Any]]
     attributes: dict[Label, Any]
     val_accuracy: dict[Step, Fraction]
-    begun: Text | None
-    ended: Text | None
+    begun: Moment | None
+    ended: Moment | None
 
     @model_validator(mode="after")
     def _is_a_trial(self) -> ExportedTrial:
