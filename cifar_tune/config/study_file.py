@@ -28,6 +28,7 @@ from cifar_tune.config.trial import (
 )
 from cifar_tune.errors import StudyFileError
 from cifar_tune.files import check_plain, read_text
+from cifar_tune.wording import printable
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,8 @@ def load_study_file(name_or_path: str) -> LoadedStudyFile:
     path = _locate(name_or_path)
     if ":" in path.stem or not path.stem.isprintable():
         # A colon ends the name of the file in the names of its studies.
-        raise StudyFileError(
-            f"{path}: expected a file name of printable characters without a colon"
-        )
+        expected = "expected a file name of printable characters without a colon"
+        raise StudyFileError(f"{printable(path)}: {expected}")
     try:
         raw = parse_toml(read_text(path))
     except OSError as error:

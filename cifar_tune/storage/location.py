@@ -19,6 +19,7 @@ from cifar_tune.errors import StorageError
 from cifar_tune.storage.database_errors import database_error, describe
 from cifar_tune.storage.passwords import hide_words, is_secret, mask_passwords
 from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS
+from cifar_tune.wording import printable
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -75,7 +76,7 @@ class StorageLocation:
     def __str__(self) -> str:
         """Return the place as it may be shown: a path, or a URL whose password is hidden."""
         if self.path is not None:
-            return str(self.path)
+            return printable(self.path)
         return mask_passwords(self.parsed.render_as_string(hide_password=True))
 
     @property
@@ -184,7 +185,7 @@ def _locate_file(text: str) -> StorageLocation:
     if re.search(r"[\0\ud800-\udfff]", text):  # Python's stand-ins for bytes that are no text
         fault = "expected a path in UTF-8 without NUL"
     if fault is not None:
-        raise StorageError(f"--storage {text}: {fault}")
+        raise StorageError(f"--storage {printable(text)}: {fault}")
     return StorageLocation(None, path)
 
 
@@ -209,22 +210,22 @@ def check_readable(location: StorageLocation) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:  # such as a name that is too long, or links in a circle
-        raise StorageError(f"{path}: cannot be opened: {error.strerror}") from error
+        raise StorageError(f"{location}: cannot be opened: {error.strerror}") from error
     if stat.S_ISDIR(mode):
-        raise StorageError(f"{path}: is a directory; expected the path of a SQLite file")
+        raise StorageError(f"{location}: is a directory; expected the path of a SQLite file")
     if not stat.S_ISREG(mode):
-        raise StorageError(f"{path}: is not a regular file; expected a SQLite file")
+        raise StorageError(f"{location}: is not a regular file; expected a SQLite file")
     with explain_errors(location):
         if not location.exists():
             return
         tables = read_tables(path)
     if tables is None:
-        raise StorageError(f"{path}: is not a SQLite file, or a damaged one")
+        raise StorageError(f"{location}: is not a SQLite file, or a damaged one")
     # Optuna makes them one by one: with some of them a run was ended meanwhile, and the next makes
     # the others.
     if not tables >= _NEEDED_TABLES and not tables <= _OPTUNA_TABLES:
         raise StorageError(
-            f"{path}: is a SQLite file of another program: it has no table "
+            f"{location}: is a SQLite file of another program: it has no table "
             f"{', '.join(sorted(_NEEDED_TABLES - tables))}"
         )
 
@@ -237,7 +238,7 @@ def read_tables(path: Path) -> set[str] | None:
     they still write to.
     """
     if not os.access(path, os.R_OK):
-        raise StorageError(f"{path}: cannot be read: permission denied")
+        raise StorageError(f"{printable(path)}: cannot be read: permission denied")
     try:
         with closing(connect_to_file(path, "ro")) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -262,14 +263,14 @@ def check_writable(location: StorageLocation) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise StorageError(f"{path}: {folder} is not a directory")
+        raise StorageError(f"{location}: {folder} is not a directory")
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(SPACE_NEEDED))
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise StorageError(f"{path}: {describe(error)}") from error
+        raise StorageError(f"{location}: {describe(error)}") from error
     if location.exists():
         with explain_errors(location), closing(connect_to_file(path, "rw")) as database:
             database.execute("BEGIN IMMEDIATE")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_tune.errors import StorageError
 from cifar_tune.storage import waiting
+from cifar_tune.wording import printable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -68,8 +69,8 @@ def expect_same_file(engine: Engine, path: Path) -> None:
     def check(*_: object) -> None:
         if _identify(path) != opened:
             raise StorageError(
-                f"{path}: was removed or replaced by another program while it was written to; what "
-                "is written from then on would be lost. Checkpoints of trials are kept"
+                f"{printable(path)}: was removed or replaced by another program while it was "
+                "written to; what is written from then on would be lost. Checkpoints of trials are kept"
             )
 
     event.listen(engine, "do_connect", check)  # it would make a new file
