@@ -87,9 +87,8 @@ def evaluate_on_test(
         flip_accuracy=flip_accuracy,
     )
     with explain_errors(location):
-        storage = studies.open_to_write(location)
-        record_test_read(storage.engine, result, command)
-        folder = claim_folder(studies.create_study(storage, study_name), location)
+        record_test_read(studies.open_to_write(location).engine, result, command)
+        folder = claim_folder(study, location)
     rows, logits = np.arange(len(test.images)), evaluation.logits.float().cpu().numpy()
     answers = make_predictions(test.classes, test.images, rows, logits)
     save_predictions(answers, paths.predictions_file(folder, trial.number, "test"))

@@ -70,7 +70,8 @@ def expect_same_file(engine: Engine, path: Path) -> None:
         if _identify(path) != opened:
             raise StorageError(
                 f"{printable(path)}: was removed or replaced by another program while it was "
-                "written to; what is written from then on would be lost. Checkpoints of trials are kept"
+                "written to; what is written from then on would be lost. Checkpoints of trials are "
+                "kept"
             )
 
     event.listen(engine, "do_connect", check)  # it would make a new file
