@@ -1,7 +1,8 @@
 """Stands before the application: who is let in, what is refused, what every answer says.
 
 A request is looked at in this order: its path, the name it calls this server by, where it comes
-from if it would change something, its token, and whether anything may be changed.
+from if it would change something, its token, whether anything may be changed, and whether what it
+sends is a JSON object where optuna-dashboard expects one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bottle import BaseResponse, Bottle, request, response
 
 from cifar_tune.dashboard.access import LOOPBACK_NAMES, Access, refuse
 from cifar_tune.dashboard.sign_in import check_token
+from cifar_tune.files import parse_json
 from cifar_tune.storage.passwords import mask_passwords
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -40,17 +42,21 @@ def guard(app: Bottle, access: Access) -> WSGIApplication:
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            return app(environ, start_response)  # type: ignore[no-any-return]
+            answer: Iterable[bytes] = app(environ, start_response)
+        except UnicodeDecodeError:  # Bottle reads headers as it is asked for them
+            failed = refuse(HTTPStatus.BAD_REQUEST, "the request is not UTF-8 text")
         except Exception as error:
             line = f"{type(error).__name__}: {error}".partition("\n")[0]
             path = request.path
             _log.error("%s %s: %s", request.method, path, mask_passwords(line))
             failed = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error")
-            _harden(failed)
-            body = failed.body.encode()
-            headers = [*failed.headerlist, ("Content-Length", str(len(body)))]
-            start_response(failed.status_line, headers, sys.exc_info())
-            return [body]
+        else:
+            return answer
+        _harden(failed)
+        body = failed.body.encode()
+        headers = [*failed.headerlist, ("Content-Length", str(len(body)))]
+        start_response(failed.status_line, headers, sys.exc_info())
+        return [body]
 
     return guarded
 
@@ -72,11 +78,26 @@ def _check(access: Access) -> None:
     if changes and access.is_read_only:
         reason = "this dashboard is read-only; it is started with --read-write to allow changes"
         raise refuse(HTTPStatus.FORBIDDEN, reason)
+    if changes and request.path.startswith("/api/") and not _sends_object():
+        raise refuse(HTTPStatus.BAD_REQUEST, "expected a JSON object")
+
+
+def _sends_object() -> bool:
+    """Return whether what is sent is a JSON object, or an artifact, which is looked at later."""
+    if request.content_length <= 0 or request.path.startswith("/api/artifacts/"):
+        return True
+    try:
+        return isinstance(parse_json(request.body.read()), dict)
+    except ValueError:
+        return False
+    finally:
+        request.body.seek(0)
 
 
 def _climbs(path: str) -> bool:
     """Return whether a path, decoded, leads out of a folder or has what no path here has."""
-    is_odd = re.search(r"[\x00-\x1f\x7f\\]", path) is not None
+    # Numbers of studies and trials have 64 bits.
+    is_odd = re.search(r"[\x00-\x1f\x7f\\]|/[0-9]{19,}(/|$)", path) is not None
     return is_odd or bool({".", ".."} & set(path.split("/")))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +79,21 @@ def _open(location: StorageLocation, *, makes_tables: bool = True) -> RDBStorage
     except ImportError as error:
         raise StorageError(f"{location}: {server.missing_driver(location)}") from error
     except RuntimeError as error:  # Optuna's word for tables of another version
-        raise StorageError(f"{location}: {error}") from error
+        raise StorageError(f"{location}: {_explain_version(location, str(error))}") from error
+
+
+def _explain_version(location: StorageLocation, reason: str) -> str:
+    """Return what Optuna says of tables of another version, with the command that mends them."""
+    found = re.search(r"set up by optuna ([\w.]+)", reason)
+    made_by = f"optuna {found[1]}" if found else "another optuna"
+    fault = f"has tables of {made_by}, expected those of optuna {optuna.__version__}"
+    if "storage upgrade" not in reason:
+        return fault
+    url = shlex.quote(location.url) if location.path is not None else "URL"
+    return (
+        f"{fault}; `optuna storage upgrade --storage {url}` brings them up to date, best after a "
+        "copy was made"
+    )
 
 
 def open_study(location: StorageLocation, study_name: str) -> tuple[RDBStorage, optuna.Study]:

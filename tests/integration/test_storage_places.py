@@ -33,6 +33,24 @@ def test_directory(cli: Cli, tmp_path: Path) -> None:
     assert "is a directory" in refused(cli, str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [
+        ("v3.0.0.c", "; `optuna storage upgrade --storage 'sqlite:///{}'` brings them up to date"),
+        ("v99", "has tables of optuna 9.9.9, expected those of optuna 5"),
+    ],
+)
+def test_tables_of_another_optuna(cli: Cli, tmp_path: Path, version: str, advice: str) -> None:
+    file = tmp_path / "my studies.db"
+    open_to_write(locate_storage(str(file)))
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        database.execute("UPDATE version_info SET library_version = '9.9.9'")
+    said = refused(cli, str(file))
+    assert advice.format(file) in said
+    assert "$" not in said
+
+
 def test_not_sqlite(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database at all")

@@ -53,6 +53,27 @@ def test_every_answer_is_hardened(live: Live) -> None:
         assert "Server" not in headers
 
 
+@pytest.mark.parametrize(
+    "body", [b"null", b"5", b"[]", b'"text"', b"{", b"\xff", b"[" * 5000, b"9" * 5000]
+)
+def test_what_is_no_json_object_is_answered_with_400_and_one_line(live: Live, body: bytes) -> None:
+    for path in ("api/studies", f"{STUDY}/rename", f"{STUDY}/1/note"):
+        method = "PUT" if path.endswith("note") else "POST"
+        answer = live.ask(path, method, data=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()) == (400, {"reason": "expected a JSON object"})
+
+
+def test_numbers_of_too_many_digits_are_no_address(live: Live) -> None:
+    for path in (f"api/studies/{'9' * 30}", f"csv/{'9' * 30}", f"{STUDY}/{'9' * 5000}/note"):
+        assert live.ask(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["Cookie", "Origin", "Accept", "Authorization"])
+def test_headers_that_are_no_utf_8(locked: Live, name: str) -> None:
+    answer = locked.ask("dashboard", headers={name: b"Bearer \xff\xfe"})
+    assert answer.status_code in (400, 401)
+
+
 # --- the token ----------------------------------------------------------------------------------
 
 
