@@ -76,12 +76,14 @@ def render(template: Template) -> str:
 
     Raises:
         OverflowError: It is too long.
+        UnicodeEncodeError: It has half of a character.
     """
     parts, size = [], 0
     for part in template.generate():
         parts.append(part)
         size += len(part)
         _check_bound(size, MOST_SIZE)
+        part.encode()
     return "".join(parts)
 
 

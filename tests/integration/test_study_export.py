@@ -46,7 +46,7 @@ def export_text(tmp_path_factory: pytest.TempPathFactory) -> str:
     made = MadeUp(database, "dropout", "quick")
     made.add_named()
     made.add_sampled(3)
-    study_export.export_study(locate_storage(str(database)), "dropout:quick", file)
+    study_export.export_study(locate_storage(str(database)), made.spec, file)
     return file.read_text(encoding="utf-8")
 
 

@@ -11,7 +11,12 @@ import json
 from typing import Annotated, Any, Literal
 
 import optuna
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -140,7 +145,18 @@ class ExportedStudy(_Part):
             raise fault(f"study_name = {self.study_name!r}", "the name of a study file, : and more")
         if [trial.number for trial in self.trials] != list(range(len(self.trials))):
             raise fault("trials", "numbers in order, from 0")
+        self._check_distributions()
         return self
+
+    def _check_distributions(self) -> None:
+        """Check that a hyperparameter is of one kind in all trials, as Optuna wants it."""
+        known: dict[str, BaseDistribution] = {}
+        for trial in self.trials:
+            for name, one in trial.to_frozen().distributions.items():
+                try:
+                    check_distribution_compatibility(known.setdefault(name, one), one)
+                except ValueError as error:
+                    raise fault(f"trial {trial.number}: {name}", "the others' kind") from error
 
     @classmethod
     def of(cls, study: optuna.Study, advice: str = "") -> ExportedStudy:
