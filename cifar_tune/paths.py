@@ -166,10 +166,13 @@ def _shorten(name: str) -> str:
 
 
 def _file_name(name: str, *owners: str) -> str:
-    """Return a file name, which tells apart what has another name or belongs to others."""
+    """Return a file name, which tells apart what has another name or belongs to others.
+
+    Names of studies lose nothing but their colons, if that is all that cannot stay.
+    """
     short = _shorten(name)
-    if short == name and not owners:
-        return name
+    if short == name.replace(":", "_") and not owners:
+        return short
     return f"{short}-{hashlib.sha256(repr((name, *owners)).encode()).hexdigest()[:8]}"
 
 
