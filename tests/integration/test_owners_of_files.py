@@ -109,6 +109,11 @@ def test_a_link_and_a_new_name_of_a_database_have_its_files(run_study: RunStudy)
         path.unlink()
     for name in ("mine", "through"):
         check_files(f"{name}{QUICK}", "real/renamed.db")
+    with serving(Path("real/renamed.db")) as live:
+        (trial,) = live.ask("api/studies/1").json()["trials"]
+        (table,) = trial["artifacts"]
+        answer = live.ask(f"artifacts/1/{trial['trial_id']}/{table['artifact_id']}")
+    assert answer.content.startswith(b"epoch,")
 
 
 def test_a_copy_of_a_database_writes_to_files_of_its_own(run_study: RunStudy) -> None:
