@@ -17,7 +17,7 @@ from cifar_tune.evaluation.simulation import World, simulate
 CONFIGURATIONS = 12
 SEEDS = 3
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
-CASES = 200
+CASES = 50
 """Fewer cases than this say nothing of a bin."""
 TOLERANCE = 0.05
 """How far "is best" may be from how often it is true."""
