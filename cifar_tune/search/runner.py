@@ -270,7 +270,9 @@ class Runner:
         try:
             dispatcher.run(self._signals.should_stop)
         except StudyGoneError:
-            if not is_claimed(open_study.study, open_study.files.folder):  # by its new name
+            # A study that was renamed has its files still. The lease fences the other connection.
+            reading = stored.open_to_read(self.location)
+            if reading is None or not is_claimed(reading, open_study.files.folder):
                 open_study.files.clean(begun=())
             raise
         return dispatcher

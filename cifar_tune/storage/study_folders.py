@@ -118,10 +118,12 @@ def list_artifact_folders(storage: RDBStorage, location: StorageLocation) -> lis
     return list(map(artifacts_folder, databases))
 
 
-def is_claimed(study: optuna.Study, folder: StudyFolder) -> bool:
-    """Return whether any study in the database of this one, which may be gone, has a folder."""
-    studies = list_attributes(study).values()
-    return any(_record(folder) in _read_records(name, stored) for name, stored in studies)
+def is_claimed(storage: RDBStorage, folder: StudyFolder) -> bool:
+    """Return whether any study in a database has a folder."""
+    return any(
+        _record(folder) in _read_records(study.study_name, study.user_attrs)
+        for study in storage.get_all_studies()
+    )
 
 
 def _is_taken(study: optuna.Study, first: _Record, location: StorageLocation) -> bool:

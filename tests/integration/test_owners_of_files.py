@@ -10,14 +10,16 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import optuna
 import pytest
-from command_line import TINY, Cli
+from command_line import TINY, Cli, run_dropout
 from dashboard_client import serving
 from places import STUDY_FILES
 
 from cifar_tune.evaluation.evidence import gather
 from cifar_tune.evaluation.trial import read_dossier
 from cifar_tune.paths import old_study_folder
+from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.storage.location import locate_storage
 
 QUICK = ":quick:batch_size=32,epochs=1,train_images=64,validation_images=50"
@@ -92,6 +94,31 @@ def test_a_renamed_study_keeps_its_files(run_study: RunStudy) -> None:
     rename_in_browser("s.db", f"mine{QUICK}", "what was")
     run_study("mine", seed=1)
     assert check_files("what was") == kept != check_files(f"mine{QUICK}")
+
+
+@pytest.mark.parametrize("is_renamed", [True, False])
+def test_a_study_that_is_renamed_while_it_runs_keeps_its_checkpoints(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
+) -> None:
+    record_epoch = TrialRecorder.epoch_ended
+    old = f"dropout{QUICK.replace('epochs=1', 'epochs=2')}"
+
+    def record(recorder: TrialRecorder, running: object, metrics: object) -> bool:
+        goes_on = record_epoch(recorder, running, metrics)  # type: ignore[arg-type]
+        storage = locate_storage().url
+        if old in optuna.get_all_study_names(storage):
+            if is_renamed:
+                rename_in_browser("storage/cifar-tune.db", old, "new")
+            else:
+                optuna.delete_study(study_name=old, storage=storage)
+        return goes_on
+
+    monkeypatch.setattr(TrialRecorder, "epoch_ended", record)
+    answer = run_dropout(cli, "--only", "dropout/p=0.1", "--seeds", "1", epochs=2)
+    assert answer.code == 1
+    assert "was deleted or renamed by another program" in answer.err
+    checkpoints = list(Path("storage").glob("cifar-tune-checkpoints/*/trial-0/epoch-*"))
+    assert bool(checkpoints) == is_renamed
 
 
 def test_a_link_and_a_new_name_of_a_database_have_its_files(run_study: RunStudy) -> None:
