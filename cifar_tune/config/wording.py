@@ -29,4 +29,4 @@ def format_params(params: Mapping[str, float | str]) -> str:
 
 
 def _format(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}"
+    return f"{value:.3g}" if isinstance(value, int | float) else str(value)

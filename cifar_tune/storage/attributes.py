@@ -144,3 +144,8 @@ def check_trial(trial: FrozenTrial, attributes: Mapping[str, Any], where: str) -
         )
         outcome |= {"params": trial.params, "val_accuracy": trial.intermediate_values}
         read_record(_Outcome, outcome, where, StorageError)
+        for name, values in trial.distributions.items():
+            low, high = getattr(values, "low", 0.0), getattr(values, "high", 0.0)
+            value = trial.params[name]
+            if not low <= value <= high:
+                raise StorageError(f"{where}: {name} = {value}: expected {low:g} to {high:g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sqlite3
 
 from cifar_tune.storage import waiting
@@ -21,6 +22,15 @@ _PLAIN = {
     "not a database": "the SQLite file is damaged",
 }
 """What messages of databases mean, by a part of each."""
+
+
+DAMAGE = "what is stored of a trial or a study cannot be read"
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether Optuna raised an error since an attribute is no JSON, or a value is none."""
+    has_digits = isinstance(error, ValueError) and "integer string conversion" in str(error)
+    return has_digits or isinstance(error, RecursionError | json.JSONDecodeError | AssertionError)
 
 
 def database_error(error: BaseException | None) -> BaseException | None:

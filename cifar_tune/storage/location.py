@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sqlite3
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
-from cifar_tune.storage.database_errors import database_error, describe
+from cifar_tune.storage.database_errors import DAMAGE, database_error, describe, is_damage
 from cifar_tune.storage.passwords import hide_words, is_secret, mask_passwords
 from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS
 from cifar_tune.wording import printable
@@ -287,10 +286,9 @@ def explain_errors(location: StorageLocation) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        has_digits = isinstance(error, ValueError) and "integer string conversion" in str(error)
-        if has_digits or isinstance(error, RecursionError | json.JSONDecodeError):
-            raise StorageError(f"{location}: is damaged: holds JSON that cannot be read") from error
         cause = database_error(error)
+        if cause is None and is_damage(error):
+            raise StorageError(f"{location}: is damaged: {DAMAGE}") from error
         if cause is None:
             raise
         # On a read-only disk SQLite cannot make its log, and says no more than this.

@@ -103,6 +103,8 @@ def check_format(study_name: str, stored_format: int | None) -> None:
     Raises:
         StorageError: A newer version wrote it.
     """
+    if not isinstance(stored_format, int | None):
+        raise StorageError(f"study {study_name}: format = {stored_format!r:.60}: expected a number")
     if (stored_format or FORMAT) > FORMAT:
         raise StorageError(
             f"study {study_name}: was written by a newer cifar-tune (format {stored_format}); this "

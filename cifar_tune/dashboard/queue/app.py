@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +23,7 @@ from cifar_tune.config.wording import format_params
 from cifar_tune.errors import CifarTuneError, InputError, StudyFileError
 from cifar_tune.reports.environment import make_environment
 from cifar_tune.search.service import Service
+from cifar_tune.storage.database_errors import DAMAGE, is_damage
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.studies import StudyCounts, count_trials
 from cifar_tune.storage.study_requests import Request
@@ -100,8 +100,10 @@ class _Page:
             except CifarTuneError as error:
                 response.status = 404 if request.method == "GET" else 400
                 return self._draw_page(self._stored(), reason=str(error))
-            except (RecursionError, json.JSONDecodeError):  # of an attribute, by Optuna
-                reason = "The database is damaged: it holds JSON that cannot be read.\n"
+            except (RecursionError, ValueError, AssertionError) as error:
+                if not is_damage(error):
+                    raise
+                reason = f"The database is damaged: {DAMAGE}.\n"
                 return HTTPResponse(reason, HTTPStatus.SERVICE_UNAVAILABLE)
 
         return call
