@@ -7,9 +7,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from cifar_tune.evaluation.invocations import storage_options
 
 from cifar_tune.errors import StorageError
+from cifar_tune.storage.invocations import storage_options
 from cifar_tune.storage.location import check_writable, locate_storage
 from cifar_tune.storage.studies import create_study, open_to_read, open_to_write
 
