@@ -40,7 +40,7 @@ class _SafeConsole(Console):
         """Yield what is printed, all of which goes this way: lines, tables and bars."""
         for segment in super().render(renderable, options):
             is_plain = segment.control or segment.text.isprintable()
-            yield segment if is_plain else segment._replace(text=escape_controls(segment.text))
+            yield segment if is_plain else Segment(escape_controls(segment.text), segment.style)
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print, or once the terminal is gone go on without it."""
