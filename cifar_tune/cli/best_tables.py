@@ -10,7 +10,6 @@ from rich.table import Table
 from cifar_tune.cli.console import make_table
 from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.ranking_prior import SPREAD, SPREAD_HIGH, SPREAD_LOW
-from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.wording import format_accuracy, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def print_choice(console: Console, choice: Choice) -> None:
 
 def print_best(console: Console, record: BestRecord) -> None:
     """Print the confirmed best first, then the best by observed value and the short list."""
+    from cifar_tune.storage.invocations import study_arguments
+
     ranking, is_confirmed = record.ranking, record.confirmation is not None
     if record.confirmation is not None:
         _print_confirmed(console, record.confirmation)
@@ -67,6 +68,8 @@ def print_best(console: Console, record: BestRecord) -> None:
 
 def print_confirmation(console: Console, record: BestRecord) -> None:
     """Print what fresh seeds say of a short list."""
+    from cifar_tune.storage.invocations import study_arguments
+
     console.print()
     if record.confirmation is not None:
         _print_confirmed(console, record.confirmation)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.training.records import EpochMetrics
 
 if TYPE_CHECKING:  # a command line shows its progress before it imports Optuna
     from optuna.trial import FrozenTrial
 
     from cifar_tune.search.open_study import OpenStudy
     from cifar_tune.search.plan import Plan
+    from cifar_tune.training.records import EpochMetrics
 
 MOST_NOTES = 8
 

@@ -13,11 +13,11 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.config.wording import format_params
 from cifar_tune.search.observer import LiveRun, Observer
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.training.records import EpochMetrics
 from cifar_tune.wording import format_accuracy, format_count, format_duration
 
 if TYPE_CHECKING:
     from cifar_tune.search.plan import Plan
+    from cifar_tune.training.records import EpochMetrics
 
 
 class PlainLines(Observer):

@@ -205,7 +205,7 @@ class Runner:
         definition.check_definition(existing, self.spec, self.options.seed, self._digests)
         check_writable(self.location)
         work = remaining_work(self.spec, existing, self.options)
-        needed = room_needed(self.spec, len(work.named))
+        needed = room_needed(self.spec, len(work.named), work.sampled + len(work.queued))
         if needed:
             check_disk_space(self.location.beside.parent, needed, WeightsError)
 

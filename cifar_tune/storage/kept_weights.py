@@ -56,9 +56,11 @@ def may_be_kept(spec: StudySpec, *, is_named: bool) -> bool:
     return spec.profile.keep_best > 0 or (is_named and spec.profile.keep_weights == "named")
 
 
-def room_needed(spec: StudySpec, named: int) -> int:
-    """Return the bytes that the weights of a run may take, which completes ``named`` trials."""
-    trials = (named if spec.profile.keep_weights == "named" else 0) + spec.profile.keep_best
+def room_needed(spec: StudySpec, named: int, others: int) -> int:
+    """Return the bytes that the weights of a run may take, which completes so many trials."""
+    if spec.profile.keep_weights != "named":
+        named, others = 0, named + others
+    trials = named + min(others, spec.profile.keep_best)
     return min(trials * WEIGHTS_BYTES, round(spec.profile.keep_gigabytes * 1e9))
 
 

@@ -176,8 +176,8 @@ def test_what_is_missing_is_said_with_the_command_that_fills_it(cli: Cli, tmp_pa
     made.add_named(is_read=False)
     html = page(cli, "transfer", storage)
     for command in (
-        "cifar-tune study run transfer --profile quick --seeds 3",
-        "cifar-tune trial test transfer --profile quick",
+        f"cifar-tune study run transfer --profile quick --storage {storage} --seeds 3",
+        f"cifar-tune trial test transfer --profile quick --storage {storage}",
         "transfer/model-b (1), transfer/model-a-running (0), transfer/model-b-running (0)",
     ):
         assert command in html
@@ -252,12 +252,20 @@ def test_what_cannot_be_reported(
 
 def test_several_studies_of_one_file_are_listed(cli: Cli, tmp_path: Path) -> None:
     storage = tmp_path / "two.db"
-    MadeUp(storage, "final", "quick").add_named()
+    MadeUp(storage, "final", "quick", epochs=2).add_named()
     MadeUp(storage, "final", "quick", epochs=3).add_named()
     answer = cli("report", "final", "--storage", str(storage))
     assert answer.code == 2
-    assert "final:quick, final:quick:epochs=3" in answer.err
+    assert "--profile quick --set epochs=2 or --profile quick --set epochs=3" in answer.err
     assert cli("report", "final", "--storage", str(storage), "--epochs", "3", "--json").code == 0
+
+
+def test_a_name_means_the_study_without_overrides(cli: Cli, tmp_path: Path) -> None:
+    storage = tmp_path / "two.db"
+    MadeUp(storage, "final", "quick", epochs=3).add_named()
+    MadeUp(storage, "final", "quick").add_named()
+    answer = cli("report", "final", "--storage", str(storage), "--json")
+    assert answer.record["study_name"] == "final:quick"
 
 
 def test_a_file_of_another_trial_is_refused(cli: Cli, tmp_path: Path) -> None:

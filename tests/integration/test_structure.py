@@ -58,7 +58,7 @@ def test_help_of_the_whole_imports_no_command() -> None:
         "run('--help')\n"
         "rooms = {name for name in sys.modules if name.startswith('cifar_tune.')}\n"
         "assert rooms <= {'cifar_tune.errors', 'cifar_tune.cli', 'cifar_tune.cli.app',\n"
-        "    'cifar_tune.storage', 'cifar_tune.storage.passwords'}, rooms\n"
+        "    'cifar_tune.storage', 'cifar_tune.storage.passwords', 'cifar_tune.wording'}, rooms\n"
         "assert 'rich' not in sys.modules"
     )
 

@@ -131,7 +131,9 @@ def test_what_cannot_be_tested(cli: Cli, study: str) -> None:
 
 def test_weights_that_were_not_kept(cli: Cli, study: str) -> None:
     text = Path(study).read_text(encoding="utf-8")
-    Path(study).write_text(text.replace('keep_weights = "named"\n', ""), encoding="utf-8")
+    Path(study).write_text(
+        text.replace('keep_weights = "named"\n', "keep_best = 0\n"), encoding="utf-8"
+    )
     cli("study", "run", study, *RUN)
     answer = cli("trial", "test", study, NAME)
     assert answer.code == 2

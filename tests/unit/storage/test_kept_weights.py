@@ -46,8 +46,10 @@ def test_the_cap_lets_named_ones_in_first() -> None:
     capped = make_spec(keep_weights="named", keep_best=3, keep_gigabytes=0.14)
     assert choose_kept(capped, candidates(0.1, 0.2, 0.9, 0.8, named=2)) == {0, 1, 2}
     assert choose_kept(capped, candidates(0.1, 0.2, 0.3, 0.4, 0.9, named=4)) == {0, 1, 2}
-    assert room_needed(capped, named=4) == 140_000_000
-    assert room_needed(capped.with_profile(keep_gigabytes=10), named=4) == 7 * WEIGHTS_BYTES
+    assert room_needed(capped, named=4, others=9) == 140_000_000
+    assert (
+        room_needed(capped.with_profile(keep_gigabytes=10), named=4, others=9) == 7 * WEIGHTS_BYTES
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,7 @@ def test_room_and_whether_weights_are_written() -> None:
     named = make_spec(keep_weights="named")
     assert may_be_kept(named, is_named=True)
     assert not may_be_kept(named, is_named=False)
-    assert room_needed(make_spec(), 5) == 0
-    assert room_needed(named, 5) == 5 * WEIGHTS_BYTES
-    assert room_needed(named.with_profile(keep_best=2, keep_gigabytes=0.25), 5) == 250_000_000
+    assert room_needed(make_spec(keep_best=0), 5, 9) == 0
+    assert room_needed(make_spec(keep_best=1), 5, 0) == WEIGHTS_BYTES
+    assert room_needed(named.with_profile(keep_best=2), 5, 1) == 6 * WEIGHTS_BYTES
+    assert room_needed(named.with_profile(keep_best=2, keep_gigabytes=0.25), 5, 9) == 250_000_000
