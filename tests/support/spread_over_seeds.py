@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_tune.evaluation.evidence import gather
-from cifar_tune.evaluation.export.study import import_study, read_export
+from cifar_tune.evaluation.export.study import import_studies, read_export
 from cifar_tune.storage.location import locate_storage
 
 DATA = Path(__file__).parents[1] / "data"
@@ -72,7 +72,7 @@ def image_shares() -> tuple[float, float]:
     correct = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         location = locate_storage(f"{folder}/records.db")
-        import_study(export, location)
+        import_studies([export], location)
         evidence = gather(location, export.studies[0].study_name, "")
     for trial in evidence.trials:
         correct[trial.model].append(evidence.test[trial.number].correct.astype(float))
