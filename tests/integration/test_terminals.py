@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ LONG = ("--trials", "0", "--only", "dropout/p=0.1")
 
 
 @pytest.fixture(autouse=True)
-def _hangs_up() -> object:  # type: ignore[misc]
-    before = signal.getsignal(signal.SIGHUP)
+def _hangs_up() -> Iterator[None]:
+    """A closed terminal is heard of, also where the tests themselves run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
@@ -62,7 +64,10 @@ def test_what_is_printed_into_a_closed_terminal_ends_nothing(tmp_path: Path) -> 
     os.close(ours)  # a process that is told of it late writes into nothing until then
     time.sleep(0.5)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(30) == 130, seen
+    try:
+        assert process.wait(30) == 130, seen
+    finally:
+        process.kill()
     command = [sys.executable, "-m", "cifar_tune", "trial", "show", "dropout", "0"]
     shown = subprocess.run(
         [*command, *TINY, "--epochs", "200", "--storage", "s.db"],
