@@ -1,8 +1,9 @@
 """What is taken of the noise of an accuracy before a study has shown it.
 
-Printed by ``python tests/support/spread_over_seeds.py`` from the studies that this program has
-recorded: 17 configurations of six studies that were trained with three to five seeds, three to
-fifty epochs, 1,000 to 10,000 validation images. ``docs/statistics.md`` has the table.
+``SPREAD``, ``SPREAD_OF_CONFIGURATIONS`` and the shares of images are printed by ``python
+tests/support/spread_over_seeds.py`` from the studies that this program has recorded: 17 configurations of six studies that were trained with three to five seeds, three to
+fifty epochs, 1,000 to 10,000 validation images. ``docs/statistics.md`` has the table. The other two
+are choices, made with simulations in sight.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ OWN_IMAGES = 0.16
 DISAGREEMENT = 0.41
 """The share from images on which seeds of one configuration disagree; it is seen over seeds."""
 BETWEEN = 0.04
-"""The median scatter of a study's configurations: scale of a half-Cauchy (Gelman 2006)."""
+"""The median scatter of a study's configurations: scale of a half-Cauchy (Gelman 2006); chosen."""
 
 SPREAD_LOW, SPREAD_HIGH = (
     SPREAD * math.exp(sign * 1.96 * math.hypot(SPREAD_OF_STUDIES, SPREAD_OF_CONFIGURATIONS))
