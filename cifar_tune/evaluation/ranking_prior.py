@@ -1,9 +1,10 @@
 """What is taken of the noise of an accuracy before a study has shown it.
 
-``SPREAD``, ``SPREAD_OF_CONFIGURATIONS`` and the shares of images are printed by ``python
-tests/support/spread_over_seeds.py`` from the studies that this program has recorded: 17 configurations of six studies that were trained with three to five seeds, three to
-fifty epochs, 1,000 to 10,000 validation images. ``docs/statistics.md`` has the table. The other two
-are choices, made with simulations in sight.
+``SPREAD``, ``SPREAD_OF_CONFIGURATIONS`` and the shares of images are printed by
+``python tests/support/spread_over_seeds.py`` from the studies that this program has recorded: 17
+configurations of six studies that were trained with three to five seeds, three to fifty epochs,
+1,000 to 10,000 validation images. ``docs/statistics.md`` has the table. The other two are choices,
+made with simulations in sight.
 """
 
 from __future__ import annotations
