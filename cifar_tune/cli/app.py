@@ -9,11 +9,13 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 import click
 
 from cifar_tune import __version__
+from cifar_tune.cli.help import Group, write_sections
 from cifar_tune.errors import CifarTuneError
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.wording import escape_controls
@@ -72,50 +74,37 @@ def _exit_at_once() -> None:
     os._exit(INTERRUPTED)
 
 
-COMMANDS = {
-    "bench": (
-        "bench",
-        "Time the plain torchvision loop, a tuned one and ours, in turn, on this machine.",
-    ),
-    "best": ("best", "The best configuration of a study: which it is, and what it is worth."),
-    "calibrate": (
-        "bench",
-        "Simulate studies whose truth is known and print how often verdicts and rankings are "
-        "right.",
-    ),
-    "dashboard": (
-        "dashboard",
-        "Show stored studies in the browser with optuna-dashboard, also while they run.",
-    ),
-    "data": ("data", "See which images are here, and bring the full CIFAR-10 in."),
-    "overhead": (
-        "bench",
-        "Measure what the runner itself costs: asking, recording, pruning, telling.",
-    ),
-    "predict": (
-        "export",
-        "Say what an exported MODEL makes of image files, as calibrated probabilities.",
-    ),
-    "report": (
-        "report",
-        "Write what the storage holds of a study as one HTML file that needs no network.",
-    ),
-    "serve": (
-        "dashboard",
-        "Show studies in the browser, and run what is queued, in one process that stays.",
-    ),
-    "study": ("study", "List, show, plan and run studies, and queue trials."),
-    "test-reads": (
-        "trial",
-        "List every time that the test images were read: when, for which trial, what came out.",
-    ),
-    "trial": ("trial", "What single trials are made of, and what they are worth."),
-    "weights": ("data", "See which pretrained weights are here, and bring others in."),
+COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Studies": {
+        "study": ("study", "Create, list, plan, run and delete studies."),
+    },
+    "Trials and results": {
+        "trial": ("trial", "List, show, test, repeat and drop single trials."),
+        "best": ("best", "Find, confirm, re-run and export the best configuration."),
+        "report": ("report", "Write a report of a study as one HTML file."),
+        "test-reads": ("trial", "List every evaluation on the test images."),
+        "predict": ("export", "Classify image files with an exported MODEL."),
+    },
+    "Browser": {
+        "dashboard": ("dashboard", "Show studies in the browser with optuna-dashboard."),
+        "serve": ("dashboard", "Show studies in the browser and run queued trials."),
+    },
+    "Images and weights": {
+        "data": ("data", "List, download, import and verify images."),
+        "weights": ("data", "List, download and import pretrained weights."),
+    },
+    "Measurements": {
+        "bench": ("bench", "Time training against a plain and a tuned PyTorch loop."),
+        "overhead": ("bench", "Measure the overhead of a study beside its training."),
+        "calibrate": ("bench", "Simulate studies to see how often verdicts are right."),
+    },
 }
-"""The module of each command, which calls it the same, and the first paragraph of its help."""
+"""The commands by section: the module of each, which calls it the same, and the first paragraph of
+its help."""
+_LISTED = {name: entry for section in COMMANDS.values() for name, entry in section.items()}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """The commands of ``COMMANDS``, whose modules are imported only when they are called.
 
     This is the recipe of Click's documentation, "Lazily Loading Subcommands", with one addition:
@@ -125,20 +114,23 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands in alphabetical order."""
-        return sorted([*super().list_commands(ctx), *COMMANDS])
+        return sorted([*super().list_commands(ctx), *_LISTED])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, importing its module; None if there is none of that name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in _LISTED:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"cifar_tune.cli.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"cifar_tune.cli.{_LISTED[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one line for each command, importing none."""
-        shown = {name: click.Command(name, help=text) for name, (_, text) in COMMANDS.items()}
-        click.Group(commands=shown).format_commands(ctx, formatter)
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line for each command, by section, importing none."""
+        sections = {
+            title: [(name, text) for name, (_, text) in section.items()]
+            for title, section in COMMANDS.items()
+        }
+        write_sections(formatter, sections)
 
 
 @click.group(

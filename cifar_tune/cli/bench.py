@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from cifar_tune.cli.console import make_console, make_table, print_json
+from cifar_tune.cli.help import command
 from cifar_tune.cli.options import number_option, options
 from cifar_tune.errors import InputError
 
@@ -30,7 +31,7 @@ STUDY = "study"
 # --- speed --------------------------------------------------------------------------------------
 
 
-@click.command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
+@command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
 @number_option("--rounds", "Epochs of each case, and whole studies.", default=3)
 @click.option(
     "--only",
@@ -41,11 +42,12 @@ STUDY = "study"
 )
 @options("device", "json")
 def bench(rounds: int, only: tuple[str, ...], device: str | None, as_json: bool) -> None:
-    """Time the plain torchvision loop, a tuned one and ours, in turn, on this machine.
+    """Time training against a plain and a tuned PyTorch loop.
 
-    The plain one is as the course assignment trained: DataLoader, PIL transforms, Adam, fp32. The
-    tuned one has loader workers, channels-last memory and torch.compile besides. Last, a whole
-    study against plain Optuna and the plain loop. All of it takes about an hour on two cores.
+    All are timed in turn on this machine. The plain loop is as the course assignment trained:
+    DataLoader, PIL transforms, Adam, fp32. The tuned one has loader workers, channels-last memory
+    and torch.compile besides. Last, a whole study against plain Optuna and the plain loop. All of
+    it takes about an hour on two cores.
     """
     from cifar_tune.benchmarks.cases import list_cases, time_case
     from cifar_tune.benchmarks.plain_loop import software_line
@@ -133,15 +135,15 @@ def _format_spread(ratios: Sequence[float]) -> str:
 # --- what the runner itself costs ---------------------------------------------------------------
 
 
-@click.command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
+@command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
 @number_option("--finished", "Finished trials that the study has.", default=1000)
 @number_option("--trials", "To be measured.", least=4, default=30)
 @options("json")
 def overhead(finished: int, trials: int, as_json: bool) -> None:
-    """Measure what the runner itself costs: asking, recording, pruning, telling.
+    """Measure the overhead of a study beside its training.
 
-    A temporary SQLite database is filled with finished trials, and a study is run on it whose
-    workers train nothing.
+    That is asking, recording, pruning and telling. A temporary SQLite database is filled with
+    finished trials, and a study is run on it whose workers train nothing.
     """
     from cifar_tune.benchmarks.overhead import EPOCHS, measure_overhead
 
@@ -164,13 +166,13 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
 # --- how often verdicts are right ---------------------------------------------------------------
 
 
-@click.command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
+@command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
 @number_option("--rounds", "Simulated studies for each figure.", least=20, default=200)
 @options("json")
 def calibrate(rounds: int, as_json: bool) -> None:
-    """Simulate studies whose truth is known and print how often verdicts and rankings are right.
+    """Simulate studies to see how often verdicts are right.
 
-    Ends with 1 if one of the figures is not what it should be.
+    Rankings are judged too. Ends with 1 if one of the figures is not what it should be.
     """
     from rich.progress import track
 

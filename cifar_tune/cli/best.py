@@ -17,6 +17,7 @@ from cifar_tune.cli.console import (
     study_header,
 )
 from cifar_tune.cli.export import best_export
+from cifar_tune.cli.help import group
 from cifar_tune.cli.options import (
     STUDY,
     WORKERS,
@@ -43,9 +44,9 @@ _TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json")
 _top_option = number_option("--top", "Length of the short list; by default 4.")
 
 
-@click.group(epilog="Example: cifar-tune best confirm dropout --seeds 3")
+@group("best", epilog="Example: cifar-tune best confirm dropout --seeds 3")
 def best() -> None:
-    """The best configuration of a study: which it is, and what it is worth."""
+    """Find, confirm, re-run and export the best configuration."""
 
 
 best.add_command(best_export)
@@ -55,8 +56,9 @@ best.add_command(best_export)
 @_top_option
 @study_options("profile", "epochs", "set", "storage", "json")
 def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
-    """Say which configuration is the best so far, and how much of its lead is probably luck.
+    """Show the best configuration and how far to trust it.
 
+    Part of the lead of the best of many is likely noise; how much is estimated.
     Once `best confirm` was run, what it found is the answer and stands first.
 
     NAME is the name of a study file or its path.
@@ -76,7 +78,7 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
 def best_confirm(
     study: StudySelector, seeds: int, top: int | None, machine: MachineOptions, as_json: bool
 ) -> None:
-    """Train the short list again on fresh seeds, in pairs, and choose by the mean.
+    """Train the short list again on fresh seeds and rank it anew.
 
     NAME is the name of a study file or its path. The runs are a study of their own, which the
     search never sees. Run again to continue, or with more --seeds.
@@ -109,7 +111,7 @@ def best_rerun(
     machine: MachineOptions,
     as_json: bool,
 ) -> None:
-    """Train the best configuration again, and read it on the test images, once for each seed.
+    """Train the best configuration again and test it once a seed.
 
     NAME is the name of a study file or its path. Without --trial or --name it is the confirmed
     best, else the likely best. Every read is written to the ledger before the figure is shown.
@@ -168,11 +170,11 @@ def best_ablate(
     machine: MachineOptions,
     as_json: bool,
 ) -> None:
-    """Train the best configuration without each of its hyperparameters: which made the difference?
+    """Measure how much each hyperparameter adds to the best.
 
-    NAME is the name of a study file or its path. Each is put back to what a named trial has, the
-    others stay. The runs stand beside those of `best rerun`, on the same seeds, and are compared on
-    the validation images; the search never sees them.
+    NAME is the name of a study file or its path. The best configuration is trained again with each
+    hyperparameter put back to what a named trial has. The runs stand beside those of `best rerun`,
+    on the same seeds, and are compared on the validation images; the search never sees them.
     """
     before = _read_best(study)
 
@@ -272,12 +274,12 @@ def _read_groups(
     differing = [key for key, value in reference.items() if candidate.params[key] != value]
     if not differing:
         raise InputError(f"{candidate.label}: has the values that are to be put back")
-    wanted = [tuple(group.split(",")) for group in groups]
-    for group in wanted:
-        for key in group:
+    wanted = [tuple(text.split(",")) for text in groups]
+    for keys in wanted:
+        for key in keys:
             if key not in differing:
                 raise InputError(
-                    f"--only {','.join(group)}: {key} is not one of the hyperparameters that "
+                    f"--only {','.join(keys)}: {key} is not one of the hyperparameters that "
                     f"differ: {', '.join(differing)}"
                 )
     return wanted or [(key,) for key in differing]

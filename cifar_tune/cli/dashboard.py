@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from cifar_tune.cli.console import make_console, run_on_console
+from cifar_tune.cli.help import command
 from cifar_tune.cli.options import WORKERS, gather, options
 from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.errors import InputError, StorageError
@@ -61,11 +62,11 @@ class ServerOptions:
         return choose_access(self.host, self.token, self.is_read_only)
 
 
-@click.command("dashboard", epilog="Example: cifar-tune dashboard --open")
+@command("dashboard", epilog="Example: cifar-tune dashboard --open")
 @options("storage", *_SERVED)
 @gather("server", ServerOptions)
 def dashboard(storage: str | None, server: ServerOptions) -> None:
-    """Show stored studies in the browser with optuna-dashboard, also while they run.
+    """Show studies in the browser with optuna-dashboard.
 
     Other machines reach it with --host 0.0.0.0; then it needs a token, and is read-only unless
     --read-write is given. Ctrl-C stops it.
@@ -129,7 +130,7 @@ def _announce(
 # --- serve --------------------------------------------------------------------------------------
 
 
-@click.command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
+@command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @options("profile", "seeds", *WORKERS, "precision", "storage", "data-dir", *_SERVED)
 @gather("work", WorkOptions)
@@ -143,7 +144,7 @@ def serve(
     machine: MachineOptions,
     server: ServerOptions,
 ) -> None:
-    """Show studies in the browser, and run what is queued, in one process that stays.
+    """Show studies in the browser and run queued trials.
 
     NAME is the name of a study file or its path: these studies are run first, one after another.
     Trials and studies are queued at /queue in the browser or by `cifar-tune study queue`. What was

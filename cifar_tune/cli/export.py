@@ -10,6 +10,7 @@ import click
 
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.console import command_line, make_console, print_json
+from cifar_tune.cli.help import command
 from cifar_tune.cli.options import ChosenOptions, gather, number_option, options, study_options
 from cifar_tune.wording import format_accuracy, printable
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cifar_tune.storage.selector import StudySelector
 
 
-@click.command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
+@command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -41,7 +42,7 @@ def best_export(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write the best configuration's model as a folder that plain torchvision loads.
+    """Write the best model as a folder that torchvision loads.
 
     NAME is the name of a study file or its path. The folder has the weights as safetensors, the
     configuration with a fitted temperature, and a model card.
@@ -89,7 +90,7 @@ def _print_export(exported: ModelExport, choice: Choice, onnx_difference: float 
         )
 
 
-@click.command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
+@command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @number_option("--top", "Classes shown.", default=3)
@@ -97,7 +98,7 @@ def _print_export(exported: ModelExport, choice: Choice, onnx_difference: float 
 def predict(
     model: Path, images: tuple[Path, ...], top: int, device: str | None, as_json: bool
 ) -> None:
-    """Say what an exported MODEL makes of image files, as calibrated probabilities."""
+    """Classify image files with an exported MODEL."""
     from cifar_tune.evaluation.export.model_files import classify, open_model
     from cifar_tune.training.device import choose_device
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.help import command
 from cifar_tune.cli.options import study_options
 from cifar_tune.errors import InputError
 from cifar_tune.search.preparation import choose_profile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 TERMINAL = "command line"
 
 
-@click.command("queue", epilog="Example: cifar-tune study queue dropout --param dropout_rate=0.25")
+@command("queue", epilog="Example: cifar-tune study queue dropout --param dropout_rate=0.25")
 @click.option(
     "--param",
     "params",
@@ -41,7 +42,7 @@ def queue(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Queue a trial of a study, or print what is queued.
+    """Queue a trial of a study, or list the queue.
 
     NAME is the name of a study file or its path. Values are checked against the search space. A run
     of the study takes the trial up, at once if one is going on, and trains it to its end: nothing

@@ -16,6 +16,7 @@ import click
 
 from cifar_tune import paths
 from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.help import command
 from cifar_tune.cli.options import gather, study_options
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import replacing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cifar_tune.training.pictures.activation_record import ActivationRecord
 
 ACTIVATIONS = "activations"
+_OF_ACTIVATIONS = f"Feature maps ({ACTIVATIONS})"
 DOCUMENT_SUFFIX = ".j2"
 """Suffix of a template's file name; the document is called the same without it."""
 _SEARCHED_FOR_WEIGHTS = ("final", "transfer", "dropout")
@@ -57,7 +59,11 @@ class _ActivationOptions:
     root: Path
 
 
-@click.command("report", epilog="Example: cifar-tune report dropout")
+@command(
+    "report",
+    sections=dict.fromkeys(("--study", "--trial", "--image", "--layer"), _OF_ACTIVATIONS),
+    epilog="Example: cifar-tune report dropout",
+)
 @study_options("profile", "epochs", "set", "storage", "data-dir", "json")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the same numbers as CSV, one a line.")
 @click.option(
@@ -89,28 +95,28 @@ class _ActivationOptions:
     "--study",
     "study_name",
     metavar="NAME",
-    help="activations: the study; by default one with weights.",
+    help="The study; by default one with kept weights.",
 )
-@click.option("--trial", metavar="TRIAL", help="activations: its number or full name.")
+@click.option("--trial", metavar="TRIAL", help="Its number or name; by default the best.")
 @click.option(
     "--image",
     "images",
     multiple=True,
     metavar="INDEX|PATH",
-    help="activations: a test image or a file; by default a ship and a cat. May be repeated.",
+    help="A test image or a file; by default a ship and a cat. May be repeated.",
 )
 @click.option(
-    "--layer", "layers", multiple=True, metavar="LAYER", help="activations: one layer more."
+    "--layer", "layers", multiple=True, metavar="LAYER", help="One layer more. May be repeated."
 )
 @gather("output", _OutputOptions)
 @gather("activations", _ActivationOptions)
 def report(study: StudySelector, output: _OutputOptions, activations: _ActivationOptions) -> None:
-    """Write what the storage holds of a study as one HTML file that needs no network.
+    """Write a report of a study as one HTML file.
 
-    NAME is the name of a study file or its path, or activations: feature maps of a trained trial.
-    Claims that the study file makes are judged. With --json or --csv, the numbers are printed
-    instead. Or NAME is a document of your own, a Jinja2 template such as results.md.j2, in which
-    stored studies fill in numbers, tables and figures.
+    The file needs no network. NAME is the name of a study file or its path, or activations: feature
+    maps of a trained trial. Claims that the study file makes are judged. With --json or --csv, the
+    numbers are printed instead. Or NAME is a document of your own, a Jinja2 template such as
+    results.md.j2, in which stored studies fill in numbers, tables and figures.
     """
     if output.as_json and output.as_csv:
         raise InputError("--json and --csv: expected one of the two")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cifar_tune.cli import tables
 from cifar_tune.cli.console import announce, make_console, print_json, run_on_console, study_header
+from cifar_tune.cli.help import group
 from cifar_tune.cli.options import gather, options, study_options
 from cifar_tune.cli.queue import queue
 from cifar_tune.errors import StudyFileError
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from cifar_tune.storage.selector import StudySelector
 
 
-@click.group(epilog="Example: cifar-tune study run dropout")
+@group("study", epilog="Example: cifar-tune study run dropout")
 def study() -> None:
-    """List, show, plan and run studies, and queue trials."""
+    """Create, list, plan, run and delete studies."""
 
 
 study.add_command(queue)
@@ -33,7 +34,7 @@ study.add_command(queue)
 @study.command("list", epilog="Example: cifar-tune study list")
 @options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
-    """List study files: those in ./studies, then those that come with the package."""
+    """List study files and what is stored of each."""
     from cifar_tune.config.study_file import find_study_files, load_study_file
     from cifar_tune.storage.trial_counts import count_trials_by_file
 
@@ -67,7 +68,7 @@ def study_list(storage: str | None, as_json: bool) -> None:
 @study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
 @study_options("profile", "epochs", "set", "storage", "json")
 def study_show(study: StudySelector, as_json: bool) -> None:
-    """Show a study file and what the storage holds of it.
+    """Show a study file and its stored trials.
 
     NAME is the name of a study file or its path. With --epochs or --set, only the study of its
     own that they name is shown.
@@ -117,9 +118,9 @@ _MACHINE = ("device", "workers", "per-gpu", "precision", "slots", "storage", "da
 def study_plan(
     study: StudySelector, work: WorkOptions, machine: MachineOptions, as_json: bool
 ) -> None:
-    """Measure this machine for a few seconds and say what a run would do and how long it takes.
+    """Show what a run would do and how long it would take.
 
-    NAME is the name of a study file or its path.
+    This machine is measured for a few seconds. NAME is the name of a study file or its path.
     """
     from cifar_tune.search.costs import measure_costs
     from cifar_tune.search.plan import make_plan
@@ -151,10 +152,10 @@ def study_plan(
 def study_run(
     study: StudySelector, work: WorkOptions, machine: MachineOptions, as_json: bool
 ) -> None:
-    """Run what is left of a study: its named trials first, then its search.
+    """Run a study, or continue it.
 
-    NAME is the name of a study file or its path. Run again to continue, also after a crash; Ctrl-C
-    stops cleanly.
+    What is left of it is run: its named trials first, then its search. NAME is the name of a study
+    file or its path. Run again to continue, also after a crash; Ctrl-C stops cleanly.
     """
     from cifar_tune.search.runner import RunOptions
 
@@ -183,10 +184,11 @@ def study_run(
     help="Where to write the JSON file.",
 )
 def study_export(study: StudySelector, out: Path) -> None:
-    """Write a stored study to a file: definition, trials, metrics, versions, digests, test reads.
+    """Write a stored study to a JSON file.
 
-    NAME is the name of a study file or its path. Confirmations, re-runs and what trials say of each
-    image go with it; weights and pictures do not.
+    That is its definition, trials, metrics, versions, digests and test reads. NAME is the name of a
+    study file or its path. Confirmations, re-runs and what trials say of each image go with it;
+    weights and pictures do not.
     """
     spec, location = study.find()
 
@@ -208,9 +210,10 @@ def study_export(study: StudySelector, out: Path) -> None:
 )
 @options("storage", "json")
 def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) -> None:
-    """Add exported studies to the storage; once more changes nothing.
+    """Add exported studies to the storage.
 
-    Each FILE is what `cifar-tune study export` wrote. One that was altered is refused.
+    What is there already is not added again. Each FILE is what `cifar-tune study export` wrote. One
+    that was altered is refused.
     """
     from cifar_tune.evaluation.export.study import import_studies, read_export
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_tune.cli.console import command_line, make_console, print_json
+from cifar_tune.cli.help import command, group
 from cifar_tune.cli.options import options, study_options
 from cifar_tune.storage.location import (
     StorageLocation,
@@ -35,9 +36,9 @@ _DATA = ("profile", "epochs", "set", "device", "storage", "data-dir", "json")
 """Options of the commands that read images."""
 
 
-@click.group(epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
+@group("trial", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
 def trial() -> None:
-    """What single trials are made of, and what they are worth."""
+    """List, show, test, repeat and drop single trials."""
 
 
 @trial.command("test", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
@@ -50,7 +51,7 @@ def trial_test(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Evaluate a finished trial, whose weights were kept, on the test images.
+    """Evaluate a complete trial on the test images.
 
     NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
     every named trial that was not tested yet. Every such read is written to a ledger before the
@@ -93,10 +94,10 @@ def _print_test_result(result: TestResult, location: StorageLocation) -> None:
     )
 
 
-@click.command("test-reads", epilog="Example: cifar-tune test-reads")
+@command("test-reads", epilog="Example: cifar-tune test-reads")
 @options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:
-    """List every time that the test images were read: when, for which trial, what came out."""
+    """List every evaluation on the test images."""
     location = locate_storage(storage)
     check_readable(location)
     reads = _read_ledger(location) if location.exists() else []
@@ -130,7 +131,7 @@ def _read_ledger(location: StorageLocation) -> list[TestRead]:
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("trial_name", metavar="TRIAL")
 def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
-    """Show everything that made a trial: configuration, versions, digests, epochs.
+    """Show a trial: configuration, versions, digests, epochs.
 
     NAME is the name of a study file or its path, TRIAL the trial's number or full name.
     """
@@ -206,7 +207,7 @@ def trial_rerun(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Train a trial again and say whether it came out the same.
+    """Train a trial again and compare the results.
 
     NAME is the name of a study file or its path, TRIAL the trial's number or full name. On the same
     kind of processor with the same versions that is bit for bit, elsewhere within the spread over
@@ -272,7 +273,7 @@ def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("trial_name", metavar="[TRIAL]", required=False)
 def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> None:
-    """End a trial that a stopped run has left, as it is.
+    """End a paused trial without training it further.
 
     NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
     all that was left of the study, its confirmations and re-runs. What is dropped stays in the

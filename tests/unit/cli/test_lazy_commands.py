@@ -7,15 +7,16 @@ import pytest
 
 from cifar_tune.cli.app import COMMANDS, app
 
+LINES = {name: text for section in COMMANDS.values() for name, (_, text) in section.items()}
 
-@pytest.mark.parametrize("name", COMMANDS)
+
+@pytest.mark.parametrize("name", LINES)
 def test_the_line_of_a_command_is_the_first_paragraph_of_its_help(name: str) -> None:
     command = app.get_command(click.Context(app), name)
     assert command is not None
     assert command.name == name
     assert command.help is not None
-    _, first_paragraph = COMMANDS[name]
-    assert " ".join(command.help.split("\n\n")[0].split()) == first_paragraph
+    assert " ".join(command.help.split("\n\n")[0].split()) == LINES[name]
 
 
 def test_an_unknown_command_is_none() -> None:

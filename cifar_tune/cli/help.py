@@ -1,0 +1,90 @@
+"""Commands and groups of commands whose help is in sections; all of the command line are such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+OPTION_SECTIONS: Mapping[str, Sequence[str]] = {
+    "What to run": (
+        *("--profile", "--trials", "--seeds", "--only", "--seed", "--top", "--trial", "--name"),
+        *("--against", "--train-on", "--param", "--cancel", "--timeout"),
+    ),
+    "Protocol": ("--epochs", "--set"),
+    "Machine": ("--device", "--workers", "--per-gpu", "--slots", "--precision"),
+    "Files": ("--storage", "--data-dir"),
+    "Server": ("--host", "--port", "--token", "--read-only", "--open"),
+    "Output": (
+        *("--out", "--overwrite", "--onnx", "--figures", "--figure-format", "--check"),
+        *("--json", "--csv", "--help"),
+    ),
+}
+"""Sections of options in the order of a help, by the first name of each option."""
+FEW_OPTIONS = 6
+"""So many options stand in one list."""
+_OTHER = "Options"
+_COLUMN = 30
+"""Widest first column of a list, as Click has it."""
+
+Row = tuple[str, str]
+
+
+class Command(click.Command):
+    """A command whose help lists many options in sections.
+
+    Attributes:
+        sections: Sections by option, where they are others than those of ``OPTION_SECTIONS``.
+    """
+
+    def __init__(self, *arguments: Any, sections: Mapping[str, str] | None = None, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.sections = dict(sections or {})
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, in sections where there are many."""
+        titles = (_OTHER, *self.sections.values(), *OPTION_SECTIONS)
+        rows: dict[str, list[Row]] = {title: [] for title in titles}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and not isinstance(param, click.Argument):
+                rows[self._section_of(param)].append(record)
+        if sum(map(len, rows.values())) <= FEW_OPTIONS:
+            rows = {_OTHER: [row for section in rows.values() for row in section]}
+        write_sections(formatter, rows)
+
+    def _section_of(self, option: click.Parameter) -> str:
+        name = next((name for name in option.opts if name.startswith("--")), "")
+        listed = (section for section, names in OPTION_SECTIONS.items() if name in names)
+        return self.sections.get(name) or next(listed, _OTHER)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Return a decorator that makes a function a command, as ``click.command`` does."""
+    return click.command(name, cls=Command, **settings)
+
+
+def group(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Group]:
+    """Return a decorator that makes a function a group, as ``click.group`` does."""
+    return click.group(name, cls=Group, **settings)
+
+
+def write_sections(formatter: click.HelpFormatter, sections: Mapping[str, Sequence[Row]]) -> None:
+    """Write lists of definitions under titles, with their columns aligned; none that is empty."""
+    width = min(max(map(len, _terms(sections.values())), default=0), _COLUMN)
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl([(term.ljust(width), text) for term, text in rows])
+
+
+def _terms(lists: Iterable[Sequence[Row]]) -> Iterable[str]:
+    terms = (term for rows in lists for term, _ in rows)
+    return (term for term in terms if len(term) <= _COLUMN)
