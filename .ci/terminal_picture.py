@@ -1,7 +1,7 @@
-"""Turn a captured terminal screen into the README's picture.
+"""Turn a captured terminal screen into the README's picture, docs/pictures/study-run.svg.
 
-tmux new-session -d -s run -x 104 -y 40 "cifar-tune study run dropout; sleep 999"
-tmux capture-pane -e -p -t run | python .ci/readme/picture.py "cifar-tune study run dropout"
+tmux new-session -d -s run -x 100 -y 40 "cifar-tune study run dropout; sleep 999"
+tmux capture-pane -e -p -t run | python .ci/terminal_picture.py "cifar-tune study run dropout"
 """
 
 import io
@@ -12,21 +12,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 104
+WIDTH = 100
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "study-run.svg"
 
 
 def main() -> None:
-    """Read the screen, with its colours, on standard input and write the SVG beside this file."""
+    """Read the screen, with its colours, on standard input and write the SVG."""
     command = sys.argv[1]
     screen = sys.stdin.read().rstrip()
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text("$ " + command, style="bold"))
     console.print(Text.from_ansi(screen))
-    target = Path(__file__).parent / "study-run.svg"
     svg = console.export_svg(title="cifar-tune")
     # The fonts come from the reader's machine: the picture asks no other host for anything.
     svg = re.sub(r",\s*url\([^;]*;", ";", svg)
-    target.write_text(svg + "\n", encoding="utf-8")
+    PICTURE.write_text(svg + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
