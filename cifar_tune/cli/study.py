@@ -16,7 +16,12 @@ from cifar_tune.cli.help import group
 from cifar_tune.cli.options import gather, options, study_options
 from cifar_tune.cli.queue import queue
 from cifar_tune.errors import StudyFileError
-from cifar_tune.search.preparation import MachineOptions, WorkOptions, prepare
+from cifar_tune.search.preparation import (
+    MachineOptions,
+    WorkOptions,
+    missing_materials,
+    prepare,
+)
 from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
@@ -136,13 +141,18 @@ def study_plan(
         check_definition(stored, spec, work.seed, digests=None)
         remaining = remaining_work(spec, stored, RunOptions(work.trials))
         prepared = announce(prepared, make_console(to_stderr=as_json))
-        costs = measure_costs(prepared.spec, prepared.device, prepared.workers.threads)
+        costs = measure_costs(prepared.spec, prepared.device, prepared.workers)
+        missing = missing_materials(prepared)
         plan = make_plan(prepared.spec, remaining, costs, prepared.workers.at_once)
     if as_json:
-        print_json({**study_header(spec, location), **dataclasses.asdict(plan)})
+        record = {**study_header(spec, location), **dataclasses.asdict(plan)}
+        print_json({**record, "missing": missing})
         return
+    console = make_console()
     for line in plan_lines(plan):
-        make_console().print(line)
+        console.print(line)
+    for line in missing:
+        console.print(Text.assemble(("Missing: ", "yellow"), line), soft_wrap=True)
 
 
 @study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +18,11 @@ from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
 from cifar_tune.search.plan import Costs, StepTimes, example_config, freeze_depths
-from cifar_tune.training.device import keep_freed_memory, torch_threads
+from cifar_tune.training.device import keep_freed_memory, return_freed_memory, torch_threads
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.trainer import evaluate, train_epoch
+from cifar_tune.workers.kind import WorkerChoice, count_cores
 
 MEASURE_SECONDS = 1.0
 MEASURE_STEPS = 10
@@ -30,28 +32,47 @@ FIRST_IMAGES = 8
 Run = Callable[[int], float]
 
 
-def measure_costs(spec: StudySpec, device: torch.device, threads: int) -> Costs:
+def measure_costs(spec: StudySpec, device: torch.device, workers: WorkerChoice) -> Costs:
     """Time the steps of a study's trials at the least and the greatest freeze depth they have.
 
-    A trial has so many threads on the processor.
+    Trials that will share the processor of this machine share it here too: two that run at once
+    take longer than one alone.
     """
     example = example_config(spec)
     shallow, deep = freeze_depths(spec)
-    with torch_threads(threads):
+    is_shared = device.type == "cpu" and workers.pool.has_processes_here
+    at_once = workers.at_once if is_shared else 1
+    with torch_threads(workers.threads):
         times = {
-            depth: measure_steps(replace(example, freeze_depth=depth), device)
+            depth: measure_steps(replace(example, freeze_depth=depth), device, at_once)
             for depth in {shallow, deep}
         }
+    return_freed_memory()  # this process trains nothing
     return Costs(shallow, times[shallow], deep, times[deep])
 
 
-def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
+def measure_steps(config: TrialConfig, device: torch.device, at_once: int = 1) -> StepTimes:
     """Time single training steps and validation batches, for a few seconds.
 
     Random images serve: how long a step takes does not depend on what they show. Where a full
-    batch would take too long it is measured with fewer images and scaled up.
+    batch would take too long it is measured with fewer images and scaled up. More trials at once
+    than there are cores are taken to wait for one another.
     """
     keep_freed_memory()
+    measured = min(at_once, count_cores())
+    with ThreadPoolExecutor(measured) as threads:
+        times = list(threads.map(lambda _: _measure_alone(config, device), range(measured)))
+    training = [seconds for steps, _ in times for seconds in steps]
+    validation = [seconds for _, batches in times for seconds in batches]
+    waiting = at_once / measured
+    low, median, high = np.percentile(training, [10, 50, 90]) * waiting
+    return StepTimes(
+        float(low), float(median), float(high), statistics.median(validation) * waiting
+    )
+
+
+def _measure_alone(config: TrialConfig, device: torch.device) -> tuple[list[float], list[float]]:
+    """Return the seconds of training steps and of validation batches of a full batch."""
     step, check = _timed_steps(config_for_noise(config), device)
     step(FIRST_IMAGES)  # the first one also sets up memory and kernels
     fitting = int(FIRST_IMAGES * STEP_SECONDS_MOST / step(FIRST_IMAGES))
@@ -65,9 +86,7 @@ def measure_steps(config: TrialConfig, device: torch.device) -> StepTimes:
         training.append(step(images) * scale)
         if len(validation) < len(training) // 4:
             validation.append(check(images) * scale)
-    low, high = np.percentile(training, [10, 90])
-    median = statistics.median(training)
-    return StepTimes(float(low), median, float(high), statistics.median(validation))
+    return training, validation
 
 
 def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:

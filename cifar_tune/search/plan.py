@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.pruners import expect_pruning
 
+TRIAL_SECONDS = (0.3, 0.8, 2.5)
+"""What a trial takes besides its epochs, low, expected, high: images are placed, files written."""
+RUN_SECONDS = (0.5, 2.0, 6.0)
+"""What a run takes besides its trials, likewise: workers begin, notes and figures are written."""
+DRIFT = (0.85, 1.0, 1.35)
+"""The speed of a machine over minutes, as a multiple of what a few seconds of it showed, likewise.
+
+These three were chosen on runs of the quick profiles on two shared cores, some of them busy;
+``tests/support/plan_times.py`` prints how often the time of a run lies within the range.
+"""
+
 
 @dataclass(frozen=True)
 class StepTimes:
     """Measured wall-clock seconds of one training step and of one validation batch.
+
+    They are of a machine on which as many trials are trained at once as the run will train.
 
     Attributes:
         train_low, train_median, train_high: The 10th percentile, median and 90th percentile of
@@ -106,7 +121,7 @@ class Plan:
             sampled ones are pruned as early as can be, if the share that the pruner aims at is, if
             none is.
         seconds_least, seconds_expected, seconds_most: The time for them, with a fast, a median and
-            a slow step of those that were measured.
+            a slow step of those that were measured, and with what a trial and a run take besides.
         seconds_saved_most: What pruning saves at the most, at the median step.
     """
 
@@ -159,18 +174,16 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
     saved_most = max(work.sampled * (example.epochs - shortest) - work.sampled_epochs_done, 0)
     saved = round(saved_most * share)
     epochs_most = sum(config.epochs for config in work.owed) + epochs
-    low, median, high = _sampled_epoch_seconds(spec, example, costs)
-    owed = [
-        [config.epochs * seconds for seconds in costs.epoch_seconds(config)] for config in work.owed
-    ]
-    one_trial = max(
-        [seconds[1] for seconds in owed], default=shortest * median if work.sampled else 0.0
-    )
+    sampled_epoch_seconds = _sampled_epoch_seconds(spec, example, costs)
+    owed = [(config.epochs, costs.epoch_seconds(config)) for config in work.owed]
 
-    def share_out(quantile: int, sampled_seconds: float) -> float:
-        """Share the time out to the workers; it is never less than one trial takes."""
-        seconds = sum(times[quantile] for times in owed) + sampled_seconds
-        return max(seconds / workers, min(one_trial, seconds))
+    def share_out(quantile: int, sampled_epochs: int) -> float:
+        """Return the seconds until the last of the trials has ended, and the run with it."""
+        each = sampled_epochs / work.sampled if work.sampled else 0.0
+        trials = [trial_epochs * seconds[quantile] for trial_epochs, seconds in owed]
+        trials += [each * sampled_epoch_seconds[quantile]] * work.sampled
+        seconds = [TRIAL_SECONDS[quantile] + DRIFT[quantile] * trial for trial in trials]
+        return RUN_SECONDS[quantile] + _last_end(seconds, workers) if seconds else 0.0
 
     return Plan(
         named=len(work.named),
@@ -183,11 +196,19 @@ def make_plan(spec: StudySpec, work: Work, costs: Costs, workers: int = 1) -> Pl
         epochs_least=epochs_most - saved_most,
         epochs_expected=epochs_most - saved,
         epochs_most=epochs_most,
-        seconds_least=share_out(0, (epochs - saved_most) * low),
-        seconds_expected=share_out(1, (epochs - saved) * median),
-        seconds_most=share_out(2, epochs * high),
-        seconds_saved_most=saved_most * median / workers,
+        seconds_least=share_out(0, epochs - saved_most),
+        seconds_expected=share_out(1, epochs - saved),
+        seconds_most=share_out(2, epochs),
+        seconds_saved_most=saved_most * sampled_epoch_seconds[1] / workers,
     )
+
+
+def _last_end(trials_seconds: Iterable[float], workers: int) -> float:
+    """Return when the last trial ends if each is given to the worker that is free first."""
+    free_at = [0.0] * workers
+    for seconds in trials_seconds:
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    return max(free_at)
 
 
 def _sampled_epoch_seconds(

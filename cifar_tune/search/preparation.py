@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune import paths
-from cifar_tune.errors import InputError, StorageError
+from cifar_tune.errors import DataError, InputError, StorageError, WeightsError
 from cifar_tune.files import check_real_folder
 from cifar_tune.storage.location import StorageLocation, explain_errors
 
@@ -220,6 +220,23 @@ def load_materials(prepared: Prepared, options: RunOptions) -> Materials:
     return Materials(data, load_weights(needed, root), root.absolute())
 
 
+def missing_materials(prepared: Prepared) -> list[str]:
+    """Return what a run would refuse for want of images or weights, as it would say so."""
+    from cifar_tune.data.search_data import load_search_data
+    from cifar_tune.models.weights import load_weights
+
+    missing = []
+    for load in (
+        lambda: load_search_data(prepared.spec.protocol.data, prepared.root),
+        lambda: load_weights(prepared.spec.weights(), prepared.root),
+    ):
+        try:
+            load()
+        except (DataError, WeightsError) as error:
+            missing += str(error).splitlines()
+    return missing
+
+
 def settle_precision(prepared: Prepared) -> tuple[Prepared, PrecisionCheck]:
     """Return the study with the precision that it is trained in, and why it is that one.
 
@@ -268,5 +285,5 @@ def run_prepared(
         setup = PoolSetup(materials, device, spec.profile.resources, logs, work)
         return with_slots.pool.begin(with_slots, setup)
 
-    workers = Workers(materials, begin_workers, lambda: measure_costs(spec, device, choice.threads))
+    workers = Workers(materials, begin_workers, lambda: measure_costs(spec, device, choice))
     return Runner(spec, location, workers, observer, options, make_annotator, should_stop).run()

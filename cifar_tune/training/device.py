@@ -66,6 +66,12 @@ def keep_freed_memory() -> None:
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)  # never
 
 
+def return_freed_memory() -> None:
+    """Hand freed memory back to the system now, also after ``keep_freed_memory``; glibc only."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123

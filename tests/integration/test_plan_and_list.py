@@ -32,6 +32,22 @@ def test_plan_of_the_assignment_needs_no_data(cli: Cli) -> None:
     assert "Named trials: 20 of 20 left (5 seeds each), sampled trials: 40" in answer.out
 
 
+def test_plan_says_which_images_and_weights_are_not_here(cli: Cli, tmp_path: Path) -> None:
+    command = ("study", "plan", "transfer", "--only", "transfer/model-b", "--data-dir", "none")
+    answer = cli(*command, "--profile", "assignment")
+    assert answer.code == 0
+    missing = [line for line in answer.out.splitlines() if line.startswith("Missing: ")]
+    assert [("data fetch" in line, "weights fetch" in line) for line in missing] == [
+        (True, False),
+        (False, True),
+    ]
+    run = cli("study", "run", *command[2:], "--profile", "assignment")
+    assert run.code == 2
+    assert missing[0].removeprefix("Missing: ") in run.err
+    assert cli(*command, "--profile", "quick", *TINY, "--json").record["missing"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_show_and_list(cli: Cli) -> None:
     assert "Nothing of it is stored" in cli("study", "show", "dropout").out
     run_dropout(cli, "--trials", "0")

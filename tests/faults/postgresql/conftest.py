@@ -19,6 +19,7 @@ from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.search import costs
 from cifar_tune.search.costs import measure_costs
 from cifar_tune.search.plan import Costs
+from cifar_tune.workers.choose import choose_workers
 
 if TYPE_CHECKING:
     from postgres import Server
@@ -49,7 +50,8 @@ def database(server: Server) -> Database:
 @functools.cache
 def measured_once() -> Costs:
     spec = resolve(load_study_file(STUDY), "quick", {"train_images": 64, "batch_size": 32})
-    return measure_costs(spec, torch.device("cpu"), 1)
+    processor = torch.device("cpu")
+    return measure_costs(spec, processor, choose_workers("inline", None, processor))
 
 
 @pytest.fixture

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
-from cifar_tune.search.plan import Costs, StepTimes, Work, freeze_depths, make_plan
+from cifar_tune.config.trial import TrialConfig
+from cifar_tune.search.plan import (
+    DRIFT,
+    RUN_SECONDS,
+    TRIAL_SECONDS,
+    Costs,
+    StepTimes,
+    Work,
+    freeze_depths,
+    make_plan,
+)
 
 # A step of 128 images takes 1 s with nothing frozen and 0.2 s with everything frozen; checking 128
 # takes 0.1 s. In the quick profile that is 39.06 steps and 8 checks an epoch.
@@ -36,7 +46,8 @@ def test_named_trials_cost_what_their_freeze_depth_does(only: str, step: float) 
     spec = quick("transfer", only)
     plan = make_plan(spec, everything(spec), COSTS)
     assert (plan.named, plan.sampled, plan.epochs_most) == (1, 0, 5)
-    assert plan.seconds_expected == pytest.approx(5 * (step * 5000 / 128 + 8 * 0.1))
+    besides = RUN_SECONDS[1] + TRIAL_SECONDS[1]
+    assert plan.seconds_expected == pytest.approx(besides + 5 * (step * 5000 / 128 + 8 * 0.1))
 
 
 def test_sampled_trials_cost_the_middle_of_the_depths_that_are_searched() -> None:
@@ -46,11 +57,33 @@ def test_sampled_trials_cost_the_middle_of_the_depths_that_are_searched() -> Non
     epoch = 0.6 * 5000 / 128 + 8 * 0.1
     # Of 24 epochs the median pruner may save 8, after two each, and aims at half of them.
     assert (plan.epochs_least, plan.epochs_expected, plan.epochs_most) == (16, 20, 24)
-    assert plan.seconds_expected == pytest.approx(20 * epoch)
+    besides = [run + 8 * trial for run, trial in zip(RUN_SECONDS, TRIAL_SECONDS, strict=True)]
+    assert plan.seconds_expected == pytest.approx(besides[1] + 20 * epoch)
     assert plan.seconds_saved_most == pytest.approx(8 * epoch)
     assert plan.seconds_least < plan.seconds_expected < plan.seconds_most
     slowest = 1.2 * 5000 / 128 + 8 * 0.1 * 1.2
-    assert plan.seconds_most == pytest.approx(24 * slowest)
+    assert plan.seconds_most == pytest.approx(besides[2] + DRIFT[2] * 24 * slowest)
+
+
+def test_the_expected_time_is_that_of_the_worker_that_ends_last() -> None:
+    spec = quick("transfer", "transfer/scratch", "transfer/model-b")
+    deep, shallow = sorted(everything(spec).named, key=lambda config: -config.freeze_depth)
+
+    def trials_seconds(*configs: TrialConfig, workers: int = 1) -> float:
+        plan = make_plan(spec, Work(configs, len(configs), 0), COSTS, workers)
+        return plan.seconds_expected - RUN_SECONDS[1]
+
+    slow, quickly = trials_seconds(shallow), trials_seconds(deep)
+    assert quickly < slow / 2
+    three = (shallow, deep, shallow)
+    assert trials_seconds(*three) == pytest.approx(2 * slow + quickly)
+    assert trials_seconds(*three, workers=2) == pytest.approx(quickly + slow)
+    assert trials_seconds(*three, workers=8) == pytest.approx(slow)
+
+
+def test_nothing_left_takes_no_time() -> None:
+    plan = make_plan(quick("dropout"), Work((), 4, 0), COSTS, workers=2)
+    assert (plan.seconds_least, plan.seconds_expected, plan.seconds_most) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
