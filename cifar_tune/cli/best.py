@@ -256,30 +256,40 @@ def _read_test_images(
 
 def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[str, float]:
     """Return the values of a named trial of the study file."""
+    from cifar_tune.config.names import resolve_name, suggest_name
+
     named = {trial.name: trial.params for trial in spec.named}
     if not spec.space.ranges():
         raise InputError(f"{name}: searches nothing, so there is nothing to put back")
     if not named:
         raise InputError(f"{name}: has no named trial whose values could be put back")
     reference = next(iter(named)) if against is None else against
-    if reference not in named:
-        raise InputError(f"--against {against}: expected a named trial: {', '.join(named)}")
-    return named[reference]
+    full_name = resolve_name(reference, named, f"--against {reference}")
+    if full_name is None:
+        raise InputError(
+            f"--against {reference}: expected a named trial: {', '.join(named)}"
+            f"{suggest_name(reference, named)}"
+        )
+    return named[full_name]
 
 
 def _read_groups(
     groups: Sequence[str], candidate: Candidate, reference: Mapping[str, float]
 ) -> list[tuple[str, ...]]:
     """Return which hyperparameters are put back together; without groups, each by itself."""
+    from cifar_tune.config.names import resolve_key, suggest_key
+
     differing = [key for key, value in reference.items() if candidate.params[key] != value]
     if not differing:
         raise InputError(f"{candidate.label}: has the values that are to be put back")
-    wanted = [tuple(text.split(",")) for text in groups]
+    wanted = [
+        tuple(resolve_key(name, candidate.params) for name in text.split(",")) for text in groups
+    ]
     for keys in wanted:
         for key in keys:
             if key not in differing:
                 raise InputError(
                     f"--only {','.join(keys)}: {key} is not one of the hyperparameters that "
-                    f"differ: {', '.join(differing)}"
+                    f"differ: {', '.join(differing)}{suggest_key(key, differing)}"
                 )
     return wanted or [(key,) for key in differing]

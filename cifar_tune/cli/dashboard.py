@@ -16,7 +16,7 @@ from rich.console import Console
 
 from cifar_tune.cli.console import make_console, run_on_console
 from cifar_tune.cli.help import command
-from cifar_tune.cli.options import WORKERS, gather, options
+from cifar_tune.cli.options import WORKERS, gather, options, select_study
 from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.search.preparation import MachineOptions, Prepared, WorkOptions, prepare
@@ -150,13 +150,10 @@ def serve(
     Trials and studies are queued at /queue in the browser or by `cifar-tune study queue`. What was
     queued outlives the process: the same command goes on. Ctrl-C stops it.
     """
-    from cifar_tune.storage.selector import StudySelector
-
     location = locate_storage(storage)
     access = server.choose_access()
-    asked = [
-        (name, prepare(StudySelector(name, profile, {}, storage), work, machine)) for name in names
-    ]
+    asked_for = [select_study(name, profile, (), storage) for name in names]
+    asked = [(study.name, prepare(study, work, machine)) for study in asked_for]
 
     from cifar_tune.search.observer import LiveRun
     from cifar_tune.search.progress import PlainLines

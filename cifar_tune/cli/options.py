@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
     from cifar_tune.config.trial import TrainOn
+    from cifar_tune.storage.selector import StudySelector
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -86,18 +87,48 @@ def study_options(*names: str) -> Decorator:
             storage: str | None,
             **values: Any,
         ) -> Any:
-            # Imported here, since they load pydantic.
-            from cifar_tune.config.study_file import parse_override
-            from cifar_tune.storage.selector import StudySelector
-
-            overrides = dict(map(parse_override, settings))
-            if epochs is not None:
-                overrides["epochs"] = epochs
-            return command(study=StudySelector(name, profile, overrides, storage), **values)
+            more = () if epochs is None else (f"epochs={epochs}",)
+            study = select_study(name, profile, (*settings, *more), storage)
+            return command(study=study, **values)
 
         return click.argument("name")(options(*names)(run))
 
     return attach
+
+
+def select_study(
+    name: str, profile: str | None, settings: Sequence[str], storage: str | None
+) -> StudySelector:
+    """Return which study is meant, by its study file or by its own name, as in ``dropout:quick``.
+
+    Raises:
+        InputError: The name has another profile than ``profile``.
+        StudyFileError: One of ``settings`` is no ``key=value``.
+    """
+    # Imported here, since they load pydantic.
+    from cifar_tune.config.names import split_study_name
+    from cifar_tune.config.study_file import parse_override
+    from cifar_tune.storage.selector import StudySelector
+
+    file, its_profile, its_settings = split_study_name(name)
+    if its_profile is not None and profile not in (None, its_profile):
+        raise InputError(f"--profile {profile}: expected {its_profile}, as in {name}, or none")
+    overrides = dict(map(parse_override, (*its_settings, *settings)))
+    return StudySelector(file, its_profile or profile, overrides, storage)
+
+
+class _TrialNumber(click.ParamType[int]):
+    """The number of a trial, as tables show it or with a # before it."""
+
+    name = "number"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from cifar_tune.config.names import read_number
+
+        number = read_number(value)
+        if number is None:
+            self.fail(f"{value!r} is no number of a trial, such as 7 or #7.", param, ctx)
+        return number
 
 
 # --- the options --------------------------------------------------------------------------------
@@ -219,8 +250,12 @@ _SHARED: dict[str, Decorator] = {
         "machines reach --host.",
     ),
     "open": click.option("--open", "opens", is_flag=True, help="Open it in the browser."),
-    "trial": number_option("--trial", "Not the best: this one.", least=0, metavar="NUMBER"),
-    "named": click.option("--name", "trial_name", metavar="NAMED", help="Not the best: this one."),
+    "trial": click.option(
+        "--trial", type=_TrialNumber(), metavar="NUMBER", help="This trial instead of the best."
+    ),
+    "named": click.option(
+        "--name", "trial_name", metavar="NAMED", help="This named trial instead of the best."
+    ),
     "train-on": click.option(
         "--train-on",
         type=click.Choice(["train", "train+val"]),

@@ -51,7 +51,7 @@ def queue(
     loaded, location = study.load_file(), study.location
     spec = _choose_study(loaded, study, device, root)
     if cancel is not None:
-        _cancel(spec, location, cancel, as_json=as_json)
+        _cancel(spec, location, cancel.removeprefix("#"), as_json=as_json)
     elif params:
         request = _add(spec, nameable(loaded, study.name), location, params, seed)
         if as_json:
@@ -91,11 +91,13 @@ def _add(
     texts: tuple[str, ...],
     seed: int | None,
 ) -> Request:
+    from cifar_tune.config.names import resolve_key
     from cifar_tune.config.params import MOST_SEED, read_params
     from cifar_tune.storage.queue import TrialQueue
     from cifar_tune.storage.studies import open_to_write
 
-    values = dict(map(_split, texts))
+    ranges = spec.space.ranges()
+    values = {resolve_key(key, ranges): value for key, value in map(_split, texts)}
     params, faults = read_params(spec, values)
     lines = [f"--param {key}={values[key]}: {fault}" for key, fault in faults.items()]
     if seed is not None and seed > MOST_SEED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from cifar_tune.config.faults import suggest
+from cifar_tune.config.names import suggest_key
 from cifar_tune.config.space import Range, WholeRange
 from cifar_tune.config.study_file import StudySpec
 
@@ -46,7 +46,7 @@ def _describe_unknown(spec: StudySpec, key: str, ranges: Mapping[str, Range]) ->
     if not ranges:
         return f"{spec.file_name} searches nothing"
     known = ", ".join(ranges)
-    return f"is not searched by {spec.file_name}; expected one of {known}{suggest(key, ranges)}"
+    return f"is not searched by {spec.file_name}; expected one of {known}{suggest_key(key, ranges)}"
 
 
 def _is_in(values: Range, value: float) -> bool:

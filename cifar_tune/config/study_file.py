@@ -15,7 +15,8 @@ from typing import Any
 
 from cifar_tune import paths
 from cifar_tune.config.cross_faults import cross_faults, named_protocol_faults, protocol_faults
-from cifar_tune.config.faults import describe_unknown_key, schema_faults, suggest
+from cifar_tune.config.faults import schema_faults, suggest
+from cifar_tune.config.names import resolve_key, resolve_name, suggest_key, suggest_name
 from cifar_tune.config.schema import Claim, NamedTrial, Profile, Protocol, StudyFile
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.space import Space
@@ -256,11 +257,13 @@ def parse_toml(text: str) -> dict[str, Any]:
 def parse_override(text: str) -> tuple[str, Any]:
     """Parse ``key=value``; the value is read as TOML, and as a plain string where it is not.
 
+    The key may be written as it is shown: ``lr`` for ``learning_rate``.
+
     Raises:
         StudyFileError: There is no ``=`` or no key.
     """
     key, equals, value = text.partition("=")
-    key = key.strip()
+    key = resolve_key(key.strip(), Protocol.model_fields)
     if not equals or not key:
         raise StudyFileError(f"--set {text}: expected key=value, e.g. --set batch_size=64")
     try:
@@ -279,7 +282,9 @@ def _override(loaded: LoadedStudyFile, profile_name: str, overrides: Mapping[str
                 f"{key}: is searched by this study (space.{key}); expected a key of its protocol"
             )
         elif key not in Protocol.model_fields:
-            faults.append(f"{key}: {describe_unknown_key(key, Protocol)}")
+            known = Protocol.model_fields
+            expected = f"is not a known key; expected one of {', '.join(known)}"
+            faults.append(f"{key}: {expected}{suggest_key(key, known)}")
     raw = {**loaded.raw["profiles"][profile_name]["protocol"], **overrides}
     faults = (
         faults
@@ -302,10 +307,13 @@ def _changes(before: Protocol, after: Protocol) -> dict[str, Any]:
 def _pick(loaded: LoadedStudyFile, names: Sequence[str]) -> tuple[NamedTrial, ...]:
     """Return the named trials of these names, or all where no name is given."""
     named = {trial.name: trial for trial in loaded.content.named}
-    unknown = [name for name in names if name not in named]
+    wanted = {name: resolve_name(name, named, f"--only {name}") for name in names}
+    known = ", ".join(named) or "none"
+    unknown = [
+        f"--only {name}: expected a named trial: {known}{suggest_name(name, named)}"
+        for name, full_name in wanted.items()
+        if full_name is None
+    ]
     if unknown:
-        known = ", ".join(named) or "none"
-        raise StudyFileError(
-            "\n".join(f"--only {name}: expected a named trial: {known}" for name in unknown)
-        )
-    return tuple(trial for name, trial in named.items() if not names or name in names)
+        raise StudyFileError("\n".join(unknown))
+    return tuple(trial for name, trial in named.items() if not names or name in wanted.values())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cifar_tune.config.names import model_of, resolve_name, suggest_name
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import Candidate, group
@@ -118,13 +120,13 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
     """
     candidates = [standing.candidate for standing in record.ranking.standings]
     if trial is not None or name is not None:
-        names = () if name is None else (name, name.rpartition("/seed=")[0])
-        for candidate in candidates:
-            if trial is not None and trial in candidate.numbers:
-                return Choice(candidate, f"trial {trial}, as asked for")
-            if trial is None and candidate.label in names:
-                return Choice(candidate, f"{candidate.label}, as asked for")
         option = f"--name {name}" if trial is None else f"--trial {trial}"
+        label = _find_label(candidates, name, option) if trial is None else None
+        for candidate in candidates:
+            if trial in candidate.numbers:
+                return Choice(candidate, f"trial {trial}, as asked for")
+            if candidate.label == label:
+                return Choice(candidate, f"{label}, as asked for")
         known = ", ".join(
             f"{candidate.label} ({', '.join(map(str, candidate.numbers))})"
             for candidate in candidates
@@ -132,6 +134,7 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
         raise InputError(
             f"{option}: {record.spec.study_name} has no complete trial of that "
             f"{'name' if trial is None else 'number'}; complete are, with their numbers: {known}"
+            f"{suggest_name(name or '', (candidate.label for candidate in candidates))}"
         )
     confirmation = record.confirmation
     if confirmation is not None and confirmation.best is not None:
@@ -142,3 +145,9 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
     return Choice(
         record.likely_best, "the likely best by the study's own trials; `best confirm` tests that"
     )
+
+
+def _find_label(candidates: Sequence[Candidate], name: str | None, option: str) -> str | None:
+    """Return the label that a name stands for, which may have a replicate."""
+    labels = [candidate.label for candidate in candidates]
+    return resolve_name(model_of(name or ""), labels, option)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from cifar_tune import paths
 from cifar_tune.errors import InputError
@@ -19,7 +19,7 @@ from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.origin import list_all_trials, read_own_attributes
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_folders import read_folders
-from cifar_tune.storage.trials import names_of, summarize
+from cifar_tune.storage.trials import find_trials, name_of, suggest_trial, summarize
 from cifar_tune.training.records import EpochMetrics
 
 
@@ -101,31 +101,31 @@ def find_complete(study: optuna.Study, trial_name: str) -> FrozenTrial:
         InputError: There is none; the message names those there are.
     """
     trials = study.get_trials(deepcopy=False)
-    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    for trial in complete:
-        if trial_name in names_of(trial):
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    matching = find_trials(trials, trial_name, study.study_name)
+    for trial in matching:
+        if trial in complete:
             return trial
-    for trial in trials:
-        if trial_name == str(trial.number):
-            state = trial.state.name.lower()
-            raise InputError(f"trial {trial_name} of {study.study_name} is {state}, not complete")
+    if matching:
+        state = matching[-1].state.name.lower()
+        raise InputError(f"trial {trial_name} of {study.study_name} is {state}, not complete")
     raise InputError(
         f"{study.study_name} has no complete trial {trial_name!r}; expected one of: "
-        f"{_list_names(complete) or 'none is complete'}"
+        f"{_list_names(complete) or 'none is complete'}{suggest_trial(complete, trial_name)}"
     )
 
 
 def _find(study_name: str, trials: list[FrozenTrial], trial_name: str) -> FrozenTrial:
     """Return the trial of that number or name; of several of a name, the one that came furthest."""
-    matching = [trial for trial in trials if trial_name in names_of(trial)]
+    matching = find_trials(trials, trial_name, study_name)
     if matching:
         return max(matching, key=lambda trial: (len(trial.intermediate_values), trial.number))
     raise InputError(
         f"{study_name} has no trial {trial_name!r}; expected a number from 0 to "
         f"{len(trials) - 1}, or one of: {_list_names(trials) or 'it has none'}"
+        f"{suggest_trial(trials, trial_name)}"
     )
 
 
 def _list_names(trials: Iterable[FrozenTrial]) -> str:
-    names = (trial.user_attrs.get("name", str(trial.number)) for trial in trials)
-    return ", ".join(dict.fromkeys(names))
+    return ", ".join(dict.fromkeys(map(name_of, trials)))

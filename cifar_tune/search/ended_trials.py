@@ -98,12 +98,12 @@ def _list_unfinished(study: optuna.Study, trial_name: str | None) -> list[Frozen
     unfinished = [trial for trial in stored_trials if not trial.state.is_finished()]
     if trial_name is None:
         return unfinished
-    named = [trial for trial in stored_trials if trial_name in trials.names_of(trial)]
+    named = trials.find_trials(stored_trials, trial_name, study.study_name)
     if waiting := [trial for trial in named if not trial.state.is_finished()]:
         return waiting
     state = f"is {named[-1].state.name.lower()}" if named else "is not there"
-    names = ", ".join(trials.names_of(trial)[-1] for trial in unfinished)
+    names = ", ".join(map(trials.name_of, unfinished))
     raise InputError(
         f"trial {trial_name} of {study.study_name} {state}; expected one that has not ended: "
-        f"{names or 'every trial has ended'}"
+        f"{names or 'every trial has ended'}{trials.suggest_trial(unfinished, trial_name)}"
     )

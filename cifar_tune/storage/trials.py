@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine
 
+from cifar_tune.config.names import read_number, resolve_name, suggest_name
 from cifar_tune.storage import optuna_private as private
 from cifar_tune.storage.origin import (
     is_begun,
@@ -152,10 +153,32 @@ def asker_of(trial: FrozenTrial) -> dict[str, Any]:
     return {"by": ELSEWHERE, "at": now, **read_asker(trial)}
 
 
-def names_of(trial: FrozenTrial) -> tuple[str, ...]:
-    """Return what a person may call a trial: its number, and its name if it has one."""
-    name = read_own_attributes(trial).get("name")
-    return (str(trial.number),) if name is None else (str(trial.number), str(name))
+def name_of(trial: FrozenTrial) -> str:
+    """Return the name of a trial with its replicate, or its number if it has none."""
+    return str(read_own_attributes(trial).get("name", trial.number))
+
+
+def find_trials(trials: Iterable[FrozenTrial], text: str, study_name: str) -> list[FrozenTrial]:
+    """Return the trial of a number, or those of a name, which may be as tables show it.
+
+    Several have one name where one was run again.
+
+    Raises:
+        InputError: Trials of several names are called so.
+    """
+    number = read_number(text)
+    if number is not None:
+        return [trial for trial in trials if trial.number == number]
+    by_name: dict[str, list[FrozenTrial]] = {}
+    for trial in trials:
+        by_name.setdefault(name_of(trial), []).append(trial)
+    name = resolve_name(text, by_name, f"trial {text} of {study_name}")
+    return [] if name is None else by_name[name]
+
+
+def suggest_trial(trials: Iterable[FrozenTrial], text: str) -> str:
+    """Return the question whether a trial was meant, to end a message with, if any is near."""
+    return suggest_name(text, map(name_of, trials))
 
 
 def rank(trial: FrozenTrial) -> tuple[float, int]:

@@ -101,7 +101,7 @@ def test_override_values_are_toml_or_text(text: str, value: object) -> None:
         (["--trials", "many"], "'many' is not a valid integer"),
         (["--device", "cuda:99"], "CUDA device"),
         (["--device", "tpu"], "expected auto, cpu, mps, cuda or cuda:N"),
-        (["--only", "p=0.1"], "--only p=0.1: expected a named trial: dropout/p=0.1"),
+        (["--only", "p=0.5"], "--only p=0.5: expected a named trial: dropout/p=0.1"),
     ],
 )
 @pytest.mark.parametrize("command", ["plan", "run"])
