@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from commands import walk_commands
 from places import REPOSITORY
 
+from cifar_tune.cli.app import app
 from cifar_tune.config.hyperparameter import Hyperparameter
 from cifar_tune.config.trial import HYPERPARAMETERS
 
+COMMANDS = list(walk_commands())
 COMMANDS_PAGE = REPOSITORY / "docs" / "commands.md"
 TABLE_PAGE = REPOSITORY / "docs" / "study-files.md"
 TABLE = re.compile(r"(?<=<!-- hyperparameters -->\n).*?(?=<!-- end of hyperparameters -->)", re.S)
@@ -44,51 +48,75 @@ def expected_pages() -> dict[Path, str]:
 # --- commands -----------------------------------------------------------------------------------
 
 
+class Lists(click.HelpFormatter):
+    """A formatter that keeps the lists of a help with their titles, and writes nothing.
+
+    Attributes:
+        found: The rows of each list, a term and its text, by title.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[tuple[str, str]]] = {}
+        self._title = ""
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Take what is written next as the list of this title."""
+        self._title = name
+        yield
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], _col_max: int = 30, _col_spacing: int = 2
+    ) -> None:
+        """Keep a list."""
+        words = [(term.strip(), " ".join(text.split())) for term, text in rows]
+        self.found[self._title] = [row for row in words if "--help" not in row[0]]
+
+
 def commands_page() -> str:
-    """Return the page of all commands."""
-    found = [(path, command) for path, command in walk_commands() if path]
-    contents = [
-        f"- [`{' '.join(path)}`](#cifar-tune-{'-'.join(path)}): {_summary(command)}"
-        for path, command in found
-    ]
-    sections = [_describe(path, command) for path, command in found]
-    return "\n".join([INTRODUCTION, *contents, "", "\n\n".join(sections), ""])
+    """Return the page of all commands, in the order of the help."""
+    contents, sections = [], []
+    for title, rows in _lists(app, "cifar-tune").items():
+        names = [name for name, _ in rows if not name.startswith("-")]
+        found = [(path, command) for path, command in COMMANDS if path and path[0] in names]
+        found.sort(key=lambda entry: names.index(entry[0][0]))  # stable: a group comes first
+        if found:
+            links = [_link(path, command) for path, command in found]
+            contents.append(f"**{title}**\n\n" + "\n".join(links))
+            sections += [_describe(path, command) for path, command in found]
+    return "\n\n".join([INTRODUCTION.rstrip(), *contents, *sections]) + "\n"
+
+
+def _link(path: tuple[str, ...], command: click.Command) -> str:
+    name = " ".join(path)
+    indent = "  " * (len(path) - 1)
+    return f"{indent}- [`{name}`](#cifar-tune-{'-'.join(path)}): {_paragraphs(command)[0]}"
 
 
 def _describe(path: tuple[str, ...], command: click.Command) -> str:
     name = f"cifar-tune {' '.join(path)}"
     context = click.Context(command, info_name=name)
-    usage = command.get_usage(context).removeprefix("Usage: ")
-    parts = [f"## {name}", f"```text\n{' '.join(usage.split())}\n```", *_paragraphs(command)]
-    options = [_describe_option(option, context) for option in _options(command)]
-    if options:
-        parts.append("\n".join(options))
+    usage = " ".join(command.get_usage(context).removeprefix("Usage: ").split())
+    parts = [f"## {name}", f"```text\n{usage}\n```", *_paragraphs(command)]
+    lists = {} if isinstance(command, click.Group) else _lists(command, name)
+    for title, rows in lists.items():
+        options = "\n".join(f"- `{term}`: {text}" for term, text in rows)
+        parts += [f"{title}:", options] if rows else []
     if command.epilog:
         parts.append(re.sub(r"(cifar-tune .*)", r"`\1`", " ".join(command.epilog.split())))
     return "\n\n".join(parts)
 
 
-def _summary(command: click.Command) -> str:
-    return next(iter(_paragraphs(command)), "")
+def _lists(command: click.Command, name: str) -> Mapping[str, list[tuple[str, str]]]:
+    lists = Lists()
+    command.format_options(click.Context(command, info_name=name), lists)
+    return lists.found
 
 
 def _paragraphs(command: click.Command) -> list[str]:
     text = inspect.cleandoc(command.help or "").replace("\b", "")
     return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
-
-
-def _options(command: click.Command) -> list[click.Option]:
-    return [
-        option
-        for option in command.params
-        if isinstance(option, click.Option) and not option.hidden
-    ]
-
-
-def _describe_option(option: click.Option, context: click.Context) -> str:
-    record = option.get_help_record(context)
-    assert record is not None
-    return f"- `{record[0]}`: {' '.join(record[1].split())}"
 
 
 # --- hyperparameters ----------------------------------------------------------------------------
