@@ -25,6 +25,11 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def format_times(number: int) -> str:
+    """Return how often something happens: ``once``, ``2 times``."""
+    return "once" if number == 1 else f"{number:,} times"
+
+
 def format_duration(seconds: float) -> str:
     """Return a time in two units: ``42 s``, ``6 min 5 s``, ``3 h 20 min``, ``2 days 4 h``."""
     whole = round(seconds)

@@ -29,6 +29,7 @@ from cifar_tune.cli.options import (
 )
 from cifar_tune.errors import InputError
 from cifar_tune.search.preparation import MachineOptions, prepare_derived
+from cifar_tune.wording import format_times
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,6 +126,10 @@ def best_rerun(
     console = make_console(to_stderr=as_json)
     choice = choose(before, chosen.trial, chosen.trial_name)
     best_tables.print_choice(console, choice)
+    console.print(
+        f"After the last seed, this reads the test images up to {format_times(seeds)}. "
+        f"{before.test_use.sentence()}"
+    )
     candidate, purpose = choice.candidate, rerun_purpose(chosen.train_on)
     exit_code = _train(before, purpose, [candidate], seeds, machine, console)
     if exit_code == 0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_tune.cli.confirmation import confirm, yes_option
 from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.cli.help import command, group
 from cifar_tune.cli.options import options, study_options
@@ -21,7 +22,7 @@ from cifar_tune.storage.location import (
     explain_errors,
     locate_storage,
 )
-from cifar_tune.wording import format_accuracy, format_duration
+from cifar_tune.wording import format_accuracy, format_count, format_duration, format_times
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,8 @@ def trial() -> None:
     """List, show, test, repeat and drop single trials."""
 
 
-@trial.command("test", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
+@trial.command("test", epilog="Example: cifar-tune trial test transfer scratch/seed=1 --yes")
+@yes_option
 @study_options(*_DATA)
 @click.argument("trial_name", metavar="[TRIAL]", required=False)
 def trial_test(
@@ -50,21 +52,27 @@ def trial_test(
     device: str | None,
     root: Path,
     as_json: bool,
+    is_confirmed: bool,
 ) -> None:
     """Evaluate a complete trial on the test images.
 
-    NAME is the name of a study file or its path, TRIAL the trial's number or full name; without it,
-    every named trial that was not tested yet. Every such read is written to a ledger before the
-    figure is shown: cifar-tune test-reads.
+    NAME is the name of a study file or its path, TRIAL the number or name of a trial whose weights
+    were kept; without it, every named trial that was not tested yet. Every read of the test images
+    counts: how often they were read is shown first, and --yes or an answer is needed. A read is
+    written to a ledger before the figure is shown: cifar-tune test-reads.
     """
     spec, location = study.find()
 
     from cifar_tune.dashboard.notes.annotator import refresh_notes
-    from cifar_tune.evaluation.test_images import evaluate_on_test, unread
+    from cifar_tune.evaluation.test_images import evaluate_on_test, list_to_test
     from cifar_tune.training.device import choose_device
 
     chosen = choose_device(device)
-    names = [trial_name] if trial_name is not None else unread(location, spec.study_name)
+    names = list_to_test(location, spec.study_name, trial_name)
+    if names:
+        notice = _describe_reads(location, spec.study_name, len(names))
+        question = f"Evaluate {format_count(len(names), 'trial')} on the test images?"
+        confirm(notice, question, "trial test", is_confirmed=is_confirmed)
     results = []
     for name in names:
         result = evaluate_on_test(location, spec.study_name, name, root, chosen, command_line())
@@ -81,6 +89,15 @@ def trial_test(
             f"{spec.study_name}: every named trial that is complete and whose weights were kept "
             "has been tested; TRIAL says which to test again."
         )
+
+
+def _describe_reads(location: StorageLocation, study_name: str, reads: int) -> str:
+    """Return how often the test images are going to be read, were read, and why that matters."""
+    from cifar_tune.evaluation.test_use import PICKING, read_test_use
+
+    use = read_test_use(location, study_name)
+    reading = f"{study_name}: this reads the test images {format_times(reads)}."
+    return f"{reading}\n{use.sentence()} {PICKING}"
 
 
 def _print_test_result(result: TestResult, location: StorageLocation) -> None:

@@ -62,15 +62,8 @@ def evaluate_on_test(
         DataError: Its image set has no test images, or is another one by now.
         StorageError: The ledger cannot be written; then the figure is not shown either.
     """
-    with explain_errors(location):
-        _, study = studies.open_study(location, study_name)
-        trial = find_complete(study, trial_name)
-        config = TrialConfig(**trial.user_attrs["config"])
-    if "kept_weights_sha256" not in trial.user_attrs:
-        raise WeightsError(
-            f"trial {trial.number} of {study_name}: its weights were not kept; keep_weights in the "
-            "study file's profile says which are"
-        )
+    study, trial = _find_kept(location, study_name, trial_name)
+    config = TrialConfig(**trial.user_attrs["config"])
     test = _open_test_split(config, trial.user_attrs["facts"], root)
     model = load_kept_model(location, study, trial, len(test.classes)).to(device)
     evaluation, flip_accuracy = _evaluate(model, test.images, config, device)
@@ -93,6 +86,41 @@ def evaluate_on_test(
     answers = make_predictions(test.classes, test.images, rows, logits)
     save_predictions(answers, paths.predictions_file(folder, trial.number, "test"))
     return result
+
+
+def list_to_test(location: StorageLocation, study_name: str, trial_name: str | None) -> list[str]:
+    """Return the trials that are to be evaluated on the test images, as ``evaluate_on_test`` takes.
+
+    That is the one that is given; with None, all named ones that were not evaluated yet.
+
+    Raises:
+        InputError: There is no such trial, or it is not complete.
+        WeightsError: Its weights were not kept.
+    """
+    if trial_name is None:
+        return unread(location, study_name)
+    _, trial = _find_kept(location, study_name, trial_name)
+    return [str(trial.number)]
+
+
+def _find_kept(
+    location: StorageLocation, study_name: str, trial_name: str
+) -> tuple[optuna.Study, FrozenTrial]:
+    """Return a stored study, and the complete trial of a number or name, whose weights were kept.
+
+    Raises:
+        InputError: There is no such trial, or it is not complete.
+        WeightsError: Its weights were not kept.
+    """
+    with explain_errors(location):
+        _, study = studies.open_study(location, study_name)
+        trial = find_complete(study, trial_name)
+    if "kept_weights_sha256" not in trial.user_attrs:
+        raise WeightsError(
+            f"trial {trial.number} of {study_name}: its weights were not kept; keep_weights in the "
+            "study file's profile says which are"
+        )
+    return study, trial
 
 
 def _evaluate(

@@ -11,6 +11,10 @@ from cifar_tune.evaluation.candidates import configuration_label
 from cifar_tune.evaluation.test_reads import read_ledger
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.wording import format_times
+
+PICKING = "Picking by test scores biases the winner's score upward."
+"""Why reads of the test images are counted."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,7 @@ class TestUse:
         """Return the counts in words."""
         if not self.reads:
             return "The test images have not been read for this study."
-        times = "once" if self.reads == 1 else f"{self.reads} times"
-        is_one = self.configurations == 1
+        is_one, times = self.configurations == 1, format_times(self.reads)
         what = "one configuration" if is_one else f"{self.configurations} configurations"
         return f"The test images have been read {times} for this study, for {what}."
 
@@ -51,9 +54,7 @@ class TestUse:
         warnings = []
         if self.configurations > 1:
             warnings.append(
-                f"The test images were read for {self.configurations} configurations: whoever "
-                "chooses among them by their test accuracies makes the test images validation "
-                "images, and the chosen one's is then too high."
+                f"The test images were read for {self.configurations} configurations. {PICKING}"
             )
         if self.trials_after:
             many = "1 trial was" if self.trials_after == 1 else f"{self.trials_after} trials were"

@@ -7,10 +7,12 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from command_line import Answer, Cli, StopAfter
 from processes import write_study
 
+from cifar_tune.cli import confirmation
 from cifar_tune.search.runner import Runner
 
 HINT = re.compile(r"`(cifar-tune [^`]+)`|(?:^|: )(cifar-tune [^`]+?)$", re.MULTILINE)
@@ -66,6 +68,9 @@ class Hints:
             raise KeyboardInterrupt
 
         self._monkeypatch.setattr(Runner, "_dispatch", stop)
+        # Whoever follows a hint at a terminal is asked, and says yes.
+        self._monkeypatch.setattr(confirmation, "has_terminal", lambda: True)
+        self._monkeypatch.setattr(click, "confirm", lambda *_, **__: True)
         faults = []
         for command, source in list(self.seen.items()):
             arguments = shlex.split(command)[1:]
@@ -89,7 +94,7 @@ def test_hints_of_a_study_with_overrides_and_a_storage_of_its_own(hints: Hints, 
         ("report",),
         ("study", "queue"),
         ("study", "show"),
-        ("trial", "test"),
+        ("trial", "test", "--yes"),
     ):
         for overrides in ((), CHANGED):
             answer = hints.run(*command, *mine, *overrides)

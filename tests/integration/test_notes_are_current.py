@@ -32,7 +32,7 @@ def test_notes_know_of_test_reads_confirmations_and_what_is_left(cli: Cli) -> No
     assert "The test images have not been read" in note
     assert "When it began, this run expected" not in note
 
-    assert cli("trial", "test", *STUDY, "0").code == 0
+    assert cli("trial", "test", "--yes", *STUDY, "0").code == 0
     note, trials = read_notes()
     assert "The test images have been read once for this study, for one configuration." in note
     assert "On the test images:" in trials[0]
@@ -65,7 +65,7 @@ def test_the_next_command_goes_on_where_something_is_left_and_confirms_where_not
 def test_the_card_of_a_model_states_what_the_test_images_gave(cli: Cli) -> None:
     assert cli("study", "run", *STUDY, "--trials", "0").code == 0
     best = json.loads(cli("best", "show", *STUDY, "--json").out)["shortlist"][0]["trials"][0]
-    result = cli("trial", "test", *STUDY, str(best), "--json").record
+    result = cli("trial", "test", "--yes", *STUDY, str(best), "--json").record
     assert cli("best", "export", *STUDY, "--trial", str(best), "--out", "model").code == 0
     card = Path("model/README.md").read_text(encoding="utf-8")
     assert f"value: {round(result['accuracy'], 6)}" in card

@@ -209,7 +209,7 @@ def test_pictures_and_tables_are_shown_in_the_browser() -> None:
 
 
 def test_kept_weights_are_read_on_the_test_images_again(cli: Cli) -> None:
-    again = record(cli, "trial", "test", "dropout", NAMED, "--device", "cpu")
+    again = record(cli, "trial", "test", "--yes", "dropout", NAMED, "--device", "cpu")
     before = READS[0]
     # On another processor a tie may fall the other way.
     assert again["accuracy"] == pytest.approx(before[3], abs=2e-3)

@@ -108,7 +108,7 @@ def test_trials_in_bf16_are_reproduced_and_tested(cli: Cli) -> None:
     assert cli(*RUN, "--precision", "bf16").code == 0
     given = ("dropout", "dropout/p=0.1/seed=1", "--epochs", "1", *TINY)
     assert "bit for bit" in cli("trial", "rerun", *given).out
-    assert cli("trial", "test", *given).code == 0
+    assert cli("trial", "test", "--yes", *given).code == 0
     rerun = cli("best", "rerun", "dropout", "--seeds", "1", "--epochs", "1", *TINY)
     assert rerun.code == 0, rerun.err
     assert stored_precisions() == {"bf16"}, "re-runs are trained as their study was"

@@ -284,8 +284,8 @@ def test_a_file_of_another_trial_is_refused(cli: Cli, tmp_path: Path) -> None:
 def test_report_of_a_real_run(cli: Cli) -> None:
     """From training to the page: what the runner stores is what a report needs."""
     assert cli("study", "run", "dropout", "--epochs", "2", "--trials", "3", *TINY).code == 0
-    assert cli("trial", "test", "dropout").code == 0
-    assert "has been tested" in cli("trial", "test", "dropout").out
+    assert cli("trial", "test", "--yes", "dropout").code == 0
+    assert "has been tested" in cli("trial", "test", "--yes", "dropout").out
     record = cli("report", "dropout", "--json").record
     assert record["fresh"]["test_use"]["reads"] == 4
     for trial in record["trials"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import shutil
 import sqlite3
 from collections import namedtuple
@@ -15,12 +16,14 @@ import optuna
 import pytest
 import torch
 from command_line import TINY, Cli
+from made_up import MadeUp
 from places import STUDY_FILES
 from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import resnet18
 
 import cifar_tune
+from cifar_tune.cli import confirmation
 from cifar_tune.data.bundle import read_bundled
 
 KEPT = Path("storage") / "cifar-tune-weights"
@@ -44,7 +47,7 @@ def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
     cli: Cli, study: str
 ) -> None:
     assert cli("study", "run", study, *RUN).code == 0
-    record = cli("trial", "test", study, NAME, *RUN, "--json").record
+    record = cli("trial", "test", "--yes", study, NAME, *RUN, "--json").record
     assert (record["trial"], record["name"], record["images"]) == (0, NAME, 1_000)
 
     # Plain torchvision, from the kept file, gives the same figure.
@@ -68,7 +71,7 @@ def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
     assert [read["accuracy"] for read in reads] == [record["accuracy"]]
     assert reads[0]["weights_sha256"] == record["weights_sha256"]
     assert reads[0]["command"].startswith("cifar-tune")
-    assert cli("trial", "test", study, "0").code == 0
+    assert cli("trial", "test", "--yes", study, "0").code == 0
     # The ledger outlives the study.
     database = "sqlite:///storage/cifar-tune.db"
     for name in optuna.get_all_study_names(database):
@@ -78,14 +81,14 @@ def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
 
 def test_a_ledger_of_before_there_were_flips(cli: Cli, study: str) -> None:
     assert cli("study", "run", study, *RUN).code == 0
-    cli("trial", "test", study, "0")
+    cli("trial", "test", "--yes", study, "0")
     with closing(sqlite3.connect("storage/cifar-tune.db")) as database:
         database.execute("ALTER TABLE cifar_tune_test_read DROP COLUMN flip_accuracy")
         database.commit()
     (read,) = cli("test-reads", "--json").record["test_reads"]
     assert read["flip_accuracy"] is None
     assert cli("report", study, "--out", "page.html").code == 0
-    assert cli("trial", "test", study, "0").code == 0
+    assert cli("trial", "test", "--yes", study, "0").code == 0
     before, after = cli("test-reads", "--json").record["test_reads"]
     assert before == read
     assert 0 < after["flip_accuracy"] < 1
@@ -102,30 +105,30 @@ def test_figure_is_not_shown_where_it_cannot_be_written_down(
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(test_images, "record_test_read", broken)
-    answer = cli("trial", "test", study, NAME)
+    answer = cli("trial", "test", "--yes", study, NAME)
     assert answer.code == 2
     assert answer.out == ""
     assert "the disk is full" in answer.err
 
 
 def test_what_cannot_be_tested(cli: Cli, study: str) -> None:
-    answer = cli("trial", "test", study, NAME)
+    answer = cli("trial", "test", "--yes", study, NAME)
     assert answer.code == 2
     assert "mine: is not stored" in answer.err
     cli("study", "run", study, *RUN)
     assert (
         "has no complete trial 'final/p=0.3/seed=9'"
-        in cli("trial", "test", study, "final/p=0.3/seed=9").err
+        in cli("trial", "test", "--yes", study, "final/p=0.3/seed=9").err
     )
     cli("study", "run", study, *TINY, "--epochs", "2")
-    answer = cli("trial", "test", study, NAME)
+    answer = cli("trial", "test", "--yes", study, NAME)
     assert "several studies are stored" in answer.err
     (file,) = (path for path in KEPT.rglob("*.safetensors") if "epochs=1" in str(path))
     whole = file.read_bytes()
     file.write_bytes(whole[:-1] + b"\0" if whole[-1] else whole[:-1] + b"\1")
-    assert "is not the file that was kept" in cli("trial", "test", study, NAME, *RUN).err
+    assert "is not the file that was kept" in cli("trial", "test", "--yes", study, NAME, *RUN).err
     file.unlink()
-    assert "kept weights cannot be read" in cli("trial", "test", study, NAME, *RUN).err
+    assert "kept weights cannot be read" in cli("trial", "test", "--yes", study, NAME, *RUN).err
     assert "were read 0 times" in cli("test-reads").out
 
 
@@ -135,11 +138,53 @@ def test_weights_that_were_not_kept(cli: Cli, study: str) -> None:
         text.replace('keep_weights = "named"\n', "keep_best = 0\n"), encoding="utf-8"
     )
     cli("study", "run", study, *RUN)
-    answer = cli("trial", "test", study, NAME)
+    answer = cli("trial", "test", "--yes", study, NAME)
     assert answer.code == 2
     assert "its weights were not kept" in answer.err
-    assert "every named trial" in cli("trial", "test", study).out
+    assert "every named trial" in cli("trial", "test", "--yes", study).out
     assert not KEPT.exists()
+
+
+MODEL_B = ("trial", "test", "transfer", "model-b")
+
+
+@pytest.fixture
+def kept(cli: Cli) -> Cli:
+    """The command line, in a folder where a trial of the study transfer has its weights kept."""
+    made = MadeUp(Path("storage/cifar-tune.db").absolute(), "transfer", "quick")
+    made.add_with_weights("transfer/model-b")
+    return cli
+
+
+def test_without_a_terminal_or_yes_nothing_is_read(kept: Cli) -> None:
+    for command in (MODEL_B, MODEL_B[:-1], (*MODEL_B, "--json")):
+        answer = kept(*command)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == (
+            "error: trial test: asks first, and there is no terminal; --yes confirms it\n"
+        )
+    assert "were read 0 times" in kept("test-reads").out
+
+
+def test_it_says_what_it_reads_and_asks(kept: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmation, "has_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    refused = kept(*MODEL_B)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.splitlines()[:2] == [
+        "transfer:quick: this reads the test images once.",
+        "The test images have not been read for this study. Picking by test scores biases the "
+        "winner's score upward.",
+    ]
+    assert "Evaluate 1 trial on the test images? [y/N]" in refused.err
+    assert "were read 0 times" in kept("test-reads").out
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert kept(*MODEL_B, "--json").record["images"] == 1_000
+    again = kept(*MODEL_B, "--yes")
+    assert "have been read once for this study, for one configuration." in again.err
+    assert "[y/N]" not in again.err
+    assert "were read 2 times" in kept("test-reads").out
+    assert "has been tested" in kept(*MODEL_B[:-1]).out  # there is nothing to ask
 
 
 def test_no_room_for_the_weights_is_said_before_anything_is_trained(

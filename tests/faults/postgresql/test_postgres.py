@@ -80,15 +80,15 @@ def test_every_command_works_and_shows_no_password(
     assert "3 trials in" in ask("study", "list").out
     assert ask(*study("plan"), "--trials", "2", "--json").record["sampled"] == 2
 
-    test = ("trial", "test", STUDY, f"{NAMES[0]}/seed=1", "--storage")
+    test = ("trial", "test", "--yes", STUDY, f"{NAMES[0]}/seed=1", "--storage")
     said = ask(*test, database.url()).out
     assert "written to the ledger in postgresql+psycopg://owner:***@127.0.0.1" in said
-    assert len(ask("trial", "test", STUDY, "--json").record["test_results"]) == 1
+    assert len(ask("trial", "test", "--yes", STUDY, "--json").record["test_results"]) == 1
     reads = ask("test-reads", "--json", *in_query).record["test_reads"]
     typed = ["cifar-tune", *test, database.url(password="***")]
     assert [shlex.split(read["command"]) for read in reads] == [
         typed,
-        ["cifar-tune", "trial", "test", STUDY, "--json"],
+        ["cifar-tune", "trial", "test", "--yes", STUDY, "--json"],
     ]
     assert shlex.join(typed) in ask("test-reads").out
 

@@ -106,8 +106,8 @@ def test_choosing_after_the_test_images_were_read_is_flagged(study: Cli) -> None
         assert study("best", "rerun", "dropout", "--seeds", "1", "--name", name).code == 0
     use = study("best", "show", "dropout", "--json").record["test_use"]
     assert (use["reads"], use["configurations"], use["flagged"]) == (2, 2, True)
-    assert "makes the test images validation images" in said(study, "best", "show", "dropout")
-    assert "the test images validation images" in _page(study)
+    assert "Picking by test scores biases" in said(study, "best", "show", "dropout")
+    assert "Picking by test scores biases" in _page(study)
     run_dropout(study, "--trials", "1")
     use = study("best", "show", "dropout", "--json").record["test_use"]
     assert use["trials_after"] >= 1
