@@ -11,6 +11,7 @@ import click
 from rich.text import Text
 
 from cifar_tune.cli import tables
+from cifar_tune.cli.compare import study_compare
 from cifar_tune.cli.console import announce, make_console, print_json, run_on_console, study_header
 from cifar_tune.cli.help import group
 from cifar_tune.cli.options import gather, options, study_options
@@ -34,6 +35,7 @@ def study() -> None:
 
 
 study.add_command(queue)
+study.add_command(study_compare)
 
 
 @study.command("list", epilog="Example: cifar-tune study list")

@@ -6,12 +6,13 @@ import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from cifar_tune.cli.compare import trial_diff
 from cifar_tune.cli.confirmation import confirm, yes_option
 from cifar_tune.cli.console import command_line, make_console, print_json
 from cifar_tune.cli.help import command, group
@@ -40,6 +41,9 @@ _DATA = ("profile", "epochs", "set", "device", "storage", "data-dir", "json")
 @group("trial", epilog="Example: cifar-tune trial test transfer transfer/scratch/seed=1")
 def trial() -> None:
     """List, show, test, repeat and drop single trials."""
+
+
+trial.add_command(trial_diff)
 
 
 @trial.command("test", epilog="Example: cifar-tune trial test transfer scratch/seed=1 --yes")
@@ -154,7 +158,7 @@ def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
     """
     spec, location = study.find()
 
-    from cifar_tune.evaluation.trial import read_dossier
+    from cifar_tune.evaluation.trial import flatten, read_dossier
 
     dossier = read_dossier(location, spec.study_name, trial_name)
     if as_json:
@@ -164,7 +168,7 @@ def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
     sections = {
         f"{dossier.study_name}, {dossier.summary.label}": list(_list_facts(dossier)),
         "configuration": dossier.config.items(),
-        "made with": _flatten(dossier.facts).items(),
+        "made with": flatten(dossier.facts).items(),
     }
     for title, values in sections.items():
         if values:
@@ -201,17 +205,6 @@ def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
         yield "continued", f"{place}, since {restart['why']}"
     for read in dossier.test_reads:
         yield "test images", f"read {read.time}: {read.result.accuracy:.4f}"
-
-
-def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put nested mappings on one level, for a reader."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}, {part}": inner for part, inner in value.items()}
-        else:
-            flat[key] = value
-    return flat
 
 
 @trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_tune import paths
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import group
+from cifar_tune.evaluation.differences import Difference, list_differences
 from cifar_tune.evaluation.ranking import pooled_sd
 from cifar_tune.evaluation.test_reads import TestRead, read_ledger
 from cifar_tune.storage import studies
@@ -92,6 +93,44 @@ def read_dossier(location: StorageLocation, study_name: str, trial_name: str) ->
         ),
         seed_sd=seed_sd,
     )
+
+
+def diff_trials(first: TrialDossier, second: TrialDossier) -> dict[str, tuple[Difference, ...]]:
+    """Return what two trials do not have in common, by part: configuration, origin, results.
+
+    Each difference has the value of the first trial and that of the second.
+    """
+    both = (first, second)
+    parts: dict[str, list[Mapping[str, Any]]] = {
+        "configuration": [dossier.config for dossier in both],
+        "made with": [flatten(dossier.facts) for dossier in both],
+        "results": [_results(dossier) for dossier in both],
+    }
+    return {part: list_differences(records) for part, records in parts.items()}
+
+
+def _results(dossier: TrialDossier) -> dict[str, Any]:
+    summary = dossier.summary
+    figures = {
+        "state": summary.outcome,
+        "epochs": summary.epochs,
+        "val_accuracy": summary.val_accuracy,
+        "seconds": summary.seconds,
+        "test_accuracy": [read.result.accuracy for read in dossier.test_reads] or None,
+    }
+    epochs = {f"epoch {epoch.epoch}, val_accuracy": epoch.val_accuracy for epoch in dossier.history}
+    return {**figures, **epochs}
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put nested mappings on one level, for a reader."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}, {part}": inner for part, inner in value.items()}
+        else:
+            flat[key] = value
+    return flat
 
 
 def find_complete(study: optuna.Study, trial_name: str) -> FrozenTrial:
