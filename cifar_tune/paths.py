@@ -43,8 +43,12 @@ def data_root(data_dir: Path | None = None) -> Path:
 
 def data_command(root: Path, command: str) -> str:
     """Return a command of ``cifar-tune data`` or ``weights`` for that folder, as it is typed."""
-    option = "" if root == data_root() else f" --data-dir {shlex.quote(str(root))}"
-    return f"`cifar-tune {command}{option}`"
+    return f"`{' '.join(filter(None, (f'cifar-tune {command}', data_option(root))))}`"
+
+
+def data_option(root: Path) -> str:
+    """Return the option that names that folder; empty where a command finds it by itself."""
+    return "" if root == data_root() else f"--data-dir {shlex.quote(str(root))}"
 
 
 def image_set_file(root: Path, name: str) -> Path:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
+
+LINE_COLUMNS = 76
+"""Most columns of a line of text: it fits into a terminal of 80."""
+FIELD_COLUMNS = 11
+"""Columns of the name of a field, before its text."""
 
 
 def format_percent(fraction: float, digits: int = 1) -> str:
@@ -40,6 +46,30 @@ def format_duration(seconds: float) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} days {whole % 86_400 // 3600} h"
+
+
+def format_clock(seconds: float) -> str:
+    """Return a time that is still running: ``0:07``, ``12:05``, ``1:02:03``."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def wrap_text(text: str) -> str:
+    """Return a text in lines that break between words only."""
+    return textwrap.fill(text, LINE_COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def format_field(name: str, text: str) -> str:
+    """Return ``name  text``, in lines that break between words only and are aligned."""
+    return textwrap.fill(
+        text,
+        LINE_COLUMNS,
+        initial_indent=name.ljust(FIELD_COLUMNS),
+        subsequent_indent=" " * FIELD_COLUMNS,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def printable(name: object) -> str:

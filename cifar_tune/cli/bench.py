@@ -13,7 +13,13 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from cifar_tune.cli.console import make_console, make_table, print_json
+from cifar_tune.cli.console import (
+    LOADING,
+    make_console,
+    make_table,
+    print_json,
+    waits,
+)
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import number_option, options
 from cifar_tune.errors import InputError
@@ -32,6 +38,7 @@ STUDY = "study"
 
 
 @command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
+@waits(LOADING)
 @number_option("--rounds", "Epochs of each case, and whole studies.", default=3)
 @click.option(
     "--only",
@@ -136,6 +143,7 @@ def _format_spread(ratios: Sequence[float]) -> str:
 
 
 @command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
+@waits(LOADING)
 @number_option("--finished", "Finished trials that the study has.", default=1000)
 @number_option("--trials", "To be measured.", least=4, default=30)
 @options("json")
@@ -167,6 +175,7 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
 
 
 @command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
+@waits(LOADING)
 @number_option("--rounds", "Simulated studies for each figure.", least=20, default=200)
 @options("json")
 def calibrate(rounds: int, as_json: bool) -> None:

@@ -10,11 +10,17 @@ import click
 
 from cifar_tune.cli import best_tables
 from cifar_tune.cli.console import (
+    LOADING,
+    OutputOptions,
     command_line,
     make_console,
     print_json,
+    print_study,
     run_on_console,
+    show_run,
     study_header,
+    waiting,
+    waits,
 )
 from cifar_tune.cli.export import best_export
 from cifar_tune.cli.help import group
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from cifar_tune.evaluation.candidates import Candidate
     from cifar_tune.storage.selector import StudySelector
 
-_TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json")
+_TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json", "quiet")
 """Options of the commands that train."""
 _top_option = number_option("--top", "Length of the short list; by default 4.")
 
@@ -54,6 +60,7 @@ best.add_command(best_export)
 
 
 @best.command("show", epilog="Example: cifar-tune best show dropout")
+@waits("Reading the study")
 @_top_option
 @study_options("profile", "epochs", "set", "storage", "json")
 def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
@@ -64,7 +71,7 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
 
     NAME is the name of a study file or its path.
     """
-    record = _read_best(study, top)
+    record = _read_best(study, OutputOptions(as_json), top)
     if as_json:
         print_json(_to_json(record, record.to_dict()))
     else:
@@ -72,58 +79,68 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
+@waits("Reading the study")
 @number_option("--seeds", "Fresh ones, each.", default=3)
 @_top_option
 @study_options(*_TRAINING)
 @gather("machine", MachineOptions)
+@gather("output", OutputOptions)
 def best_confirm(
-    study: StudySelector, seeds: int, top: int | None, machine: MachineOptions, as_json: bool
+    study: StudySelector,
+    seeds: int,
+    top: int | None,
+    machine: MachineOptions,
+    output: OutputOptions,
 ) -> None:
     """Train the short list again on fresh seeds and rank it anew.
 
     NAME is the name of a study file or its path. The runs are a study of their own, which the
     search never sees. Run again to continue, or with more --seeds.
     """
-    before = _read_best(study, top)
+    before = _read_best(study, output, top)
 
     from cifar_tune.dashboard.notes.annotator import refresh_notes
 
-    console = make_console(to_stderr=as_json)
+    console = output.progress_console()
     exit_code = _train(before, "confirm", before.shortlist, seeds, machine, console)
     refresh_notes(before.location, before.spec)
-    after = _read_best(study, top)
-    if as_json:
+    after = _read_best(study, output, top)
+    if output.as_json:
         print_json(_to_json(after, after.to_dict()))
     elif exit_code == 0:
-        best_tables.print_confirmation(console, after)
+        best_tables.print_confirmation(
+            make_console(), after, machine.root, is_brief=output.is_quiet
+        )
     sys.exit(exit_code)
 
 
 @best.command("rerun", epilog="Example: cifar-tune best rerun dropout --seeds 5 --json")
+@waits("Reading the study")
 @number_option("--seeds", "Fresh ones.", default=5)
 @options("trial", "named", "train-on")
 @study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)
 @gather("machine", MachineOptions)
+@gather("output", OutputOptions)
 def best_rerun(
     study: StudySelector,
     seeds: int,
     chosen: ChosenOptions,
     machine: MachineOptions,
-    as_json: bool,
+    output: OutputOptions,
 ) -> None:
     """Train the best configuration again and test it once a seed.
 
     NAME is the name of a study file or its path. Without --trial or --name it is the confirmed
     best, else the likely best. Every read is written to the ledger before the figure is shown.
     """
-    before = _read_best(study)
+    before = _read_best(study, output)
 
     from cifar_tune.config.derived import rerun_purpose
     from cifar_tune.dashboard.notes.annotator import refresh_notes
     from cifar_tune.evaluation.best import choose
 
-    console = make_console(to_stderr=as_json)
+    console = output.progress_console()
     choice = choose(before, chosen.trial, chosen.trial_name)
     best_tables.print_choice(console, choice)
     console.print(
@@ -135,19 +152,23 @@ def best_rerun(
     if exit_code == 0:
         # Only when all seeds are done: a figure that is seen early invites to stop there.
         wanted = {f"{candidate.label}/seed={seed}" for seed in range(1, seeds + 1)}
-        _read_test_images(before, purpose, wanted, machine)
-        refresh_notes(before.location, before.spec)
-    after = _read_best(study)
+        with waiting("Evaluating on the test images", is_shown=output.is_shown):
+            _read_test_images(before, purpose, wanted, machine)
+            refresh_notes(before.location, before.spec)
+    after = _read_best(study, output)
     rerun = after.rerun_of(candidate, chosen.train_on)
-    if as_json:
+    if output.as_json:
         figures = {"rerun": rerun and rerun.to_dict(), "test_use": after.test_use.to_dict()}
         print_json(_to_json(after, figures))
     elif exit_code == 0 and rerun is not None:
-        best_tables.print_rerun(console, rerun, after.test_use)
+        best_tables.print_rerun(
+            make_console(), rerun, after, machine.root, is_brief=output.is_quiet
+        )
     sys.exit(exit_code)
 
 
 @best.command("ablate", epilog="Example: cifar-tune best ablate beyond-scratch --only crop_padding")
+@waits("Reading the study")
 @click.option(
     "--against",
     metavar="NAMED",
@@ -166,6 +187,7 @@ def best_rerun(
 @study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)
 @gather("machine", MachineOptions)
+@gather("output", OutputOptions)
 def best_ablate(
     study: StudySelector,
     against: str | None,
@@ -173,7 +195,7 @@ def best_ablate(
     seeds: int,
     chosen: ChosenOptions,
     machine: MachineOptions,
-    as_json: bool,
+    output: OutputOptions,
 ) -> None:
     """Measure how much each hyperparameter adds to the best.
 
@@ -181,7 +203,7 @@ def best_ablate(
     hyperparameter put back to what a named trial has. The runs stand beside those of `best rerun`,
     on the same seeds, and are compared on the validation images; the search never sees them.
     """
-    before = _read_best(study)
+    before = _read_best(study, output)
 
     from cifar_tune.evaluation.best import choose
 
@@ -190,28 +212,29 @@ def best_ablate(
     reference = _read_reference(before.spec, study.name, against)
     groups_put_back = _read_groups(groups, candidate, reference)
     without = [candidate.put_back(reference, keys) for keys in groups_put_back]
-    console = make_console(to_stderr=as_json)
+    console = output.progress_console()
     best_tables.print_choice(console, choice)
     # Beside the re-runs and on their seeds, so that the configuration itself is trained once.
     exit_code = _train(before, "rerun", [candidate, *without], seeds, machine, console)
-    after = _read_best(study)
+    after = _read_best(study, output)
     ablation = after.ablation_of(candidate)  # there is none where it was interrupted at once
-    if as_json:
+    if output.as_json:
         print_json(_to_json(after, {"ablation": ablation and ablation.to_dict()}))
     elif exit_code == 0 and ablation is not None:
-        best_tables.print_ablation(console, ablation)
+        best_tables.print_ablation(make_console(), ablation, is_brief=output.is_quiet)
     sys.exit(exit_code)
 
 
 # --- parts --------------------------------------------------------------------------------------
 
 
-def _read_best(study: StudySelector, top: int | None = None) -> BestRecord:
-    spec, location = study.find()
+def _read_best(study: StudySelector, output: OutputOptions, top: int | None = None) -> BestRecord:
+    with waiting("Reading the study", is_shown=output.is_shown):
+        spec, location = study.find()
 
-    from cifar_tune.evaluation.best import compute_best
+        from cifar_tune.evaluation.best import compute_best
 
-    return compute_best(location, spec, top)
+        return compute_best(location, spec, top)
 
 
 def _to_json(record: BestRecord, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,14 +253,19 @@ def _train(
 
     What is left undone is printed, but not beside JSON.
     """
-    from cifar_tune.config.derived import fresh_seed
-    from cifar_tune.search.runner import RunOptions
+    from cifar_tune.config.derived import derived_name, fresh_seed
 
-    seconds = machine.seconds
+    seconds, spec = machine.seconds, record.spec
     named = [candidate.as_named() for candidate in candidates]
-    prepared = prepare_derived(record.spec, record.location, purpose, named, seeds, machine)
-    seed = fresh_seed(record.study_seed, purpose)
-    outcome = run_on_console(prepared, console, RunOptions(None, seconds, seed=seed))
+    print_study(console, derived_name(spec.study_name, purpose), spec.title)
+    with show_run(console) as observer:
+        observer.preparing(LOADING)
+        prepared = prepare_derived(spec, record.location, purpose, named, seeds, machine)
+
+        from cifar_tune.search.runner import RunOptions
+
+        options = RunOptions(None, seconds, seed=fresh_seed(record.study_seed, purpose))
+        outcome = run_on_console(prepared, console, options, observer)
     is_done = not (outcome.interrupted or outcome.failed or outcome.left.trials)
     if not is_done and not console.stderr:
         best_tables.print_unfinished(console, outcome)
@@ -265,7 +293,7 @@ def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[
 
     named = {trial.name: trial.params for trial in spec.named}
     if not spec.space.ranges():
-        raise InputError(f"{name}: searches nothing, so there is nothing to put back")
+        raise InputError(f"{name}: has no search space, so there is nothing to put back")
     if not named:
         raise InputError(f"{name}: has no named trial whose values could be put back")
     reference = next(iter(named)) if against is None else against

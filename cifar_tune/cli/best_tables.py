@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from cifar_tune.cli.console import make_table
+from cifar_tune.cli.tables import print_next, print_text
 from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.ranking_prior import SPREAD, SPREAD_HIGH, SPREAD_LOW
-from cifar_tune.wording import format_accuracy, format_count, format_duration, format_percent
+from cifar_tune.wording import (
+    format_accuracy,
+    format_count,
+    format_duration,
+    format_field,
+    format_percent,
+    wrap_text,
+)
 
 if TYPE_CHECKING:
     from cifar_tune.evaluation.best import BestRecord, Choice
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from cifar_tune.evaluation.ranking import Ranking
     from cifar_tune.evaluation.test_use import TestUse
     from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.storage.invocations import NextCommand
 
 
 def describe(candidate: Candidate) -> str:
@@ -32,58 +42,63 @@ def describe(candidate: Candidate) -> str:
 
 def print_choice(console: Console, choice: Choice) -> None:
     """Print which configuration a command is about, and why it is that one."""
-    console.print(f"Configuration: {describe(choice.candidate)}; {choice.why}.")
+    text = f"{describe(choice.candidate)}; {choice.why}"
+    console.print(format_field("chosen", text), soft_wrap=True)
 
 
 def print_best(console: Console, record: BestRecord) -> None:
     """Print the confirmed best first, then the best by observed value and the short list."""
-    from cifar_tune.storage.invocations import study_arguments
-
     ranking, is_confirmed = record.ranking, record.confirmation is not None
     if record.confirmation is not None:
         _print_confirmed(console, record.confirmation)
         console.print()
     best = ranking.observed_best.candidate
-    console.print(
-        f"Best by observed value: {describe(best)}, validation accuracy "
-        f"{format_accuracy(best.mean)} on {record.spec.protocol.validation_images:,} images, "
-        f"{format_count(len(best.outcomes), 'seed')}.",
-        style=None if is_confirmed else "bold",
+    images = format_count(record.spec.protocol.validation_images, "image")
+    text = (
+        f"Best by validation: {describe(best)}, {format_accuracy(best.mean)} on {images}, "
+        f"{format_count(len(best.outcomes), 'seed')}."
     )
-    console.print(_describe_lead(ranking))
-    console.print(_describe_spread(ranking))
+    console.print(wrap_text(text), style=None if is_confirmed else "bold", soft_wrap=True)
+    print_text(console, _describe_lead(ranking))
+    print_text(console, _describe_spread(ranking))
     console.print()
     console.print(_shortlist_table(ranking))
     console.print()
-    if not is_confirmed:
-        arguments = study_arguments(record.spec, record.location)
-        console.print(
-            f"Test it on fresh seeds: cifar-tune best confirm {arguments}", soft_wrap=True
-        )
     for rerun in record.reruns:
         if rerun.test_accuracy is not None:
-            console.print(f"Test accuracy of {_describe_rerun(rerun)}")
+            print_text(console, f"Test accuracy of {_describe_rerun(rerun)}")
     _print_test_use(console, record.test_use)
+    print_next(console, _list_next(record))
 
 
-def print_confirmation(console: Console, record: BestRecord) -> None:
-    """Print what fresh seeds say of a short list."""
-    from cifar_tune.storage.invocations import study_arguments
-
+def print_confirmation(
+    console: Console, record: BestRecord, root: Path, *, is_brief: bool = False
+) -> None:
+    """Print what fresh seeds say of a short list; only the best if it is to be brief."""
+    confirmation = record.confirmation
+    if is_brief:
+        if confirmation is not None:
+            _print_confirmed_best(console, confirmation)
+        return
     console.print()
-    if record.confirmation is not None:
-        _print_confirmed(console, record.confirmation)
-    console.print(
-        "It is a choice among several, and its figure is still a little too good. What may be "
-        "quoted is what the test images tell: "
-        f"cifar-tune best rerun {study_arguments(record.spec, record.location)}",
-        soft_wrap=True,
+    if confirmation is not None:
+        _print_confirmed(console, confirmation)
+    print_text(
+        console,
+        "It was chosen among several by these figures, so its validation accuracy is still "
+        "slightly too high. The test images give a figure to quote.",
     )
     _print_test_use(console, record.test_use)
+    print_next(console, _list_next(record, root))
 
 
-def print_rerun(console: Console, rerun: Rerun, use: TestUse) -> None:
-    """Print what a configuration gave that was trained again, seed by seed."""
+def print_rerun(
+    console: Console, rerun: Rerun, record: BestRecord, root: Path, *, is_brief: bool = False
+) -> None:
+    """Print what a configuration gave that was trained again; only the mean if brief."""
+    if is_brief:
+        console.print(f"Test accuracy of {_describe_rerun(rerun)}", style="bold", soft_wrap=True)
+        return
     table = make_table("seed", "trial", "val acc", "test acc", "time")
     for replicate in rerun.replicates:
         table.add_row(
@@ -96,13 +111,22 @@ def print_rerun(console: Console, rerun: Rerun, use: TestUse) -> None:
     console.print()
     console.print(table)
     console.print()
-    console.print(f"Test accuracy of {_describe_rerun(rerun)}", style="bold")
-    _print_test_use(console, use)
+    text = wrap_text(f"Test accuracy of {_describe_rerun(rerun)}")
+    console.print(text, style="bold", soft_wrap=True)
+    _print_test_use(console, record.test_use)
+    print_next(console, _list_next(record, root))
 
 
-def print_ablation(console: Console, ablation: Ablation) -> None:
-    """Print what becomes of a configuration without each of its hyperparameters."""
-    table = make_table("put back", "seeds", "val acc", "95 % interval", "lost without it")
+def print_ablation(console: Console, ablation: Ablation, *, is_brief: bool = False) -> None:
+    """Print the accuracy of a configuration without each of its hyperparameters."""
+    text = (
+        f"{describe(ablation.candidate)}: mean validation accuracy "
+        f"{_format_with_interval(ablation.val_accuracy)}."
+    )
+    if is_brief:
+        console.print(text, style="bold", soft_wrap=True)
+        return
+    table = make_table("reset to", "seeds", "val acc", "95 % interval", "accuracy lost")
     for part in ablation.parts:
         loss = part.loss
         table.add_row(
@@ -111,22 +135,19 @@ def print_ablation(console: Console, ablation: Ablation) -> None:
             "-" if loss is None else _format_difference(loss),
         )
     console.print()
-    console.print(
-        f"{describe(ablation.candidate)}: mean validation accuracy "
-        f"{_format_with_interval(ablation.val_accuracy)}.",
-        style="bold",
-    )
+    console.print(wrap_text(text), style="bold", soft_wrap=True)
     console.print(table)
-    console.print("Points of accuracy, in pairs of one seed, with 95 % intervals.")
+    print_text(console, "Accuracy lost: in points, paired by seed, with 95 % intervals.")
 
 
 def print_unfinished(console: Console, outcome: StudyOutcome) -> None:
     """Print that a run has not come to its end."""
-    why = f", since {outcome.why_left}" if outcome.why_left is not None else ""
+    why = f" ({outcome.why_left})" if outcome.why_left is not None else ""
     failed = sum(trial.has_failed for trial in outcome.trials)
-    console.print(
-        f"{format_count(len(outcome.left.named), 'trial')} left undone{why}; {failed} failed. "
-        "The same command continues."
+    print_text(
+        console,
+        f"Not run: {format_count(len(outcome.left.named), 'trial')}{why}; failed: {failed}. "
+        "Run the same command to continue.",
     )
 
 
@@ -136,12 +157,12 @@ def print_unfinished(console: Console, outcome: StudyOutcome) -> None:
 def _describe_lead(ranking: Ranking) -> str:
     lead, expected = ranking.lead, ranking.expected_lead
     if lead is None or expected is None:
-        return "No other configuration is complete, so there is nothing that it leads."
-    luck = min(max(lead - expected, 0.0), lead)
+        return "No other configuration has a complete trial to compare it with."
+    noise = min(max(lead - expected, 0.0), lead)
     return (
-        f"It leads the next by {_format_points(lead)}, of which {_format_points(luck)} are "
-        "probably luck; on other seeds and images expect "
-        f"{format_accuracy(ranking.observed_best.expected)} of it."
+        f"It leads the next configuration by {_format_points(lead)}; about {100 * noise:.1f} of "
+        "that is likely noise. Expected on new seeds and images: "
+        f"{format_accuracy(ranking.observed_best.expected)}."
     )
 
 
@@ -149,20 +170,20 @@ def _describe_spread(ranking: Ranking) -> str:
     """Return where the spread over seeds comes from, which all that is expected rests on."""
     if ranking.seed_sd is not None:
         return (
-            f"Over seeds it scatters by {_format_points(ranking.seed_sd)} where there are several; "
-            f"of another configuration, {_format_points(ranking.assumed_seed_sd)} are likely."
+            "Standard deviation over seeds: "
+            f"{_format_points(ranking.seed_sd)} where a configuration has several seeds; "
+            f"{_format_points(ranking.assumed_seed_sd)} assumed for the others."
         )
     low, high = (f"{100 * end:.1f}" for end in (SPREAD_LOW, SPREAD_HIGH))
     return (
-        "No configuration has two seeds, so how much seeds scatter is not known. What recorded "
-        f"studies of this program show stands for it, about {_format_points(SPREAD)} and with a "
-        f"probability of 95 % between {low} and {high}: the figures below are a first guess that "
-        "`best confirm` replaces by a measurement."
+        "No configuration has two seeds, so the standard deviation over seeds is not measured. "
+        f"Assumed from recorded studies: {_format_points(SPREAD)} (95 % between {low} and "
+        f"{high}). The figures below are rough until `best confirm` measures it."
     )
 
 
 def _shortlist_table(ranking: Ranking) -> Table:
-    is_best = "is best (a guess)" if ranking.seed_sd is None else "is best"
+    is_best = "P(best), rough" if ranking.seed_sd is None else "P(best)"
     table = make_table("configuration", "seeds", "val acc", "expected", "95 % interval", is_best)
     for standing in ranking.shortlist:
         candidate = standing.candidate
@@ -178,7 +199,7 @@ def _shortlist_table(ranking: Ranking) -> Table:
 
 
 def _print_confirmed(console: Console, confirmation: Confirmation) -> None:
-    columns = ("configuration", "seeds", "first seen", "fresh seeds", "95 % interval")
+    columns = ("configuration", "seeds", "in study", "fresh seeds", "95 % interval")
     table = make_table(*columns, "shrinkage", "behind")
     for confirmed in confirmation.candidates:
         behind, shrinkage = confirmed.behind, confirmed.shrinkage
@@ -194,17 +215,21 @@ def _print_confirmed(console: Console, confirmation: Confirmation) -> None:
         )
     console.print(table)
     console.print()
+    _print_confirmed_best(console, confirmation)
+
+
+def _print_confirmed_best(console: Console, confirmation: Confirmation) -> None:
     best = confirmation.best
     if best is not None:
         shrinkage = best.shrinkage or 0.0
-        console.print(
+        text = (
             f"Confirmed best: {describe(best.candidate)}, mean validation accuracy "
             f"{_format_with_interval(best.val_accuracy)} on "
             f"{format_count(confirmation.seeds, 'fresh seed')}; "
-            f"{_format_points(abs(shrinkage))} {'less' if shrinkage >= 0 else 'more'} than first "
-            "seen.",
-            style="bold",
+            f"{_format_points(abs(shrinkage))} {'below' if shrinkage >= 0 else 'above'} its value "
+            "in the study."
         )
+        console.print(wrap_text(text), style="bold", soft_wrap=True)
 
 
 def _describe_rerun(rerun: Rerun) -> str:
@@ -250,6 +275,18 @@ def _format_points(fraction: float) -> str:
 
 
 def _print_test_use(console: Console, use: TestUse) -> None:
-    console.print(use.sentence())
+    print_text(console, use.sentence())
     for warning in use.warnings():
-        console.print(f"Warning: {warning}", style="yellow")
+        console.print(wrap_text(f"Warning: {warning}"), style="yellow", soft_wrap=True)
+
+
+def _list_next(record: BestRecord, root: Path | None = None) -> list[NextCommand]:
+    """Return what the best configuration is missing, as commands."""
+    from cifar_tune.storage import invocations
+
+    commands = []
+    if record.confirmation is None:
+        commands.append(invocations.confirm_command(record.spec, record.location, root))
+    if not record.reruns:
+        commands.append(invocations.rerun_command(record.spec, record.location, root))
+    return [*commands, invocations.report_command(record.spec, record.location)]

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
 
 from cifar_tune.search.preparation import Prepared, load_materials, run_prepared, settle_precision
 from cifar_tune.storage.passwords import mask_passwords
-from cifar_tune.wording import escape_controls
+from cifar_tune.wording import escape_controls, format_field
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import StudySpec
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from cifar_tune.search.runner import RunOptions, StudyOutcome
     from cifar_tune.storage.location import StorageLocation
 
+LOADING = "Loading PyTorch"
+"""What the spinner says first of commands that train."""
+Command = Callable[..., Any]
+_waited_for = ExitStack()
+"""The spinner of ``waits``."""
 PLAIN_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
 
@@ -52,9 +58,15 @@ class _SafeConsole(Console):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
-def make_console(*, to_stderr: bool = False) -> Console:
+def make_console(*, to_stderr: bool = False, is_quiet: bool = False) -> Console:
     """Return a console without markup: what is printed is the user's text, brackets and all."""
-    settings: dict[str, Any] = {"stderr": to_stderr, "markup": False, "highlight": False}
+    _waited_for.close()  # whoever makes a console is about to print
+    settings: dict[str, Any] = {
+        "stderr": to_stderr,
+        "quiet": is_quiet,
+        "markup": False,
+        "highlight": False,
+    }
     console = _SafeConsole(**settings)
     return console if console.is_terminal else _SafeConsole(**settings, width=PLAIN_WIDTH)
 
@@ -100,44 +112,107 @@ def command_line() -> str:
     return shlex.join(["cifar-tune", *arguments])
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """What a command prints, as asked for on the command line."""
+
+    as_json: bool = False
+    is_quiet: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a person is to see what is done."""
+        return not (self.as_json or self.is_quiet)
+
+    def progress_console(self) -> Console:
+        """Return the console for the progress: standard error beside JSON."""
+        return make_console(to_stderr=self.as_json, is_quiet=self.is_quiet)
+
+
+def waits(text: str) -> Callable[[Command], Command]:
+    """Show a spinner on the terminal until a command makes its console; nothing beside JSON."""
+
+    def attach(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            is_shown = not (values.get("as_json") or values.get("is_quiet"))
+            with _waited_for:
+                _waited_for.enter_context(waiting(text, is_shown=is_shown))
+                return command(**values)
+
+        return run
+
+    return attach
+
+
+@contextmanager
+def waiting(text: str, *, is_shown: bool = True) -> Iterator[None]:
+    """Show a spinner on the terminal until there is something to print; nothing beside JSON."""
+    from cifar_tune.search.progress import Spinner
+
+    with Spinner(make_console(is_quiet=not is_shown)) as spinner:
+        spinner.show(text)
+        yield
+
+
+@contextmanager
+def show_run(console: Console) -> Iterator[Observer]:
+    """Yield who shows a run: bars on a terminal, lines elsewhere, nothing on a quiet console."""
+    from cifar_tune.search.bars import Bars
+    from cifar_tune.search.observer import Observer
+    from cifar_tune.search.progress import PlainLines
+
+    if console.quiet:
+        yield Observer()
+    elif console.is_terminal:
+        with Bars(console) as bars:
+            yield bars
+    else:
+        yield PlainLines(console)
+
+
+def print_study(console: Console, name: str, title: str) -> None:
+    """Print which study it is, before anything that takes long to load."""
+    console.print(format_field("study", f"{name}: {title}"), soft_wrap=True)
+
+
 def run_on_console(
     prepared: Prepared,
     console: Console,
     options: RunOptions,
-    observer: Observer | None = None,
+    observer: Observer,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> StudyOutcome:
-    """Print what is going to be run, and run what is left of it.
-
-    The progress is shown on the console, unless there is an observer for it.
-    """
+    """Print what is going to be run, and run what is left of it; the observer shows how."""
+    observer.preparing("Loading Optuna")
     from cifar_tune.dashboard.notes.annotator import StudyAnnotator
-    from cifar_tune.search.progress import Bars, PlainLines
 
+    observer.preparing("Reading images and weights")
     materials = load_materials(prepared, options)
-    prepared = announce(prepared, console)
-    shown: AbstractContextManager[Observer] = nullcontext(observer or PlainLines(console))
-    if observer is None and console.is_terminal:
-        shown = Bars(console)
-    with shown as told:
-        return run_prepared(prepared, materials, told, options, StudyAnnotator, should_stop)
+    prepared = announce(prepared, console, observer.preparing)
+    return run_prepared(prepared, materials, observer, options, StudyAnnotator, should_stop)
 
 
-def announce(prepared: Prepared, console: Console) -> Prepared:
+def announce(prepared: Prepared, console: Console, preparing: Callable[[str], None]) -> Prepared:
     """Print what is going to be run, on what, and return it with its precision settled."""
     from cifar_tune.training.device import describe_device
 
     spec, protocol = prepared.spec, prepared.spec.protocol
-    weights = ", ".join(sorted(spec.weights())) or "none"
-    device = describe_device(prepared.device)
-    console.print(Text.assemble((spec.study_name, "bold"), f"  {spec.title}"))
-    console.print(f"profile {spec.profile_name}: {prepared.reason}")
-    console.print(
-        f"images {protocol.data}: {protocol.train_images:,} / {protocol.validation_images:,} at "
-        f"{protocol.input_size} px, split {protocol.split}; pretrained weights: {weights}\n"
-        f"device {device}, {prepared.workers}, storage {prepared.location}",
-        soft_wrap=True,
-    )
+    changed = ", ".join(f"{key} = {value}" for key, value in spec.overrides.items())
+    fields = {
+        "profile": f"{spec.profile_name}: {prepared.reason}",
+        "changed": changed,
+        "images": f"{protocol.data}: {protocol.train_images:,} for training, "
+        f"{protocol.validation_images:,} for validation, {protocol.input_size} px, "
+        f"{protocol.split} split",
+        "weights": ", ".join(sorted(spec.weights())) or "none, random initialisation",
+        "device": f"{describe_device(prepared.device)}, {prepared.workers}",
+        "storage": str(prepared.location),
+    }
+    for name, text in fields.items():
+        if text:
+            console.print(format_field(name, text), soft_wrap=True)
+    preparing("Comparing bf16 with fp32")
     prepared, check = settle_precision(prepared)
-    console.print(f"precision {check.precision}: {check.why}", soft_wrap=True)
+    console.print(format_field("precision", f"{check.precision}: {check.why}"), soft_wrap=True)
     return prepared

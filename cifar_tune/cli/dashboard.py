@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from cifar_tune.cli.console import make_console, run_on_console
+from cifar_tune.cli.console import (
+    LOADING,
+    make_console,
+    print_study,
+    run_on_console,
+    waits,
+)
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import WORKERS, gather, options, select_study
 from cifar_tune.cli.queue import TERMINAL, nameable
@@ -63,6 +69,7 @@ class ServerOptions:
 
 
 @command("dashboard", epilog="Example: cifar-tune dashboard --open")
+@waits("Opening the storage")
 @options("storage", *_SERVED)
 @gather("server", ServerOptions)
 def dashboard(storage: str | None, server: ServerOptions) -> None:
@@ -131,6 +138,7 @@ def _announce(
 
 
 @command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
+@waits(LOADING)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @options("profile", "seeds", *WORKERS, "precision", "storage", "data-dir", *_SERVED)
 @gather("work", WorkOptions)
@@ -216,5 +224,6 @@ def _run_request(
         raise InputError(
             f"{request.study}: makes {prepared.spec.study_name} now, expected {request.study_name}"
         )
+    print_study(console, prepared.spec.study_name, prepared.spec.title)
     only_queued = RunOptions(only_queued=request.params is not None)
     return run_on_console(prepared, console, only_queued, live, should_stop)

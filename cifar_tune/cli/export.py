@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_tune.cli import best_tables
-from cifar_tune.cli.console import command_line, make_console, print_json
+from cifar_tune.cli.console import (
+    LOADING,
+    command_line,
+    make_console,
+    print_json,
+    waits,
+)
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import ChosenOptions, gather, number_option, options, study_options
 from cifar_tune.wording import format_accuracy, printable
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 
 @command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
+@waits("Reading the study")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -91,6 +98,7 @@ def _print_export(exported: ModelExport, choice: Choice, onnx_difference: float 
 
 
 @command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
+@waits(LOADING)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @number_option("--top", "Classes shown.", default=3)

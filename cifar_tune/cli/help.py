@@ -18,7 +18,7 @@ OPTION_SECTIONS: Mapping[str, Sequence[str]] = {
     "Server": ("--host", "--port", "--token", "--read-only", "--open"),
     "Output": (
         *("--out", "--overwrite", "--onnx", "--figures", "--figure-format", "--check"),
-        *("--json", "--csv", "--yes", "--help"),
+        *("--json", "--csv", "--quiet", "--yes", "--help"),
     ),
 }
 """Sections of options in the order of a help, by the first name of each option."""

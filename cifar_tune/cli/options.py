@@ -263,6 +263,9 @@ _SHARED: dict[str, Decorator] = {
         show_default=True,
         help="The training images, or the validation images too.",
     ),
+    "quiet": click.option(
+        "--quiet", "is_quiet", is_flag=True, help="Print the result and errors only."
+    ),
     "json": click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
     ),

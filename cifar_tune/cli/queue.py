@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.console import (
+    make_console,
+    print_json,
+    waits,
+)
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import study_options
 from cifar_tune.errors import InputError
@@ -24,6 +28,7 @@ TERMINAL = "command line"
 
 
 @command("queue", epilog="Example: cifar-tune study queue dropout --param dropout_rate=0.25")
+@waits("Reading the study")
 @click.option(
     "--param",
     "params",
@@ -114,8 +119,8 @@ def _print_added(spec: StudySpec, location: StorageLocation, request: Request) -
 
     serve = f"cifar-tune serve {storage_options(location)}".rstrip()
     make_console().print(
-        f"Request {request.id}: a trial of {spec.study_name} with {request.describe()}. A run of "
-        "the study takes it up, at once if one is going on: `cifar-tune study run "
+        f"Request {request.id}: a trial of {spec.study_name} with {request.describe()}. It "
+        "starts at once if the study is running. Otherwise start it with `cifar-tune study run "
         f"{study_arguments(spec, location)}`, or `{serve}`.",
         soft_wrap=True,
     )

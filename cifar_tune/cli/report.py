@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from cifar_tune import paths
-from cifar_tune.cli.console import make_console, print_json
+from cifar_tune.cli.console import (
+    make_console,
+    print_json,
+    waits,
+)
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import gather, study_options
 from cifar_tune.errors import InputError, StorageError
@@ -64,6 +68,7 @@ class _ActivationOptions:
     sections=dict.fromkeys(("--study", "--trial", "--image", "--layer"), _OF_ACTIVATIONS),
     epilog="Example: cifar-tune report dropout",
 )
+@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "data-dir", "json")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the same numbers as CSV, one a line.")
 @click.option(

@@ -12,7 +12,18 @@ from rich.text import Text
 
 from cifar_tune.cli import tables
 from cifar_tune.cli.compare import study_compare
-from cifar_tune.cli.console import announce, make_console, print_json, run_on_console, study_header
+from cifar_tune.cli.console import (
+    LOADING,
+    OutputOptions,
+    announce,
+    make_console,
+    print_json,
+    print_study,
+    run_on_console,
+    show_run,
+    study_header,
+    waits,
+)
 from cifar_tune.cli.help import group
 from cifar_tune.cli.options import gather, options, study_options
 from cifar_tune.cli.queue import queue
@@ -26,6 +37,7 @@ from cifar_tune.search.preparation import (
 from cifar_tune.storage.location import explain_errors, locate_storage
 
 if TYPE_CHECKING:
+    from cifar_tune.config.study_file import LoadedStudyFile
     from cifar_tune.storage.selector import StudySelector
 
 
@@ -73,6 +85,7 @@ def study_list(storage: str | None, as_json: bool) -> None:
 
 
 @study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
+@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "json")
 def study_show(study: StudySelector, as_json: bool) -> None:
     """Show a study file and its stored trials.
@@ -119,6 +132,7 @@ _MACHINE = ("device", "workers", "per-gpu", "precision", "slots", "storage", "da
 
 
 @study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")
+@waits("Reading the study file")
 @study_options(*_WORK, *_MACHINE)
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
@@ -129,57 +143,79 @@ def study_plan(
 
     This machine is measured for a few seconds. NAME is the name of a study file or its path.
     """
-    from cifar_tune.search.costs import measure_costs
-    from cifar_tune.search.plan import make_plan
-    from cifar_tune.search.progress import plan_lines
-    from cifar_tune.search.runner import RunOptions, remaining_work
-    from cifar_tune.storage import studies
-    from cifar_tune.storage.definition import check_definition
+    from cifar_tune.search.progress import Spinner, plan_lines
 
-    prepared = prepare(study, work, machine, begins_workers=False)
-    spec, location = prepared.spec, prepared.location
-    with explain_errors(location):
-        stored = studies.find_study(studies.open_to_read(location), spec.study_name)
-        check_definition(stored, spec, work.seed, digests=None)
-        remaining = remaining_work(spec, stored, RunOptions(work.trials))
-        prepared = announce(prepared, make_console(to_stderr=as_json))
-        costs = measure_costs(prepared.spec, prepared.device, prepared.workers)
-        missing = missing_materials(prepared)
-        plan = make_plan(prepared.spec, remaining, costs, prepared.workers.at_once)
+    console = make_console(to_stderr=as_json)
+
+    def begin(loaded: LoadedStudyFile) -> None:
+        print_study(console, loaded.name, loaded.content.title)
+        spinner.show(LOADING)
+
+    with Spinner(console) as spinner:
+        prepared = prepare(study, work, machine, begins_workers=False, on_checked=begin)
+        spec, location = prepared.spec, prepared.location
+
+        from cifar_tune.search.costs import measure_costs
+        from cifar_tune.search.plan import make_plan
+        from cifar_tune.search.runner import RunOptions, remaining_work
+        from cifar_tune.storage import studies
+        from cifar_tune.storage.definition import check_definition
+
+        with explain_errors(location):
+            stored = studies.find_study(studies.open_to_read(location), spec.study_name)
+            check_definition(stored, spec, work.seed, digests=None)
+            remaining = remaining_work(spec, stored, RunOptions(work.trials))
+            prepared = announce(prepared, console, spinner.show)
+            spinner.show("Measuring training steps")
+            costs = measure_costs(prepared.spec, prepared.device, prepared.workers)
+            missing = missing_materials(prepared)
+            plan = make_plan(prepared.spec, remaining, costs, prepared.workers.at_once)
     if as_json:
         record = {**study_header(spec, location), **dataclasses.asdict(plan)}
         print_json({**record, "missing": missing})
         return
-    console = make_console()
     for line in plan_lines(plan):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     for line in missing:
-        console.print(Text.assemble(("Missing: ", "yellow"), line), soft_wrap=True)
+        console.print(Text.assemble(("missing    ", "yellow"), line), soft_wrap=True)
 
 
 @study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
-@study_options(*_WORK, *_MACHINE, "timeout")
+@waits("Reading the study file")
+@study_options(*_WORK, *_MACHINE, "timeout", "quiet")
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
+@gather("output", OutputOptions)
 def study_run(
-    study: StudySelector, work: WorkOptions, machine: MachineOptions, as_json: bool
+    study: StudySelector, work: WorkOptions, machine: MachineOptions, output: OutputOptions
 ) -> None:
     """Run a study, or continue it.
 
     What is left of it is run: its named trials first, then its search. NAME is the name of a study
     file or its path. Run again to continue, also after a crash; Ctrl-C stops cleanly.
     """
-    from cifar_tune.search.runner import RunOptions
-
     seconds = machine.seconds
-    prepared = prepare(study, work, machine)
-    console = make_console(to_stderr=as_json)
-    outcome = run_on_console(prepared, console, RunOptions(work.trials, seconds, seed=work.seed))
-    spec, location = prepared.spec, prepared.location
-    if as_json:
-        print_json({**study_header(spec, location), **outcome.to_dict()})
+    console = output.progress_console()
+
+    def begin(loaded: LoadedStudyFile) -> None:
+        print_study(console, loaded.name, loaded.content.title)
+        observer.preparing(LOADING)
+
+    with show_run(console) as observer:
+        prepared = prepare(study, work, machine, on_checked=begin)
+
+        from cifar_tune.search.next_commands import RunOfStudy
+        from cifar_tune.search.runner import RunOptions
+
+        options = RunOptions(work.trials, seconds, seed=work.seed)
+        outcome = run_on_console(prepared, console, options, observer)
+    if output.as_json:
+        print_json({**study_header(prepared.spec, prepared.location), **outcome.to_dict()})
+    elif output.is_quiet:
+        tables.print_result(make_console(), outcome)
     else:
-        tables.print_outcome(console, outcome, spec.protocol.validation_images, location)
+        ended = RunOfStudy(prepared.spec, prepared.location, machine.root, work.only, work.trials)
+        tables.print_outcome(console, outcome, ended)
     sys.exit(130 if outcome.interrupted else 1 if outcome.failed else 0)
 
 
@@ -187,6 +223,7 @@ def study_run(
 
 
 @study.command("export", epilog="Example: cifar-tune study export dropout --out dropout.json")
+@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage")
 @click.option(
     "--out",
@@ -217,6 +254,7 @@ def study_export(study: StudySelector, out: Path) -> None:
 
 
 @study.command("import", epilog="Example: cifar-tune study import dropout.json")
+@waits("Reading the files")
 @click.argument(
     "files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True
 )

@@ -13,11 +13,13 @@ from rich.text import Text
 
 from cifar_tune.config.wording import format_params, short_name
 from cifar_tune.search.progress import state_style
-from cifar_tune.wording import format_accuracy, format_duration
+from cifar_tune.wording import format_accuracy, format_count, format_duration, wrap_text
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import LoadedStudyFile
+    from cifar_tune.search.next_commands import RunOfStudy
     from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.storage.invocations import NextCommand
     from cifar_tune.storage.location import StorageLocation
     from cifar_tune.storage.records import TrialSummary
 
@@ -63,10 +65,8 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
 def _describe_state(trial: TrialSummary) -> str:
     failure = trial.failure or {}
     if failure.get("kind") == "not_finite":
-        return f"fail: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
-    if trial.state == "waiting" and trial.epochs:
-        return "to be continued"
-    return "cut short" if failure.get("kind") == "interrupted" else trial.outcome
+        return f"failed: loss not finite, epoch {failure['epoch']}, step {failure['step']}"
+    return "interrupted" if failure.get("kind") == "interrupted" else trial.shown_state
 
 
 def print_list(
@@ -75,14 +75,30 @@ def print_list(
     counts: Mapping[str, Mapping[str, int]],
     location: StorageLocation,
 ) -> None:
-    """Print study files and how many trials each stored study has, by its file and its name."""
+    """Print a table of study files, and how many trials the storage has of each."""
+    table = Table(
+        Column("study", no_wrap=True),
+        Column("title", ratio=1),
+        Column("profiles"),
+        Column("trials", justify="right"),
+        box=SIMPLE_HEAD,
+        header_style="bold",
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for file in files:
-        console.print(Text.assemble((file.name, "bold"), f"  {file.content.title}"))
+        trials = sum(counts[file.name].values())
         profiles = ", ".join(file.content.profiles)
-        console.print(f"  profiles: {profiles}; file: {file.path}", soft_wrap=True)
-        for study_name, trials in counts[file.name].items():
-            line = f"  stored: {study_name}, {trials} trials in {location}"
-            console.print(line, soft_wrap=True)
+        table.add_row(*map(Text, (file.name, file.content.title, profiles, str(trials or "-"))))
+    console.print(table)
+    stored = {name: trials for file in files for name, trials in counts[file.name].items()}
+    console.print(
+        f"\nStored in {location}:" if stored else f"\nNothing is stored in {location}.",
+        soft_wrap=True,
+    )
+    for name, trials in stored.items():
+        console.print(f"  {name}: {format_count(trials, 'trial')}", soft_wrap=True)
+    console.print("\nShow one: cifar-tune study show NAME   Run one: cifar-tune study run NAME")
 
 
 def print_study_file(
@@ -118,40 +134,65 @@ def print_study_file(
             console.print(f"  {part}: {text}")
 
 
-def print_outcome(
-    console: Console, outcome: StudyOutcome, validation_images: int, location: StorageLocation
-) -> None:
-    """Print the trials of a study, the best one, and how far to trust it."""
+def print_outcome(console: Console, outcome: StudyOutcome, run: RunOfStudy) -> None:
+    """Print the trials of a study, the best one, how far to trust it, and what to do next."""
+    from cifar_tune.search.next_commands import list_next_commands
+
     console.print()
     console.print(trials_table(outcome.trials, outcome.best, console.width))
     console.print()
+    print_result(console, outcome)
     if outcome.best is not None and outcome.best.val_accuracy is not None:
-        best, accuracy = outcome.best, outcome.best.val_accuracy
-        error = math.sqrt(accuracy * (1 - accuracy) / validation_images)
-        values = format_params({**best.params, **best.settings})
-        own = f" ({values})" if values else ""
-        console.print(
-            f"Best: {best.label}, validation accuracy {format_accuracy(accuracy)}{own}",
-            style="bold",
+        accuracy, images = outcome.best.val_accuracy, run.spec.protocol.validation_images
+        error = 100 * math.sqrt(accuracy * (1 - accuracy) / images)
+        print_text(
+            console,
+            f"The standard error of one run on {images:,} validation images is {error:.1f} points. "
+            "The best of many trials is overestimated by its own validation accuracy.",
         )
-        console.print(
-            f"One run on {validation_images:,} validation images has a binomial standard error of "
-            f"{100 * error:.1f} points, and the best of many looks better than it is.",
-        )
-    left = len(outcome.left.named) + outcome.left.sampled
-    if outcome.trials_run == 0 and not left:
-        console.print("Nothing was left to do; --trials N adds N sampled trials.")
-    if left and outcome.why_left is not None:
-        console.print(f"Left undone: {_describe_left(outcome)}, since {outcome.why_left}.")
-    ended = f"{'Interrupted' if outcome.interrupted else 'Done'} after"
+    if outcome.left.trials and outcome.why_left is not None:
+        print_text(console, f"Not run: {_describe_left(outcome)}; {outcome.why_left}.")
+    elif outcome.trials_run == 0 and not outcome.left.trials:
+        more = "; --trials N samples N more" if run.spec.space.ranges() else ""
+        print_text(console, f"Every trial had ended before this run{more}.")
+    ended = "Interrupted" if outcome.interrupted else "Done"
     console.print(
-        f"{ended} {format_duration(outcome.seconds)}; stored in {location}.", soft_wrap=True
+        f"{ended} after {format_duration(outcome.seconds)}; stored in {run.location}.",
+        soft_wrap=True,
     )
-    if outcome.interrupted or left:
-        console.print("The same command continues.")
+    print_next(console, list_next_commands(run, outcome))
+
+
+def print_result(console: Console, outcome: StudyOutcome) -> None:
+    """Print the best trial of a study on one line."""
+    best = outcome.best
+    if best is None:
+        console.print("Best by validation: no trial is complete", style="bold")
+        return
+    values = format_params({**best.params, **best.settings})
+    console.print(
+        f"Best by validation: {best.label}, {format_accuracy(best.val_accuracy)}"
+        + (f" ({values})" if values else ""),
+        style="bold",
+        soft_wrap=True,
+    )
+
+
+def print_next(console: Console, commands: Sequence[NextCommand]) -> None:
+    """Print commands that can be copied, each under what it is for."""
+    if commands:
+        console.print("\nNext:")
+    for next_command in commands:
+        console.print(f"  {next_command.purpose}:\n    {next_command.command}", soft_wrap=True)
+
+
+def print_text(console: Console, text: str) -> None:
+    """Print a text in lines that fit into every terminal."""
+    console.print(wrap_text(text), soft_wrap=True)
 
 
 def _describe_left(outcome: StudyOutcome) -> str:
-    named, sampled = len(outcome.left.named), outcome.left.sampled
-    parts = [f"{named} named"] * (named > 0) + [f"{sampled} sampled"] * (sampled > 0)
-    return " and ".join(parts) + f" trial{'' if named + sampled == 1 else 's'}"
+    left = outcome.left
+    counts = {"named": len(left.named), "sampled": left.sampled, "queued": len(left.queued)}
+    parts = [f"{count} {kind}" for kind, count in counts.items() if count]
+    return f"{' and '.join(parts)} trial{'' if left.trials == 1 else 's'}"

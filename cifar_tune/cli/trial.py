@@ -14,7 +14,12 @@ import click
 
 from cifar_tune.cli.compare import trial_diff
 from cifar_tune.cli.confirmation import confirm, yes_option
-from cifar_tune.cli.console import command_line, make_console, print_json
+from cifar_tune.cli.console import (
+    command_line,
+    make_console,
+    print_json,
+    waits,
+)
 from cifar_tune.cli.help import command, group
 from cifar_tune.cli.options import options, study_options
 from cifar_tune.storage.location import (
@@ -47,6 +52,7 @@ trial.add_command(trial_diff)
 
 
 @trial.command("test", epilog="Example: cifar-tune trial test transfer scratch/seed=1 --yes")
+@waits("Reading the study")
 @yes_option
 @study_options(*_DATA)
 @click.argument("trial_name", metavar="[TRIAL]", required=False)
@@ -116,6 +122,7 @@ def _print_test_result(result: TestResult, location: StorageLocation) -> None:
 
 
 @command("test-reads", epilog="Example: cifar-tune test-reads")
+@waits("Reading the ledger")
 @options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:
     """List every evaluation on the test images."""
@@ -149,6 +156,7 @@ def _read_ledger(location: StorageLocation) -> list[TestRead]:
 
 
 @trial.command("show", epilog="Example: cifar-tune trial show dropout 3")
+@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("trial_name", metavar="TRIAL")
 def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
@@ -208,6 +216,7 @@ def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
 
 
 @trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")
+@waits("Reading the study")
 @study_options(*_DATA)
 @click.argument("trial_name", metavar="TRIAL")
 def trial_rerun(
@@ -237,7 +246,7 @@ def trial_rerun(
     seconds = sum(epoch.seconds for epoch in dossier.history)
     console.print(
         f"{dossier.study_name}, {dossier.summary.label}: {len(dossier.history)} epochs, "
-        f"which took {format_duration(seconds)} then"
+        f"{format_duration(seconds)} when it was stored"
     )
     print_epoch = functools.partial(_print_epoch, console)
     reproduction = reproduce(dossier, root, choose_device(device), print_epoch)
@@ -272,14 +281,15 @@ def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
     if reproduction.agreement == "bit for bit":
         yield "Reproduced bit for bit: every figure of every epoch is the same."
     elif reproduction.agreement == "within the seed spread":
-        yield f"Reproduced within the seed spread: up to {points} are explained by {basis}."
+        yield f"Reproduced within the seed spread: {basis} explains up to {points}."
     elif reproduction.differences:
-        yield f"Not reproduced: more than the {points} that are explained by {basis}."
+        yield f"Not reproduced: {basis} explains only {points}."
     else:
-        yield "Not reproduced: nothing differs, and so every figure should have been the same."
+        yield "Not reproduced, on the same device with the same versions."
 
 
 @trial.command("drop", epilog="Example: cifar-tune trial drop dropout dropout/p=0.3/seed=2")
+@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("trial_name", metavar="[TRIAL]", required=False)
 def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> None:
@@ -307,6 +317,4 @@ def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> N
             f"{drop.study_name}, {drop.trial.label}: {drop.trial.failure_message}", soft_wrap=True
         )
     if not dropped:
-        console.print(
-            f"{spec.study_name}: every trial has ended; there is nothing to drop.", soft_wrap=True
-        )
+        console.print(f"{spec.study_name}: every trial has ended; nothing to drop.", soft_wrap=True)

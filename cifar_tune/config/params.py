@@ -44,7 +44,7 @@ def describe_range(values: Range) -> str:
 
 def _describe_unknown(spec: StudySpec, key: str, ranges: Mapping[str, Range]) -> str:
     if not ranges:
-        return f"{spec.file_name} searches nothing"
+        return f"{spec.file_name} has no search space"
     known = ", ".join(ranges)
     return f"is not searched by {spec.file_name}; expected one of {known}{suggest_key(key, ranges)}"
 

@@ -84,8 +84,7 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
     if study is None or not candidates:
         command = f"cifar-tune study run {study_arguments(spec, location)}"
         raise InputError(
-            f"{spec.study_name}: no trial is complete in {location}, so there is no best one; "
-            f"`{command}` continues it"
+            f"{spec.study_name}: no trial is complete in {location}; `{command}` continues it"
         )
     fresh = read_fresh_runs(location, spec.study_name, candidates)
     images, same_images = spec.protocol.validation_images, spec.protocol.split == "fixed"
@@ -124,9 +123,9 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
         label = _find_label(candidates, name, option) if trial is None else None
         for candidate in candidates:
             if trial in candidate.numbers:
-                return Choice(candidate, f"trial {trial}, as asked for")
+                return Choice(candidate, f"trial {trial}, as requested")
             if candidate.label == label:
-                return Choice(candidate, f"{label}, as asked for")
+                return Choice(candidate, f"{label}, as requested")
         known = ", ".join(
             f"{candidate.label} ({', '.join(map(str, candidate.numbers))})"
             for candidate in candidates
@@ -138,12 +137,11 @@ def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:
         )
     confirmation = record.confirmation
     if confirmation is not None and confirmation.best is not None:
-        return Choice(
-            confirmation.best.candidate,
-            f"the best of {len(confirmation.candidates)} on {confirmation.seeds} fresh seeds",
-        )
+        count, seeds = len(confirmation.candidates), confirmation.seeds
+        why = f"best of {count} configurations on {seeds} fresh seeds"
+        return Choice(confirmation.best.candidate, why)
     return Choice(
-        record.likely_best, "the likely best by the study's own trials; `best confirm` tests that"
+        record.likely_best, "the most probable best by the study's own trials, not confirmed yet"
     )
 
 

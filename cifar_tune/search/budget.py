@@ -16,6 +16,8 @@ from cifar_tune.errors import InputError
 from cifar_tune.search.plan import Costs
 from cifar_tune.training.records import EpochMetrics
 
+TIME_IS_UP = "the time limit of --timeout is reached"
+TOO_LITTLE_TIME = "too little time is left of --timeout for one more trial"
 _UNITS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 
 
@@ -87,22 +89,22 @@ class Spending:
         """
         seconds = config.epochs * self._epoch_seconds(config)
         if self.deadline is not None and time.monotonic() + seconds > self.deadline:
-            return "the time that --timeout gives does not suffice for one more trial"
+            return TOO_LITTLE_TIME
         others = list(running)
         if self.budget.epochs is not None:
             epochs = self.epochs + config.epochs + sum(other.epochs for other in others)
             if epochs > self.budget.epochs:
                 return (
-                    f"the study's budget of {self.budget.epochs:,} epochs does not suffice for one "
-                    f"more trial ({self.epochs:,} are trained)"
+                    f"the study's budget of {self.budget.epochs:,} epochs is too small for one "
+                    f"more trial ({self.epochs:,} are used)"
                 )
         if self.budget.device_seconds is not None:
             committed = sum(other.epochs * self._epoch_seconds(other) for other in others)
             wanted = self.device_seconds + (seconds + committed) * self.share
             if wanted > self.budget.device_seconds:
                 return (
-                    f"the study's budget of {self.budget.device_seconds:,.0f} device-seconds does "
-                    f"not suffice for one more trial ({self.device_seconds:,.0f} are used)"
+                    f"the study's budget of {self.budget.device_seconds:,.0f} device-seconds is "
+                    f"too small for one more trial ({self.device_seconds:,.0f} are used)"
                 )
         return None
 

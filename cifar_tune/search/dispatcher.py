@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from cifar_tune import errors
+from cifar_tune.search.budget import TIME_IS_UP
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.retry_policy import Failure, Retry, RetryPolicy
 from cifar_tune.search.trial_recorder import TrialRecorder
@@ -59,7 +60,7 @@ class Dispatcher:
         try:
             while not should_stop():
                 if self.recorder.spending.is_time_up():
-                    self.refusal = "the time that --timeout gave is up"
+                    self.refusal = TIME_IS_UP
                     break
                 self._look_into_queue()
                 self._fill()

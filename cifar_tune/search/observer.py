@@ -23,6 +23,9 @@ MOST_NOTES = 8
 class Observer:
     """Is shown what a run does, as it does it; trials by their number. This one does nothing."""
 
+    def preparing(self, what: str) -> None:
+        """Show what is done before the plan is known."""
+
     def planned(self, plan: Plan) -> None:
         """Show what the run is about to do."""
 
@@ -92,10 +95,14 @@ class LiveTrial:
     val_accuracy: float | None
 
     @property
+    def batches(self) -> int:
+        """Training steps and validation batches of an epoch."""
+        return self.config.steps - (-self.config.validation_images // self.config.batch_size)
+
+    @property
     def share(self) -> float:
         """The part of the training that is done, from 0 to 1."""
-        batches = self.config.steps - (-self.config.validation_images // self.config.batch_size)
-        return min((self.epochs + self.done / batches) / self.config.epochs, 1.0)
+        return min((self.epochs + self.done / self.batches) / self.config.epochs, 1.0)
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,10 @@ class LiveRun(Observer):
         trials = self._state.trials
         changed = replace(trials[number], **changes)
         self._state = replace(self._state, trials={**trials, number: changed})
+
+    def preparing(self, what: str) -> None:
+        """Hand it on."""
+        self._shown.preparing(what)
 
     def planned(self, plan: Plan) -> None:
         """Remember the plan."""

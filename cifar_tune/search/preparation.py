@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune import paths
-from cifar_tune.errors import DataError, InputError, StorageError, WeightsError
+from cifar_tune.errors import (
+    DataError,
+    InputError,
+    StorageError,
+    StudyFileError,
+    WeightsError,
+)
 from cifar_tune.files import check_real_folder
 from cifar_tune.storage.location import StorageLocation, explain_errors
 
@@ -32,6 +38,10 @@ if TYPE_CHECKING:
     from cifar_tune.training.precision import PrecisionCheck
     from cifar_tune.workers.kind import WorkerChoice
     from cifar_tune.workers.protocol import Materials, Pool
+
+
+REQUESTED = "as requested"
+"""Why it is this profile, or precision, where it was given."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +126,17 @@ def prepare(
     machine: MachineOptions,
     *,
     begins_workers: bool = True,
+    on_checked: Callable[[LoadedStudyFile], None] = lambda _: None,
 ) -> Prepared:
     """Check all that was asked for, cheapest first; write nothing.
 
-    Workers of this machine begin to load PyTorch meanwhile if ``begins_workers``.
+    Args:
+        study: The study.
+        work: How much of it.
+        machine: What it is trained on.
+        begins_workers: Let workers of this machine begin to load PyTorch meanwhile.
+        on_checked: Called with the study file once the study is known to be right, before PyTorch
+            is loaded.
 
     Raises:
         InputError: Something cannot be done as asked.
@@ -131,9 +148,12 @@ def prepare(
     loaded = study.load_file()
     location = study.location
     if work.trials and not loaded.content.space.ranges():
-        raise InputError(f"--trials {work.trials}: {loaded.name} searches nothing; expected 0")
+        raise InputError(f"--trials {work.trials}: {loaded.name} has no search space; expected 0")
     if study.profile is not None:  # an error in it is found before PyTorch is imported
         resolve(loaded, study.profile, study.overrides, work.seeds, work.only)
+    else:
+        _check_any_profile(loaded, study, work)
+    on_checked(loaded)
     if begins_workers and has_local_workers(machine.workers):
         begin_fork_server()
 
@@ -141,11 +161,26 @@ def prepare(
 
     precision = read_precision(machine.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
     (device, workers), root = machine.choose(), machine.root
-    profile, reason = study.profile, "as asked for"
+    profile, reason = study.profile, REQUESTED
     if profile is None:
         profile, reason = choose_profile(loaded, study.overrides, work.only, device, root)
     spec = resolve(loaded, profile, study.overrides, work.seeds, work.only)
     return Prepared(spec, reason, location, device, workers, root, precision)
+
+
+def _check_any_profile(loaded: LoadedStudyFile, study: StudySelector, work: WorkOptions) -> None:
+    """Refuse what no profile of a study file allows, before PyTorch is imported to choose one."""
+    from cifar_tune.config.study_file import resolve
+
+    faults: list[StudyFileError] = []
+    for profile in loaded.content.profiles:
+        try:
+            resolve(loaded, profile, study.overrides, work.seeds, work.only)
+        except StudyFileError as fault:
+            faults.append(fault)
+        else:
+            return
+    raise faults[0]
 
 
 def prepare_derived(
@@ -189,7 +224,7 @@ def choose_profile(
 
     profiles = list(loaded.content.profiles)
     if len(profiles) == 1 or not {"quick", "assignment"} <= set(profiles):
-        return profiles[0], "the file's first"
+        return profiles[0], "the first of the study file"
     if device.type != "cuda":
         return "quick", f"this run uses {device.type.upper()}, not CUDA"
     if not has_full_set(root):
@@ -200,7 +235,7 @@ def choose_profile(
     if missing:
         command = paths.data_command(root, "weights status")
         return "quick", f"weights {', '.join(missing)} are not on this machine: {command}"
-    return "assignment", "this machine has CUDA and all that the assignment needs"
+    return "assignment", "CUDA, images and weights are available"
 
 
 def load_materials(prepared: Prepared, options: RunOptions) -> Materials:
@@ -250,7 +285,7 @@ def settle_precision(prepared: Prepared) -> tuple[Prepared, PrecisionCheck]:
     with explain_errors(prepared.location):
         stored = studies.read_precision(prepared.location, spec.study_name)
     if prepared.precision is not None:
-        check = PrecisionCheck(prepared.precision, "as asked for")
+        check = PrecisionCheck(prepared.precision, REQUESTED)
     elif stored is not None:
         check = PrecisionCheck(stored, "that of the stored study")
     else:

@@ -1,23 +1,52 @@
-"""Shows a run while it goes on: bars on a terminal, plain lines elsewhere."""
+"""What is printed of a run, in words, and the plain lines of a run that has no terminal."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.status import Status
 from rich.text import Text
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.config.wording import format_params
-from cifar_tune.search.observer import LiveRun, Observer
+from cifar_tune.search.observer import Observer
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.wording import format_accuracy, format_count, format_duration
+from cifar_tune.wording import format_accuracy, format_count, format_duration, format_field
 
 if TYPE_CHECKING:
     from cifar_tune.search.plan import Plan
     from cifar_tune.training.records import EpochMetrics
+
+
+class Spinner:
+    """Shows on a terminal what is waited for. What is printed meanwhile stands above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+
+    def __enter__(self) -> Spinner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def show(self, text: str) -> None:
+        """Show a text, in place of the one before; standard error is left to messages."""
+        if not self._console.is_terminal or self._console.stderr or self._console.quiet:
+            return
+        if self._status is None:
+            self._status = self._console.status(Text(text))
+            self._status.start()
+        else:
+            self._status.update(Text(text))
+
+    def stop(self) -> None:
+        """Take the text away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
 
 
 class PlainLines(Observer):
@@ -32,12 +61,11 @@ class PlainLines(Observer):
         self.noted("\n".join(plan_lines(plan)))
 
     def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
-        """Print the trial's parameters, or after how many epochs it goes on."""
+        """Print the trial's parameters, or at which epoch it is resumed."""
         self._running[trial.number] = trial.label, config.epochs
         values = format_params({**trial.params, **trial.settings})
-        begins = "begins" + (f": {values}" if values else "")
-        after = f"goes on after {format_count(trial.epochs, 'epoch')}"
-        self.noted(f"{trial.label}  {after if trial.epochs else begins}")
+        started = "started" + (f": {values}" if values else "")
+        self.noted(f"{trial.label}  {describe_resumed(trial) if trial.epochs else started}")
 
     def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
         """Print the epoch's figures."""
@@ -59,123 +87,33 @@ class PlainLines(Observer):
         self._console.print(text, soft_wrap=True)
 
 
-class Bars(Observer):
-    """A progress bar for the study and one for each trial that runs.
-
-    Above them is a line for each trial that ended.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._live = LiveRun(Observer())
-        self._progress = Progress(
-            TextColumn("[bold]{task.description:<9}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[count]:>7}"),
-            TextColumn("{task.fields[live]}", markup=False),
-            console=console,
-            transient=True,
-            refresh_per_second=4,
-        )
-        self._study: TaskID | None = None
-        self._bars: dict[int, TaskID] = {}  # by trial
-        self._start = time.monotonic()
-        self._epochs = 0
-        self._best: float | None = None
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def planned(self, plan: Plan) -> None:
-        """Print the plan and put the study's bar up."""
-        self._start = time.monotonic()
-        self._live.planned(plan)
-        self.noted("\n".join(plan_lines(plan)))
-        total = plan.trials
-        self._study = self._progress.add_task("study", total=total, live="", count=f"0/{total}")
-        self._progress.start()
-
-    def trial_started(self, trial: TrialSummary, config: TrialConfig) -> None:
-        """Put up a bar for the trial."""
-        self._live.trial_started(trial, config)
-        bar = self._progress.add_task(f"trial {trial.number}", total=1.0, live="", count="")
-        self._bars[trial.number] = bar
-        self._update_trial(trial.number)
-        self._update_study()
-
-    def stepped(self, number: int, done: int) -> None:
-        """Move the trial's bar on."""
-        self._live.stepped(number, done)
-        self._progress.update(self._bars[number], completed=self._live.state().trials[number].share)
-
-    def epoch_ended(self, number: int, metrics: EpochMetrics) -> None:
-        """Move the trial's bar on and show the accuracy."""
-        self._live.epoch_ended(number, metrics)
-        self._epochs += 1
-        self._update_trial(
-            number,
-            f"  train {format_accuracy(metrics.train_accuracy)}, "
-            f"validation {format_accuracy(metrics.val_accuracy)}",
-        )
-        self._update_study()
-
-    def trial_ended(self, trial: TrialSummary) -> None:
-        """Take the trial's bar down and leave a line for it."""
-        self._live.trial_ended(trial)
-        self._progress.remove_task(self._bars.pop(trial.number))
-        if trial.state == "complete" and trial.val_accuracy is not None:
-            self._best = max(trial.val_accuracy, self._best or 0.0)
-        line = Text(trial_line(trial), style=state_style(trial.state), no_wrap=True)
-        self._progress.console.print(line, overflow="ellipsis")
-        self._update_study()
-
-    def noted(self, text: str) -> None:
-        """Print it above the bars."""
-        self._progress.console.print(text)
-
-    def _update_trial(self, number: int, accuracy: str = "") -> None:
-        live = self._live.state().trials[number]
-        label = live.trial.name or format_params(live.trial.params)
-        self._progress.update(
-            self._bars[number],
-            completed=live.share,
-            live=label + accuracy,
-            count=f"{live.epochs}/{live.config.epochs}",
-        )
-
-    def _update_study(self) -> None:
-        run = self._live.state()
-        if self._study is None or run.plan is None:
-            return
-        elapsed = time.monotonic() - self._start
-        live = f"{format_duration(elapsed)} gone"
-        if self._epochs:
-            left = max(run.plan.epochs_expected - self._epochs, 0)
-            live += f", about {format_duration(left * elapsed / self._epochs)} left"
-        if self._best is not None:
-            live += f", best {format_accuracy(self._best)}"
-        total = max(run.plan.trials, run.ended)  # more may have been asked for meanwhile
-        self._progress.update(
-            self._study, completed=run.ended, total=total, live=live, count=f"{run.ended}/{total}"
-        )
+def describe_resumed(trial: TrialSummary) -> str:
+    """Return at which epoch a trial is resumed, that has some already."""
+    return f"resumed at epoch {trial.epochs + 1}"
 
 
 def trial_line(trial: TrialSummary) -> str:
     """Return how a trial ended, on one line."""
+    state = trial.shown_state
     if trial.failure is not None:
-        return f"{trial.label}  {trial.state}: {trial.failure_message}"
+        return f"{trial.label}  {state}: {trial.failure_message}"
     epochs = format_count(trial.epochs, "epoch")
     if trial.state == "waiting":
-        return f"{trial.label}  waits to be continued, {epochs} done"
+        return f"{trial.label}  paused after {epochs}"
     params = "" if trial.name else f"  {format_params(trial.params)}"
-    seconds = format_duration(trial.seconds or 0.0)
-    accuracy = format_accuracy(trial.val_accuracy)
-    return f"{trial.label}  {trial.state} after {epochs}: {accuracy} in {seconds}{params}"
+    accuracy, seconds = format_accuracy(trial.val_accuracy), format_duration(trial.seconds or 0.0)
+    if state == "pruned":
+        return f"{trial.label}  pruned at epoch {trial.epochs}: {accuracy} in {seconds}{params}"
+    return f"{trial.label}  {state}: {accuracy} after {epochs} in {seconds}{params}"
 
 
-_STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
+_STYLES = {
+    "complete": "green",
+    "pruned": "yellow",
+    "fail": "red",
+    "running": "cyan",
+    "waiting": "blue",
+}
 
 
 def state_style(state: str) -> str:
@@ -184,23 +122,34 @@ def state_style(state: str) -> str:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Return a plan in words."""
+    """Return a plan in words, in lines that are at most 76 columns wide."""
     if not plan.trials:
-        return ["Nothing is left to do; --trials N adds N sampled trials."]
-    lines = [
-        f"Named trials: {plan.named} of {plan.named_total} left "
-        f"({format_count(plan.seeds, 'seed')} each), "
-        f"sampled trials: {plan.sampled}"
-        + (f", queued trials: {plan.queued}" if plan.queued else "")
-        + f"; {plan.epochs} epochs each, "
-        f"{plan.epochs_most} in all without pruning"
-        + (f"; {plan.workers} trials at once." if plan.workers > 1 else "."),
-        f"Expected time: {format_duration(plan.seconds_expected)}, between "
-        f"{format_duration(plan.seconds_least)} and {format_duration(plan.seconds_most)}.",
+        return [format_field("plan", NOTHING_LEFT)]
+    each = format_count(plan.seeds, "seed")
+    parts = [
+        f"{plan.named} of {format_count(plan.named_total, 'named trial')} ({each} each)"
+        if plan.named_total
+        else "",
+        f"{plan.sampled} sampled" if plan.sampled or not plan.named else "",
+        f"{plan.queued} queued" if plan.queued else "",
     ]
+    epochs = f"{plan.epochs} a trial, {plan.epochs_most} in all"
     if plan.epochs_most > plan.epochs_least:
-        lines.append(
-            f"Pruning may save up to {plan.epochs_most - plan.epochs_least} epochs "
-            f"({format_duration(plan.seconds_saved_most)})."
+        epochs += (
+            f", about {plan.epochs_expected} with pruning (at least {plan.epochs_least}; pruning "
+            f"saves at most {format_duration(plan.seconds_saved_most)})"
         )
-    return lines
+    time = (
+        f"about {format_duration(plan.seconds_expected)} "
+        f"({format_duration(plan.seconds_least)} to {format_duration(plan.seconds_most)})"
+    )
+    if plan.workers > 1:
+        time += f", {plan.workers} trials at once"
+    return [
+        format_field("plan", ", ".join(filter(None, parts))),
+        format_field("epochs", epochs),
+        format_field("time", time),
+    ]
+
+
+NOTHING_LEFT = "every trial has ended; nothing is left to run"

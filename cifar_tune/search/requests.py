@@ -63,7 +63,7 @@ def check_requests(
 def _check_request(spec: StudySpec, trial: FrozenTrial) -> tuple[dict[str, float], str]:
     attributes, given = trial.user_attrs, read_requested_params(trial)
     if not spec.space.ranges():
-        return {}, f"{spec.file_name} searches nothing"
+        return {}, f"{spec.file_name} has no search space"
     if trial.params:
         return {}, "it has values already: expected a trial of Study.enqueue_trial"
     params, faults = check_params(spec, given)

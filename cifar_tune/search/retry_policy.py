@@ -56,7 +56,7 @@ class RetryPolicy:
         """Decide on a trial that failed: a GPU's memory may suffice for it alone."""
         if event.kind == OUT_OF_MEMORY and event.number not in self._short_of_memory:
             self._short_of_memory.add(event.number)
-            note = "the GPU has too little memory; it is tried again alone"
+            note = "out of GPU memory; retried with no other trial beside it"
             return Retry(event.message, note, alone=True)
         kind = "not_finite" if event.kind == "not_finite" else "error"
         return {"kind": kind, "message": event.message, **event.detail}
@@ -74,10 +74,10 @@ class RetryPolicy:
         """
         deaths = earlier_deaths + 1
         if deaths < LIVES:
-            note = f"{event.reason}; it goes on from its last checkpoint"
+            note = f"{event.reason}; resumed from its last checkpoint"
             return Retry(event.reason, note, alone=alone, is_death=True)
         lines = "\n".join([*log, event.tail]).strip()
-        message = f"{event.reason}, for the {deaths}th time"
+        message = f"{event.reason} ({deaths} workers died with this trial)"
         return {"kind": "died", "message": message, "log": lines[-LOG_CHARACTERS:]}
 
     def count_success(self) -> None:
@@ -88,7 +88,7 @@ class RetryPolicy:
         """Take note that a trial failed; a loss that is not finite is a result, no error.
 
         Raises:
-            TrialFailedError: Too many trials failed one after another.
+            TrialFailedError: Too many trials failed in a row.
         """
         if failure["kind"] == "not_finite":
             return
@@ -96,7 +96,7 @@ class RetryPolicy:
         self.errors_in_a_row += 1
         if self.errors_in_a_row >= ERRORS_IN_A_ROW:
             raise TrialFailedError(
-                f"{self.errors_in_a_row} trials failed one after another, the last one: trial "
-                f"{number}: {failure['message']}; they are stored as failed and are run "
-                "again by the same command"
+                f"{self.errors_in_a_row} trials failed in a row; the last: trial "
+                f"{number}: {failure['message']}. They are stored as failed; run the same "
+                "command to retry them"
             )

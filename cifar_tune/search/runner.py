@@ -171,6 +171,7 @@ class Runner:
                 will be run again.
         """
         start = time.monotonic()
+        self.observer.preparing("Opening the study")
         with (
             explain_errors(self.location),
             self._signals as signals,
@@ -248,7 +249,9 @@ class Runner:
         return dispatcher, why_left
 
     def _dispatch(self, open_study: OpenStudy, annotator: Annotator, start: float) -> Dispatcher:
+        self.observer.preparing("Measuring training steps")
         costs = self.workers.measure()
+        self.observer.preparing("Starting workers")
         pool = self.workers.make_pool()
         deadline = None if self.options.seconds is None else start + self.options.seconds
         spending = Spending(self.spec.profile.budget, deadline, costs, pool.share)

@@ -73,9 +73,7 @@ class Service:
         """Let requests for whole studies wait again that a service which died had begun."""
         self.set_stopped(is_stopped=self._queue.studies.is_stopped())
         if self._stopped.is_set():
-            self.live.noted(
-                "it was stopped in the browser: nothing is begun until /queue continues it"
-            )
+            self.live.noted("runs were paused in the browser; continue them at /queue")
         for request in self._queue.list_requests():
             if request.params is None:
                 self._queue.studies.move(request.study_name, "begun", "waiting")
@@ -104,7 +102,7 @@ class Service:
             self._queue.studies.move(name, "begun", "waiting")
         except StudyBusyError as error:
             if name not in self._busy:
-                self.live.noted(f"{error}; until then it is tried again now and then")
+                self.live.noted(f"{error}; tried again every {BUSY_SECONDS:.0f} s")
             self._busy[name] = time.monotonic() + BUSY_SECONDS
             self._queue.studies.move(name, "begun", "waiting")
         except CifarTuneError as error:
@@ -124,7 +122,7 @@ class Service:
             self._queue.studies.move(name, "begun", "ended", outcome.why_left or failed)
         elif request in self._queue.list_requests(name):
             # It would be tried for ever.
-            self._give_up(name, outcome.why_left or "it cannot be begun")
+            self._give_up(name, outcome.why_left or "it cannot be started")
 
     def _give_up(self, study_name: str, reason: str) -> None:
         """Refuse what was asked for of a study that cannot be run, and go on with the others."""

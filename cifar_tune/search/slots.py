@@ -51,7 +51,7 @@ def settle_slots(
     torch.cuda.empty_cache()  # for the workers
     slots = fewest_near_best(measured)
     rates = ", ".join(f"{rate:,.0f} with {count}" for count, rate in measured.items())
-    note(f"slots: {slots}, by training steps a second: {rates}")
+    note(f"slots: {slots} (training steps per second: {rates})")
     return replace(choice, slots=slots, threads=max(choice.threads // slots, 1))
 
 

@@ -61,7 +61,7 @@ class TrialRecorder:
             restart["from"] = "the beginning: " + (
                 "no checkpoint could be used"
                 if event.shares_files
-                else "this worker does not see the folder of the checkpoints"
+                else "this worker cannot read the folder of checkpoints"
             )
         running.restarts.append(restart)
         running.trial.set_user_attr("restarts", running.restarts)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 
+from cifar_tune import paths
 from cifar_tune.config.study_file import StudySpec, name_in_commands, parse_override
 from cifar_tune.errors import StorageError
 from cifar_tune.storage.location import StorageLocation, locate_storage
+
+
+@dataclass(frozen=True)
+class NextCommand:
+    """A command that a user may want next, and what it is for."""
+
+    purpose: str
+    command: str
 
 
 def study_arguments(spec: StudySpec, location: StorageLocation | None) -> str:
@@ -45,6 +56,31 @@ def storage_options(location: StorageLocation) -> str:
     if is_found or location.path is None:
         return ""
     return f"--storage {shlex.quote(location.argument)}"
+
+
+def training_arguments(spec: StudySpec, location: StorageLocation, root: Path | None) -> str:
+    """Return ``study_arguments`` with the folder of images and weights, where one is given."""
+    option = "" if root is None else paths.data_option(root)
+    return " ".join(filter(None, (study_arguments(spec, location), option)))
+
+
+def confirm_command(spec: StudySpec, location: StorageLocation, root: Path | None) -> NextCommand:
+    """Return the command that trains the best configurations of a study on fresh seeds."""
+    arguments = training_arguments(spec, location, root)
+    purpose = "Train the best configurations on fresh seeds"
+    return NextCommand(purpose, f"cifar-tune best confirm {arguments}")
+
+
+def rerun_command(spec: StudySpec, location: StorageLocation, root: Path | None) -> NextCommand:
+    """Return the command that trains the best configuration and evaluates it on test images."""
+    arguments = training_arguments(spec, location, root)
+    purpose = "Train the best configuration again and test it"
+    return NextCommand(purpose, f"cifar-tune best rerun {arguments}")
+
+
+def report_command(spec: StudySpec, location: StorageLocation) -> NextCommand:
+    """Return the command that writes the report of a study."""
+    return NextCommand("Write the report", f"cifar-tune report {study_arguments(spec, location)}")
 
 
 def train_command(run_command: str, model: str, replicate: str) -> str:

@@ -232,8 +232,8 @@ def _is_alive(engine: sa.Engine, holder: _Holder, on_wait: Callable[[str], None]
             return False
         why = "is suspended"
     on_wait(
-        f"The study belongs to process {holder.pid}, which {why}; it is taken over if that "
-        f"does not show itself within {WATCH_SECONDS} seconds."
+        f"The lease of the study is held by process {holder.pid}, which {why}; this run takes it "
+        f"over unless it is renewed within {WATCH_SECONDS} seconds."
     )
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:

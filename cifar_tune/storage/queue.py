@@ -55,16 +55,16 @@ class TrialQueue:
             by: Where the request comes from, in words.
 
         Raises:
-            InputError: The study searches nothing, or too many of its trials wait.
+            InputError: The study has no search space, or too many of its trials wait.
             StudyMismatchError: It is stored with other settings.
         """
         if not spec.space.ranges():
-            raise InputError(f"{spec.file_name} searches nothing; run what is left of it instead")
+            raise InputError(f"{spec.file_name} has no search space; run the study instead")
         prepare_study(self._storage, spec)
         (counts,) = self._count_trials(spec.study_name)
         if counts.states.get("waiting", 0) >= MOST_WAITING:
             raise InputError(
-                f"{spec.study_name}: {MOST_WAITING:,} trials wait already; run the study, or "
+                f"{spec.study_name}: {MOST_WAITING:,} trials are queued already; run the study, or "
                 "cancel some of them"
             )
         asker = {"by": by, "at": now(), "study": study}

@@ -64,6 +64,13 @@ class TrialSummary:
         return kind if self.state == "fail" and kind in SET_ASIDE else self.state
 
     @property
+    def shown_state(self) -> str:
+        """Return the outcome as tables show it: ``paused`` or ``queued`` of a trial that waits."""
+        if self.state == "waiting":
+            return "queued" if self.queued and not self.epochs else "paused"
+        return {"fail": "failed"}.get(self.outcome, self.outcome)
+
+    @property
     def has_failed(self) -> bool:
         """Whether something went wrong with it; that it was dropped is no fault."""
         return self.outcome == "fail"
@@ -83,7 +90,7 @@ class TrialSummary:
     @property
     def failure_message(self) -> str:
         """Why it failed, in words."""
-        return str((self.failure or {}).get("message", "for an unknown reason"))
+        return str((self.failure or {}).get("message", "unknown reason"))
 
 
 @dataclass(frozen=True)

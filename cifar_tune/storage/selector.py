@@ -71,7 +71,7 @@ class StudySelector:
                 name_options(resolve(loaded, study.profile, study.overrides)) for study in matching
             )
             raise InputError(
-                f"{wanted}: several studies are stored in {location}; say which: {choices}"
+                f"{wanted}: several studies are stored in {location}; choose one with {choices}"
             )
         others = ", ".join(study.study_name for study in stored) or _list_studies_with_trials(
             location
@@ -80,8 +80,8 @@ class StudySelector:
         spec = resolve(loaded, profile, self.overrides)
         arguments = study_arguments(spec, location)
         raise InputError(
-            f"{wanted}: is not stored in {location}, or has no trials; what has some: {others}; "
-            f"`cifar-tune study run {arguments}` makes some"
+            f"{wanted}: is not stored in {location}, or has no trials; studies with trials: "
+            f"{others}; `cifar-tune study run {arguments}` runs it"
         )
 
     def _match(self, loaded: LoadedStudyFile, stored: list[StoredStudy]) -> list[StoredStudy]:

@@ -68,12 +68,11 @@ def check_precision(config: TrialConfig, device: torch.device, threads: int) -> 
     keep_freed_memory()
     with torch_threads(threads):
         speedup, shift = _compare(config, device)
-    why = (
-        f"bf16 is {speedup:.2f} times as fast here and moves the gradient {shift:.2f} times as "
-        "far as another batch of images does"
-    )
-    is_better = speedup >= LEAST_SPEEDUP and shift <= MOST_SHIFT
-    return PrecisionCheck("bf16" if is_better else "fp32", why)
+    error = f"rounding error is {shift:.2f} of batch noise"
+    if speedup >= LEAST_SPEEDUP and shift <= MOST_SHIFT:
+        return PrecisionCheck("bf16", f"{speedup:.1f}x faster; {error}")
+    limits = f"at least {LEAST_SPEEDUP}x and at most {MOST_SHIFT} are needed"
+    return PrecisionCheck("fp32", f"bf16 has {speedup:.2f}x its speed, {error}; {limits}")
 
 
 def _has_bf16(device: torch.device) -> bool:

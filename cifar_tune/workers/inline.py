@@ -71,7 +71,7 @@ class InlinePool:
         finally:
             if not channel.has_ended:
                 self._thread = None  # it is about to end: the next trial gets another one
-                self.events.put(Died(task.number, "its thread ended without a word"))
+                self.events.put(Died(task.number, "its thread ended unexpectedly"))
 
     def next_event(self, timeout: float) -> Event | None:
         """Return the next event; see ``Pool``."""

@@ -85,7 +85,7 @@ def test_a_suspended_runner_is_taken_over_and_then_writes_nothing(
     monkeypatch.setattr(lease, "WATCH_SECONDS", 2)
     answer = cli(*run)
     assert answer.code == 0, answer.err
-    assert "is taken over if that does not show itself within 2 seconds" in answer.out
+    assert "takes it over unless it is renewed within 2 seconds" in answer.out
     before, files = dump(database), invariants.weights_files(tmp_path)
     digests = {number: invariants.digest(path) for number, path in files.items()}
     expect_equal(database, quiet.study(1))
@@ -109,7 +109,7 @@ def test_a_runner_that_lives_keeps_its_study_when_the_clock_is_set(
 ) -> None:
     run = command(study_file, tmp_path / "studies.db", epochs=500)
     first = Runner(tmp_path, *run, "--workers", "inline")
-    assert first.wait_for_line("begins"), first.text
+    assert first.wait_for_line("  started"), first.text
     set_clock_back(monkeypatch)
     answer = cli(*run)
     assert answer.code == 2

@@ -78,7 +78,7 @@ def test_each_is_put_back_beside_the_reruns_and_compared_in_pairs(study: Cli) ->
     assert [one["name"] for one in shown["ablations"]] == [USUAL]
     again = study(*ABLATE, *groups)
     assert "2 of 2" not in again.out
-    assert "lost without it" in again.out
+    assert "accuracy lost" in again.out
     page = study("report", NAME, *OPTIONS, "--out", "page.html")
     assert page.code == 0, page.err
     assert "without each of its hyperparameters" in Path("page.html").read_text(encoding="utf-8")

@@ -16,7 +16,8 @@ def test_a_study_stops_at_its_budget_and_says_what_it_left(cli: Cli, tmp_path: P
     command = ("study", "run", name, *TINY, "--epochs", "1")
     answer = cli(*command)
     assert answer.code == 0
-    assert "Left undone: 1 named and 8 sampled trials, since the study's budget of 3" in answer.out
+    assert "Not run: 1 named and 8 sampled trials; the study's budget of 3" in answer.out
+    assert "Continue this run" not in answer.out
     again = cli(*command, "--json")  # the budget is the study's, not the run's
     assert again.code == 0
     assert len(again.record["trials"]) == 3

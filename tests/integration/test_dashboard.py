@@ -37,7 +37,7 @@ def test_pages_and_data_are_there(live: Live, trained: tuple[StorageLocation, st
     values = {one["value"] for trial in shown["trials"] for one in trial["user_attrs"]}
     assert {"transfer/finetune/seed=1", "transfer/model-b/seed=1"} <= values
     assert shown["best_trials"][0]["state"] == "Complete"
-    # It searches nothing: there are no importances, and that is no error.
+    # It has no search space: there are no importances, and that is no error.
     assert live.ask(f"{STUDY}/param_importances").json() == {"param_importances": [[]]}
     assert live.ask("api/studies/999").status_code == 404
     assert live.ask("api/studies/999/param_importances").status_code == 404

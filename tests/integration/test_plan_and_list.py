@@ -23,13 +23,13 @@ def test_plan_writes_nothing_and_counts_what_is_left(cli: Cli, tmp_path: Path) -
     left = cli(*command).record
     assert (left["named"], left["sampled"]) == (0, 7)
     assert cli(*command, "--trials", "0").record["epochs_most"] == 0
-    assert "Nothing is left" in cli(*command[:-1], "--trials", "0").out
+    assert "nothing is left to run" in cli(*command[:-1], "--trials", "0").out
 
 
 def test_plan_of_the_assignment_needs_no_data(cli: Cli) -> None:
     answer = cli("study", "plan", "dropout", "--profile", "assignment")
     assert answer.code == 0
-    assert "Named trials: 20 of 20 left (5 seeds each), sampled trials: 40" in answer.out
+    assert "plan       20 of 20 named trials (5 seeds each), 40 sampled\n" in answer.out
 
 
 def test_plan_says_which_images_and_weights_are_not_here(cli: Cli, tmp_path: Path) -> None:

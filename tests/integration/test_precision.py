@@ -51,13 +51,13 @@ def test_the_first_run_decides_for_the_study(cli: Cli, monkeypatch: pytest.Monke
     first = cli(*RUN)
     assert first.code == 0, first.err
     expected = "bf16" if HAS_BF16 else "fp32"
-    assert f"precision {expected}: " in first.out
+    assert f"precision  {expected}: " in first.out
     assert stored_precisions() == {expected}
 
     monkeypatch.setattr(precision, "check_precision", None)  # it is not asked again
     second = cli(*RUN, "--seeds", "2")
-    assert f"precision {expected}: that of the stored study" in second.out
-    assert second.out.count("complete after 1 epoch") == 1, second.err
+    assert f"precision  {expected}: that of the stored study" in second.out
+    assert second.out.count("after 1 epoch in") == 1, second.err
     assert stored_precisions() == {expected}
 
 
@@ -78,7 +78,7 @@ def test_bf16_moves_the_gradient_less_than_another_batch(make_config: MakeConfig
     torch.manual_seed(3)
     before = torch.get_rng_state()
     found = check_precision(make_config(), CPU, 1)
-    assert "moves the gradient 0." in found.why
+    assert "rounding error is 0." in found.why
     assert torch.equal(torch.get_rng_state(), before), "the generator that dropout draws from"
 
 
@@ -100,7 +100,7 @@ def test_studies_of_before_are_fp32(cli: Cli) -> None:
     assert cli(*RUN, "--precision", "fp32").code == 0
     with sqlite3.connect("storage/cifar-tune.db") as database:
         database.execute("DELETE FROM study_user_attributes WHERE key = 'precision'")
-    assert "precision fp32: that of the stored study" in cli(*RUN, "--seeds", "2").out
+    assert "precision  fp32: that of the stored study" in cli(*RUN, "--seeds", "2").out
 
 
 @needs_bf16

@@ -228,7 +228,7 @@ def test_nodes_without_a_shared_disk(
     assert "from" not in of_worker
     assert "its node died" in of_node["why"]
     assert of_node["epochs"] == 0
-    assert of_node["from"].startswith("the beginning: this worker does not see the folder")
+    assert of_node["from"].startswith("the beginning: this worker cannot read the folder")
     assert epochs_of(trial) == epochs_of(undisturbed[1][0])
     # The files came by way of Ray, and nothing is left on the node.
     digest = undisturbed[1][0].user_attrs["kept_weights_sha256"]

@@ -233,9 +233,9 @@ def test_a_claim_that_came_after_the_trials_is_told_apart(cli: Cli, tmp_path: Pa
     ("arguments", "said"),
     [
         (("nothing",), "unknown study 'nothing'"),
-        (("joint",), "what has some: dropout:quick, final:quick, transfer:quick;"),
-        (("final", "--profile", "assignment"), "what has some: final:quick"),
-        (("final", "--epochs", "3"), "what has some: final:quick"),
+        (("joint",), "studies with trials: dropout:quick, final:quick, transfer:quick;"),
+        (("final", "--profile", "assignment"), "studies with trials: final:quick"),
+        (("final", "--epochs", "3"), "studies with trials: final:quick"),
         (("final", "--json", "--csv"), "expected one of the two"),
         (("final", "--layer", "conv1"), "--layer: belongs to `cifar-tune report activations`"),
     ],

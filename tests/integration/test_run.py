@@ -68,7 +68,7 @@ def test_first_run_then_nothing_then_more(cli: Cli) -> None:
 
     again = run_dropout(cli, "--trials", "0")
     assert again.code == 0
-    assert "Nothing was left to do" in again.out
+    assert "Every trial had ended before this run" in again.out
     assert len(stored_study().trials) == 6
 
     more = run_dropout(cli, "--trials", "1", "--json").record
@@ -78,10 +78,10 @@ def test_first_run_then_nothing_then_more(cli: Cli) -> None:
 
 def test_plain_output_has_plan_epochs_table_and_best(cli: Cli) -> None:
     answer = run_dropout(cli, "--trials", "0")
-    assert "profile quick: this run uses CPU" in answer.out
-    assert "Named trials: 4 of 4 left (1 seed each), sampled trials: 0" in answer.out
+    assert "profile    quick: this run uses CPU" in answer.out
+    assert "plan       4 of 4 named trials (1 seed each)\n" in answer.out
     assert "trial 2 dropout/p=0.3/seed=1  epoch 1/1  train loss" in answer.out
-    assert "Best: trial" in answer.out
+    assert "Best by validation: trial" in answer.out
     assert str(DATABASE) in answer.out
 
 
@@ -269,9 +269,9 @@ def test_errors_in_trials_are_stored_and_run_again(
         patch.setattr("cifar_tune.training.trainer.train_epoch", fail)
         answer = run_dropout(cli, "--trials", "0")
     assert answer.code == 1
-    assert "trial 0 dropout/p=0.1/seed=1  fail: RuntimeError: the sky fell" in answer.out
+    assert "trial 0 dropout/p=0.1/seed=1  failed: RuntimeError: the sky fell" in answer.out
     # The fourth would fare no better.
-    assert "3 trials failed one after another" in answer.err
+    assert "3 trials failed in a row" in answer.err
     assert "Traceback" not in answer.err
     record = run_dropout(cli, "--trials", "0", "--json").record
     assert [trial["state"] for trial in record["trials"]] == ["fail"] * 3 + ["complete"] * 4
@@ -328,7 +328,7 @@ def test_second_runner_is_refused_with_the_first_ones_host_and_pid(
             text=True,
         )
         assert third.stdout is not None
-        assert any("goes on after" in line for line in third.stdout)
+        assert any("resumed at epoch" in line for line in third.stdout)
         third.send_signal(signal.SIGINT)
         assert third.wait(timeout=60) == 130
     finally:

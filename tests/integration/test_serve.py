@@ -212,13 +212,13 @@ def test_stop_kill_continue_queue_delete(folder: Path) -> None:
 
     # What was queued is there again, and so is the stop.
     again = Served(folder)
-    again.wait_for("it was stopped in the browser: nothing is begun until /queue continues it")
+    again.wait_for("runs were paused in the browser; continue them at /queue")
     assert "Stopped." in again.get("/queue/now")
     assert again.get("/queue/now").count("waiting") == 4
     assert again.post("/queue/continue").ok
     again.wait_for("second:quick")
     # The study that runs now is deleted in the browser: it stops with a word, the others go on.
-    again.wait_for("trial 0 (queued)  begins")
+    again.wait_for("trial 0 (queued)  started")
     listed = json.loads(again.get("/api/studies"))["study_summaries"]
     (number,) = [one["study_id"] for one in listed if one["study_name"] == "second:quick"]
     deleted = requests.delete(f"{again.url}/api/studies/{number}", json={}, timeout=SECONDS)

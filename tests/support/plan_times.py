@@ -17,7 +17,7 @@ import click
 from cifar_tune.search.budget import parse_duration
 
 STUDIES = ("dropout", "transfer", "freeze-depth", "learning-rate", "augmentation")
-EXPECTED = re.compile(r"Expected time: (.+), between (.+) and (.+)\.")
+EXPECTED = re.compile(r"^time +about (.+) \((.+) to (.+)\)")
 
 
 def time_run(study: str, options: list[str], folder: str) -> tuple[float, float, float, float]:

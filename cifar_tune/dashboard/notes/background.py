@@ -102,7 +102,7 @@ class Background:
         try:
             answer, processor_seconds = self._pipe.recv()
         except (EOFError, OSError):
-            answer = "its process ended without a word"
+            answer = "its process ended unexpectedly"
             processor_seconds = time.monotonic() - self._started
         self.close()
         self._next_start = time.monotonic() + PAUSE_FACTOR * processor_seconds

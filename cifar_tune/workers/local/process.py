@@ -70,7 +70,7 @@ class Sources:
 
         data = load_search_data(self.data, self.root)
         if dict(data.digests) != self.digests:
-            raise DataError(f"images {self.data}: are not those that the run began with")
+            raise DataError(f"images {self.data}: have changed since the run started")
         return protocol.Materials(data, load_weights(self.weights, self.root), self.root)
 
 

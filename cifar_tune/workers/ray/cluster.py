@@ -127,7 +127,7 @@ def _check_address(address: str) -> None:
     if not host or not port.isdigit() or "/" in address:
         raise InputError(
             f"{what}: expected ray:HOST:PORT with the port of the cluster's head (6379 unless "
-            "`ray start` was told another), ray:auto, or ray for a cluster on this machine"
+            "`ray start --port` named another), ray:auto, or ray for a cluster on this machine"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()

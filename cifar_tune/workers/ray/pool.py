@@ -173,7 +173,7 @@ class RayPool:
             self._ray.get(self._desk.post.remote("", []), timeout=DESK_SECONDS)
         except self._ray.exceptions.RayError as error:
             line = str(error).strip().splitlines()[-1]
-            raise InputError(f"--workers ray: Ray's processes cannot talk to us: {line}") from error
+            raise InputError(f"--workers ray: Ray's processes cannot be reached: {line}") from error
         self._taking = self._desk.take.remote()
 
     def _listen(self, timeout: float) -> bool:
@@ -227,7 +227,7 @@ class RayPool:
         """Give up all tasks: the desk died, and with it their way to tell anything."""
         for running in self._tasks.values():
             self._ray.cancel(running.result, force=True)
-            self._events.append(running.died("the process of Ray's that it talked to died"))
+            self._events.append(running.died("Ray's process for it died"))
         self._tasks.clear()
         self._open_desk()
 

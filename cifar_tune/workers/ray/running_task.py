@@ -66,7 +66,7 @@ class RunningTask:
             return protocol.Failed(self.number, protocol.REFUSED, result, {"error": "InputError"})
         event, blobs = result
         if event is None:
-            return self.died("its task ended without a word")
+            return self.died("its task ended unexpectedly")
         if isinstance(event, protocol.Finished):
             places = self.task.files.made
             for kind, blob in blobs.items():

@@ -75,7 +75,7 @@ def test_every_command_works_and_shows_no_password(
     assert record["storage"] == database.url(password="***")
     note = "SELECT value_json FROM study_system_attributes WHERE key = 'dashboard:note_ver'"
     assert database.execute(note) == [("1",)]
-    assert "Nothing was left to do" in ask(*study("run", *BOTH), *in_query).out
+    assert "Every trial had ended before this run" in ask(*study("run", *BOTH), *in_query).out
     assert ask("study", "show", STUDY, "--json", *url).record["stored"][0]["best"]
     assert "3 trials in" in ask("study", "list").out
     assert ask(*study("plan"), "--trials", "2", "--json").record["sampled"] == 2

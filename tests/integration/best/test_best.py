@@ -33,10 +33,10 @@ def test_show_says_which_is_the_best_and_how_much_of_it_is_luck(study: Cli) -> N
         "flagged": False,
     }
     text = said(study, "best", "show", "dropout")
-    assert "Best by observed value" in text
-    assert "are probably luck" in text
-    assert "how much seeds scatter is not known" in text
-    assert "is best (a guess)" in text
+    assert "Best by validation" in text
+    assert "of that is likely noise" in text
+    assert "the standard deviation over seeds is not measured" in text
+    assert "P(best), rough" in text
     assert "have not been read" in text
 
 
@@ -66,7 +66,7 @@ def test_confirm_runs_the_short_list_on_fresh_seeds_and_never_feeds_the_search(s
     assert shown["likely_best"] == found["best"]
     assert shown["seed_sd"] is not None
     text = said(study, "best", "show", "dropout")
-    assert text.index("Confirmed best") < text.index("Best by observed value")
+    assert text.index("Confirmed best") < text.index("Best by validation")
     command = ("best", "confirm", "dropout", "--seeds", "2", "--top", "2")
     assert "Confirmed best" in said(study, *command)
     # A study of the file is still the only one that other commands see.

@@ -105,7 +105,7 @@ def death(
 @pytest.mark.parametrize(
     ("kind", "die", "reason", "tail"),
     [
-        death("inline", exit_thread, "its thread ended without a word", tail=""),
+        death("inline", exit_thread, "its thread ended unexpectedly", tail=""),
         death("local", die_of_sigkill, "ended by SIGKILL"),
         death("local", leave_with_code, "ended with exit code 3", is_long=True),
         # The tail is Python's own account.
@@ -154,7 +154,7 @@ def test_trials_on_ray_go_on_when_the_process_that_carries_their_words_dies(
                 process.kill()
         (died,) = follow(pool, 7)
         assert isinstance(died, Died)
-        assert "the process of Ray's that it talked to died" in died.reason
+        assert "Ray's process for it died" in died.reason
 
         assert_goes_on_after_first_epoch(pool, task, reference)
 

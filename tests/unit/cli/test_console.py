@@ -14,7 +14,8 @@ from command_line import Cli
 from rich.text import Text
 
 from cifar_tune.cli.console import make_console, make_table, print_json
-from cifar_tune.search.progress import Bars, PlainLines
+from cifar_tune.search.bars import Bars
+from cifar_tune.search.progress import PlainLines
 
 EVIL = "a\x1b]0;owned\x07\x1b[31mb\x9b2Jc\u202ed\x7f\udc80"
 SHOWN = r"a\x1b]0;owned"

@@ -380,7 +380,7 @@ def test_faults_of_a_protocol(cli: Cli, tmp_path: Path, old: str, new: str, comp
 def test_more_trials_of_a_study_that_searches_nothing(cli: Cli, tmp_path: Path) -> None:
     answer = cli("study", "run", "transfer", "--trials", "2")
     assert answer.code == 2
-    assert "--trials 2: transfer searches nothing" in answer.err
+    assert "--trials 2: transfer has no search space" in answer.err
     assert list(tmp_path.iterdir()) == []
 
 

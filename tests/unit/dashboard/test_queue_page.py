@@ -61,7 +61,7 @@ def post(app: Any) -> Post:
         ("/trials", {"study_name": NAME, "seed": "9" * 5000}, "expected a whole number from 0 on"),
         ("/trials", {"study_name": NAME, "dropout_rate": "9" * 5000}, "expected a number from 0"),
         ("/trials", b"study_name=\xff\xfe%ff", "the form is not UTF-8 text"),
-        ("/trials", {"study_name": "transfer:quick"}, "transfer searches nothing"),
+        ("/trials", {"study_name": "transfer:quick"}, "transfer has no search space"),
         ("/studies", {"study_name": "no:quick"}, "there is no study file of that name here"),
         ("/cancel", {"study_name": NAME, "id": "9" * 30}, "does not wait any more"),
         ("/cancel", {"study_name": NAME}, "does not wait any more"),
@@ -98,10 +98,10 @@ def test_the_queue_has_a_bound(
     spec = resolve(load_study_file("dropout"), "quick")
     for _ in range(2):
         queue.ask_for_trial(spec, "dropout", {}, None, "a test")
-    with pytest.raises(InputError, match="2 trials wait already"):
+    with pytest.raises(InputError, match="2 trials are queued already"):
         queue.ask_for_trial(spec, "dropout", {}, None, "a test")
     status, page = post("/trials", {"study_name": NAME, "dropout_rate": "0.1"})
-    assert (status, "2 trials wait already" in page) == ("400 Bad Request", True)
+    assert (status, "2 trials are queued already" in page) == ("400 Bad Request", True)
     assert queue.cancel(NAME, "0")
     queue.ask_for_trial(spec, "dropout", {}, None, "a test")
 

@@ -17,6 +17,7 @@ from scripted import EPOCHS, PROVENANCE, Notes, Run, ScriptedPool, epoch, script
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.errors import StorageError, TrialFailedError
+from cifar_tune.search.budget import TIME_IS_UP
 from cifar_tune.search.observer import Observer
 from cifar_tune.search.runner import Runner
 from cifar_tune.storage.location import locate_storage
@@ -72,7 +73,7 @@ def test_a_trial_that_dies_goes_on_three_times_at_the_most(run: Run) -> None:
     assert "SIGSEGV" in failure["message"]
     assert "epoch 1: 0.5000" in failure["log"]
     assert "Fatal Python error" in failure["log"]
-    assert any("goes on from its last checkpoint" in text for text in notes.noted_texts)
+    assert any("resumed from its last checkpoint" in text for text in notes.noted_texts)
     # The next run has another go at it, under another number.
     again = run(ScriptedPool(1, lambda task, _: train(task)))
     assert [trial.name for trial in again.trials[4:]] == [lost.user_attrs["name"]]
@@ -120,7 +121,7 @@ def test_errors_one_after_another_end_the_run(run: Run) -> None:
         yield Started(task.number, PROVENANCE, 0, 0)
         yield Failed(task.number, "error", "RuntimeError: no", {"traceback": "…"})
 
-    with pytest.raises(TrialFailedError, match="3 trials failed one after another"):
+    with pytest.raises(TrialFailedError, match="3 trials failed in a row"):
         run(ScriptedPool(1, script))
     assert [trial.state for trial in stored()] == [TrialState.FAIL] * 3
     assert stored()[0].user_attrs["failure"]["traceback"] == "…"
@@ -140,7 +141,7 @@ def test_the_record_says_why_a_trial_began_anew(run: Run, shares_files: bool) ->
     first = stored()[0]
     (restart,) = first.user_attrs["restarts"]
     assert restart["why"] == "its node is gone"
-    assert ("does not see the folder" in restart["from"]) is not shares_files
+    assert ("cannot read the folder" in restart["from"]) is not shares_files
     # What was reported stays; what is recorded are the epochs of the weights that there are.
     assert first.intermediate_values == {1: 0.4, 2: 0.5}
     assert [one["val_accuracy"] for one in first.user_attrs["history"]] == [0.5, 0.5]
@@ -256,4 +257,4 @@ def test_a_run_that_is_to_stop_lets_its_trials_wait(
 def test_a_run_whose_time_is_up_says_so(run: Run) -> None:
     outcome = run(ScriptedPool(1, lambda task, _: train(task)), seconds=0.0)
     assert (outcome.trials_run, outcome.left.trials) == (0, 4)
-    assert outcome.why_left == "the time that --timeout gave is up"
+    assert outcome.why_left == TIME_IS_UP

@@ -15,12 +15,12 @@ def test_a_trial_whose_worker_died_goes_on_until_its_lives_are_spent() -> None:
     policy, death = RetryPolicy(), Died(7, "its node is gone", tail="Segmentation fault")
     for earlier in range(LIVES - 1):
         judgement = policy.judge_death(death, earlier, [], alone=earlier == 1)
-        note = "its node is gone; it goes on from its last checkpoint"
+        note = "its node is gone; resumed from its last checkpoint"
         assert judgement == Retry("its node is gone", note, alone=earlier == 1, is_death=True)
     judgement = policy.judge_death(death, LIVES - 1, ["epoch 1: 0.5"], alone=False)
     assert judgement == {
         "kind": "died",
-        "message": "its node is gone, for the 4th time",
+        "message": "its node is gone (4 workers died with this trial)",
         "log": "epoch 1: 0.5\nSegmentation fault",
     }
 

@@ -238,7 +238,7 @@ def test_values_are_checked_and_a_request_is_shown_and_cancelled(cli: Cli) -> No
     assert "expected a whole number from 0 to 5" in fraction.err
     nothing = cli("study", "queue", "transfer", "--param", "dropout_rate=0.1")
     assert (nothing.code, nothing.err) == (
-        2, "error: --param dropout_rate=0.1: transfer searches nothing\n",
+        2, "error: --param dropout_rate=0.1: transfer has no search space\n",
     )  # fmt: skip
     unclear = cli("study", "queue", "dropout", "--param", "0.1")
     assert "expected key=value" in unclear.err
