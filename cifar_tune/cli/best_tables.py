@@ -183,7 +183,7 @@ def _describe_spread(ranking: Ranking) -> str:
 
 
 def _shortlist_table(ranking: Ranking) -> Table:
-    is_best = "P(best), rough" if ranking.seed_sd is None else "P(best)"
+    is_best = "is best (a guess)" if ranking.seed_sd is None else "is best"
     table = make_table("configuration", "seeds", "val acc", "expected", "95 % interval", is_best)
     for standing in ranking.shortlist:
         candidate = standing.candidate

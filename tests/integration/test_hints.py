@@ -15,7 +15,7 @@ from processes import write_study
 from cifar_tune.cli import confirmation
 from cifar_tune.search.runner import Runner
 
-HINT = re.compile(r"`(cifar-tune [^`]+)`|(?:^|: )(cifar-tune [^`]+?)$", re.MULTILINE)
+HINT = re.compile(r"`(cifar-tune [^`]+)`|(?:^ *|: )(cifar-tune [^`]+?)$", re.MULTILINE)
 IN_PAGES = re.compile(r">(cifar-tune [a-z][^<]+)<")
 BLOCKS = ("serve", "data fetch", "weights fetch")
 """Commands that stay, or need a network."""
@@ -38,6 +38,14 @@ CHANGED = ("--set", "augment_validation=true", "--set", "normalize_mean=[0.5, 0.
 @pytest.fixture
 def hints(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Hints:
     return Hints(cli, monkeypatch)
+
+
+def read_next(answer: Answer) -> list[str]:
+    """The commands that a run ends with, without their options."""
+    lines = answer.out.partition("\nNext:\n")[2].splitlines()
+    commands = [shlex.split(line) for line in lines if line.startswith("    ")]
+    ends = [next(i for i, word in enumerate(words) if word.endswith(".toml")) for words in commands]
+    return [" ".join(words[1:end]) for words, end in zip(commands, ends, strict=True)]
 
 
 class Hints:
@@ -87,7 +95,9 @@ def test_hints_of_a_study_with_overrides_and_a_storage_of_its_own(hints: Hints, 
     mine = (study, *STORAGE)
     assert hints.run("dashboard", *STORAGE).code == 2
     assert hints.run("report", *mine).code == 2
-    assert hints.run("study", "run", *mine).code == 0
+    ended = hints.run("study", "run", *mine)
+    assert ended.code == 0
+    assert read_next(ended) == ["study run", "best confirm", "report"]
     assert hints.run("study", "run", *mine, *CHANGED).code == 0
     for command in (
         ("best", "show"),
@@ -112,7 +122,10 @@ def test_hints_of_a_study_with_overrides_and_a_storage_of_its_own(hints: Hints, 
 def test_hints_where_something_is_missing(hints: Hints, study: str, stop_after: StopAfter) -> None:
     mine = (study, *STORAGE)
     with stop_after(3):
-        assert hints.run("study", "run", *mine).code == 130
+        stopped = hints.run("study", "run", *mine, "--data-dir", "my data")
+    assert stopped.code == 130
+    assert read_next(stopped) == ["study run"]
+    assert stopped.out.rstrip().endswith("--storage 'my own.db' --data-dir 'my data'")
     assert hints.run("study", "export", *mine, "--out", "kill.json").code == 2
     assert hints.run("best", "show", *mine, *CHANGED).code == 2
     assert any(command.startswith("cifar-tune trial drop ") for command in hints.seen)

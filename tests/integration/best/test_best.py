@@ -36,7 +36,7 @@ def test_show_says_which_is_the_best_and_how_much_of_it_is_luck(study: Cli) -> N
     assert "Best by validation" in text
     assert "of that is likely noise" in text
     assert "the standard deviation over seeds is not measured" in text
-    assert "P(best), rough" in text
+    assert "is best (a guess)" in text
     assert "have not been read" in text
 
 
