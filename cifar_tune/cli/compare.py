@@ -10,7 +10,7 @@ import click
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cifar_tune.cli.console import make_console, make_table, print_json
+from cifar_tune.cli.console import make_console, make_table, print_json, waits
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import options, select_study, study_options
 from cifar_tune.errors import StorageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @command("compare", epilog="Example: cifar-tune study compare dropout dropout:quick:epochs=8")
+@waits("Reading the studies")
 @click.argument("names", metavar="STUDY STUDY...", nargs=-1, required=True)
 @click.option(
     "--out",
@@ -64,6 +65,7 @@ def study_compare(
 
 
 @command("diff", epilog="Example: cifar-tune trial diff dropout 2 7")
+@waits("Reading the studies")
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("first_name", metavar="TRIAL")
 @click.argument("second_name", metavar="TRIAL")
