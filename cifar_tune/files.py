@@ -143,13 +143,16 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterator[Path]:
+def replacing(
+    path: Path, size: int, error_type: type[CifarTuneError], *, over_existing: bool = True
+) -> Iterator[Path]:
     """Yield a path to write to, beside ``path``, and rename it to that once it is on the disk.
 
     Of two processes that do this at once, each writes a file of its own and the later one's stays.
 
     Raises:
-        error_type: The file, of ``size`` bytes, cannot be written.
+        error_type: The file, of ``size`` bytes, cannot be written, or another one is there
+            although it is not to be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -159,11 +162,26 @@ def replacing(path: Path, size: int, error_type: type[CifarTuneError]) -> Iterat
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            if over_existing:
+                temporary.replace(path)
+            else:
+                _name_new(temporary, path)
             flush_folder(path.parent)
     finally:
         with suppress(OSError):  # e.g. a file where a folder should be; said above
             temporary.unlink(missing_ok=True)
+
+
+def _name_new(temporary: Path, path: Path) -> None:
+    """Give a file another name, unlike ``Path.replace`` only where there is none of that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # not every file system has links
+        if os.path.lexists(path):
+            raise
+        temporary.replace(path)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ OPTION_SECTIONS: Mapping[str, Sequence[str]] = {
     "Files": ("--storage", "--data-dir"),
     "Server": ("--host", "--port", "--token", "--read-only", "--open"),
     "Output": (
-        *("--out", "--overwrite", "--onnx", "--figures", "--figure-format", "--check"),
+        *("--from", "--out", "--overwrite", "--onnx", "--figures", "--figure-format", "--check"),
         *("--json", "--csv", "--quiet", "--yes", "--help"),
     ),
 }

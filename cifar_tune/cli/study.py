@@ -25,6 +25,7 @@ from cifar_tune.cli.console import (
     waits,
 )
 from cifar_tune.cli.help import group
+from cifar_tune.cli.new_study import study_new
 from cifar_tune.cli.options import gather, options, study_options
 from cifar_tune.cli.queue import queue
 from cifar_tune.errors import StudyFileError
@@ -48,6 +49,7 @@ def study() -> None:
 
 study.add_command(queue)
 study.add_command(study_compare)
+study.add_command(study_new)
 
 
 @study.command("list", epilog="Example: cifar-tune study list")
