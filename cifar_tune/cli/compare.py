@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 def study_compare(
     names: tuple[str, ...], out: Path | None, storage: str | None, as_json: bool
 ) -> None:
-    """Compare stored studies: protocols, searches, and the models that they share.
+    """Compare stored studies and the models that they share.
 
-    STUDY is a stored study's name, such as dropout:quick:epochs=8, or the name of a study file.
-    Accuracies are compared in pairs of seeds, where the images are the same.
+    Protocols and searches are compared too. STUDY is a stored study's name, such as
+    dropout:quick:epochs=8, or the name of a study file. Accuracies are compared in pairs of seeds,
+    where the images are the same.
     """
     from cifar_tune.evaluation.study_comparison import compare_studies
     from cifar_tune.reports.comparison_page import draw_comparison
@@ -70,7 +71,7 @@ def study_compare(
 @click.argument("first_name", metavar="TRIAL")
 @click.argument("second_name", metavar="TRIAL")
 def trial_diff(study: StudySelector, first_name: str, second_name: str, as_json: bool) -> None:
-    """Show what differs between two trials: configuration, versions and results.
+    """Show what differs between two trials and their results.
 
     NAME is the name of a study file or its path, TRIAL a trial's number or name.
     """
