@@ -47,7 +47,9 @@ def print_choice(console: Console, choice: Choice) -> None:
 
 
 def print_best(console: Console, record: BestRecord) -> None:
-    """Print the confirmed best first, then the best by observed value and the short list."""
+    """Print the confirmed best, the best by observed value, the short list and the answer."""
+    from cifar_tune.evaluation.leader import read_answer
+
     ranking, is_confirmed = record.ranking, record.confirmation is not None
     if record.confirmation is not None:
         _print_confirmed(console, record.confirmation)
@@ -69,6 +71,9 @@ def print_best(console: Console, record: BestRecord) -> None:
             print_text(console, f"Test accuracy of {_describe_rerun(rerun)}")
     _print_test_use(console, record.test_use)
     print_next(console, _list_next(record))
+    console.print()
+    answer = read_answer(record.location, record.spec).sentence
+    console.print(wrap_text(answer), style="bold", soft_wrap=True)
 
 
 def print_confirmation(

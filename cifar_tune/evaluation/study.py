@@ -9,11 +9,13 @@ from typing import Any
 
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
 from cifar_tune.evaluation import named_trials
+from cifar_tune.evaluation.answer import Answer
 from cifar_tune.evaluation.candidates import group
 from cifar_tune.evaluation.claims import ClaimRecord, judge_claims
 from cifar_tune.evaluation.confusion import ConfusionRecord, compute_confusion
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
 from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
+from cifar_tune.evaluation.leader import compute_answer, read_confirmed
 from cifar_tune.evaluation.measure import replicates
 from cifar_tune.evaluation.named_trials import ModelRecord, SweepRecord
 from cifar_tune.evaluation.search_summary import SearchRecord, compute_search
@@ -70,6 +72,7 @@ class ReportRecord(StudyDescription):
     Accuracies are fractions, times are seconds of training and validation.
 
     Attributes:
+        answer: What it says of its question.
         is_comparable: Whether its protocol is that of the published figures, for all models.
         differences: What sets the protocols apart, as (key, published, here).
         pareto: The models that no other beats in accuracy and time together.
@@ -77,6 +80,7 @@ class ReportRecord(StudyDescription):
         fresh: What was run beside the study, and how often the test images were read for it.
     """
 
+    answer: Answer
     devices: tuple[str, ...]
     software: tuple[str, ...]
     trials: tuple[TrialRecord, ...]
@@ -109,7 +113,7 @@ class ReportRecord(StudyDescription):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON has it, without the pixels of images."""
-        record = asdict(self)
+        record = {**asdict(self), "answer": self.answer.to_dict()}
         for image in (record["confusion"] or {}).get("most_wrong", ()):
             del image["pixels"]
         return record
@@ -138,7 +142,9 @@ def compute_report(
         InputError: The study is not stored.
         StorageError: The storage cannot be read.
     """
-    description = _describe(loaded, spec, study_arguments(spec, named))
+    arguments = study_arguments(spec, named)
+    description = _describe(loaded, spec, arguments)
+    confirmed = read_confirmed(location, spec.study_name)
     evidence = gather(location, spec.study_name, description.command)
     models = named_trials.compute_models(evidence, loaded, spec, description.command)
     quantity = named_trials.choose_pareto_quantity(models)
@@ -147,6 +153,7 @@ def compute_report(
     differences = named_trials.protocol_differences(loaded, spec)
     return ReportRecord(
         **vars(description),
+        answer=compute_answer(evidence, confirmed, spec, arguments),
         devices=evidence.devices,
         software=evidence.software,
         trials=evidence.trials,

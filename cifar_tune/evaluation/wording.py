@@ -67,6 +67,12 @@ def format_effect_interval(contrast: ContrastRecord) -> str:
     return " to ".join(ends)
 
 
+def format_noise(noise: float, lead: float) -> str:
+    """Return how many points are noise, beside a lead that is to be told apart from that."""
+    digits = 0 if noise >= 0.02 and abs(lead - noise) > 0.01 else 1
+    return f"{100 * noise:.{digits}f}"
+
+
 def format_p_value(value: float) -> str:
     """Return a p-value: ``p = 0.012``, ``p < 0.001``."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

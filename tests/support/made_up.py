@@ -52,8 +52,18 @@ class MadeUp:
     """Fills a study: each trial is stored as the runner stores it, with outcomes by seed."""
 
     def __init__(self, database: Path, name: str, profile: str, **overrides: Any) -> None:
+        self._open(database, resolve(load_study_file(name), profile, overrides))
+
+    @classmethod
+    def of(cls, database: Path, spec: StudySpec) -> MadeUp:
+        """The study of a spec, such as one derived from another."""
+        made = cls.__new__(cls)
+        made._open(database, spec)
+        return made
+
+    def _open(self, database: Path, spec: StudySpec) -> None:
         self.database = database
-        self.spec: StudySpec = resolve(load_study_file(name), profile, overrides)
+        self.spec = spec
         self.folder = paths.old_study_folder(database, self.spec.study_name)
         self.opened = studies.open_to_write(locate_storage(str(database)))
         self.study = studies.create_study(self.opened, self.spec.study_name)
