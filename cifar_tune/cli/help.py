@@ -17,6 +17,7 @@ OPTION_SECTIONS: Mapping[str, Sequence[str]] = {
     "Files": ("--storage", "--data-dir"),
     "Server": ("--host", "--port", "--token", "--read-only", "--open"),
     "Output": (
+        *("--state", "--sort", "--limit"),
         *("--from", "--out", "--overwrite", "--onnx", "--figures", "--figure-format", "--check"),
         *("--json", "--csv", "--quiet", "--yes", "--help"),
     ),

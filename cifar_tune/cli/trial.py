@@ -22,6 +22,7 @@ from cifar_tune.cli.console import (
 )
 from cifar_tune.cli.help import command, group
 from cifar_tune.cli.options import options, study_options
+from cifar_tune.cli.trial_list import trial_list
 from cifar_tune.storage.location import (
     StorageLocation,
     check_readable,
@@ -49,6 +50,7 @@ def trial() -> None:
 
 
 trial.add_command(trial_diff)
+trial.add_command(trial_list)
 
 
 @trial.command("test", epilog="Example: cifar-tune trial test transfer scratch/seed=1 --yes")
