@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -21,6 +22,7 @@ from markdown_it.token import Token
 from places import REPOSITORY, STUDY_FILES
 from reference import expected_pages
 
+import cifar_tune
 from cifar_tune.cli.app import app
 from cifar_tune.storage.records import TrialSummary
 
@@ -30,7 +32,9 @@ PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *DOCS.glob("*.md"), *(REPOSITORY / "cifar_tune").rglob("*.md")]
 )
 MARKER = "<!-- run -->"
-"""Stands before a block whose commands are run, in order, on a study with made-up outcomes."""
+"""Stands before a block that is run: commands on a study with made-up outcomes, Python with tiny
+trials."""
+TINY_PROTOCOL = {"train_images": 64, "validation_images": 50, "batch_size": 32, "epochs": 1}
 
 
 @dataclass(frozen=True)
@@ -219,21 +223,39 @@ def made_up_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def runnable(page: Path) -> list[str]:
-    return [
-        line
-        for block in blocks(page)
-        if block.is_marked and block.language == "sh"
-        for line in block.text.splitlines()
-    ]
+def marked(page: Path, language: str) -> list[str]:
+    return [block.text for block in blocks(page) if block.is_marked and block.language == language]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_page)
-def test_marked_examples_run(page: Path, cli: Cli, tmp_path: Path, made_up_storage: Path) -> None:
+def pages_with(language: str) -> list[Path]:
+    return [page for page in PAGES if marked(page, language)]
+
+
+@pytest.fixture
+def as_after_the_main_job(cli: Cli, tmp_path: Path, made_up_storage: Path) -> Cli:
+    """The command line, in a folder with that storage."""
     shutil.copytree(made_up_storage, tmp_path / "storage")
     shutil.copytree(STUDY_FILES, tmp_path / "studies")
-    for line in runnable(page):
+    return cli
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=name_page)
+def test_marked_commands_run(page: Path, as_after_the_main_job: Cli) -> None:
+    for line in "".join(marked(page, "sh")).splitlines():
         program, *arguments = shlex.split(line, comments=True)
         assert program == "cifar-tune"
-        answer = cli(*arguments)
+        answer = as_after_the_main_job(*arguments)
         assert answer.code == 0, f"{line}: {answer.err}"
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=name_page)
+@pytest.mark.usefixtures("as_after_the_main_job")
+def test_marked_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = cifar_tune.load_study_file
+
+    def load_tiny(name: str, **options: Any) -> cifar_tune.StudySpec:
+        return load(name, **options, overrides=TINY_PROTOCOL)
+
+    monkeypatch.setattr(cifar_tune, "load_study_file", load_tiny)
+    for number, text in enumerate(marked(page, "python")):
+        exec(compile(text, f"{name_page(page)}, block {number}", "exec"), {})
