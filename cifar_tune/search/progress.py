@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich import spinner
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
 from rich.text import Text
 
 from cifar_tune.config.trial import TrialConfig
@@ -24,7 +25,7 @@ class Spinner:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status: Status | None = None
+        self._live: Live | None = None
 
     def __enter__(self) -> Spinner:
         return self
@@ -36,17 +37,18 @@ class Spinner:
         """Show a text, in place of the one before; standard error is left to messages."""
         if not self._console.is_terminal or self._console.stderr or self._console.quiet:
             return
-        if self._status is None:
-            self._status = self._console.status(Text(text))
-            self._status.start()
+        shown = spinner.Spinner("dots", Text(text), style="green")
+        if self._live is None:
+            self._live = Live(shown, console=self._console, transient=True, refresh_per_second=8)
+            self._live.start(refresh=True)  # at once: to load a library may keep other threads out
         else:
-            self._status.update(Text(text))
+            self._live.update(shown, refresh=True)
 
     def stop(self) -> None:
         """Take the text away."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
 class PlainLines(Observer):
