@@ -268,7 +268,7 @@ def _train(
         outcome = run_on_console(prepared, console, options, observer)
     is_done = not (outcome.interrupted or outcome.failed or outcome.left.trials)
     if not is_done and not console.stderr:
-        best_tables.print_unfinished(console, outcome)
+        best_tables.print_unfinished(make_console(), outcome)
     return 130 if outcome.interrupted else 0 if is_done else 1
 
 

@@ -82,8 +82,8 @@ def print_confirmation(
     """Print what fresh seeds say of a short list; only the best if it is to be brief."""
     confirmation = record.confirmation
     if is_brief:
-        if confirmation is not None:
-            _print_confirmed_best(console, confirmation)
+        text = "" if confirmation is None else _describe_confirmed_best(confirmation)
+        console.print(text, style="bold", soft_wrap=True)
         return
     console.print()
     if confirmation is not None:
@@ -220,21 +220,22 @@ def _print_confirmed(console: Console, confirmation: Confirmation) -> None:
         )
     console.print(table)
     console.print()
-    _print_confirmed_best(console, confirmation)
+    text = _describe_confirmed_best(confirmation)
+    console.print(wrap_text(text), style="bold", soft_wrap=True)
 
 
-def _print_confirmed_best(console: Console, confirmation: Confirmation) -> None:
+def _describe_confirmed_best(confirmation: Confirmation) -> str:
     best = confirmation.best
-    if best is not None:
-        shrinkage = best.shrinkage or 0.0
-        text = (
-            f"Confirmed best: {describe(best.candidate)}, mean validation accuracy "
-            f"{_format_with_interval(best.val_accuracy)} on "
-            f"{format_count(confirmation.seeds, 'fresh seed')}; "
-            f"{_format_points(abs(shrinkage))} {'below' if shrinkage >= 0 else 'above'} its value "
-            "in the study."
-        )
-        console.print(wrap_text(text), style="bold", soft_wrap=True)
+    if best is None:
+        return "No configuration is complete on all fresh seeds."
+    shrinkage = best.shrinkage or 0.0
+    return (
+        f"Confirmed best: {describe(best.candidate)}, mean validation accuracy "
+        f"{_format_with_interval(best.val_accuracy)} on "
+        f"{format_count(confirmation.seeds, 'fresh seed')}; "
+        f"{_format_points(abs(shrinkage))} {'below' if shrinkage >= 0 else 'above'} its value in "
+        "the study."
+    )
 
 
 def _describe_rerun(rerun: Rerun) -> str:

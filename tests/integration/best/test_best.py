@@ -68,7 +68,11 @@ def test_confirm_runs_the_short_list_on_fresh_seeds_and_never_feeds_the_search(s
     text = said(study, "best", "show", "dropout")
     assert text.index("Confirmed best") < text.index("Best by validation")
     command = ("best", "confirm", "dropout", "--seeds", "2", "--top", "2")
-    assert "Confirmed best" in said(study, *command)
+    text = said(study, *command)
+    assert "Confirmed best" in text
+    assert "Next: Train the best configuration again and test it: cifar-tune best rerun" in text
+    assert study(*command, "--quiet").out.startswith("Confirmed best: ")
+    assert study(*command, "--quiet").out.count("\n") == 1
     # A study of the file is still the only one that other commands see.
     assert (
         study("study", "show", "dropout", "--json")
