@@ -15,9 +15,11 @@ import click
 from cifar_tune.cli.compare import trial_diff
 from cifar_tune.cli.confirmation import confirm, yes_option
 from cifar_tune.cli.console import (
+    LOADING,
     command_line,
     make_console,
     print_json,
+    waiting,
     waits,
 )
 from cifar_tune.cli.help import command, group
@@ -87,7 +89,8 @@ def trial_test(
         confirm(notice, question, "trial test", is_confirmed=is_confirmed)
     results = []
     for name in names:
-        result = evaluate_on_test(location, spec.study_name, name, root, chosen, command_line())
+        with waiting("Evaluating on the test images", is_shown=not as_json):
+            result = evaluate_on_test(location, spec.study_name, name, root, chosen, command_line())
         results.append(result)
         if not as_json:
             _print_test_result(result, location)
@@ -98,8 +101,9 @@ def trial_test(
         print_json(records[0] if trial_name is not None else {"test_results": records})
     elif not results:
         make_console().print(
-            f"{spec.study_name}: every named trial that is complete and whose weights were kept "
-            "has been tested; TRIAL says which to test again."
+            f"{spec.study_name}: every complete named trial whose weights were kept has been "
+            "tested; give TRIAL to test one again.",
+            soft_wrap=True,
         )
 
 
@@ -145,7 +149,10 @@ def test_reads(storage: str | None, as_json: bool) -> None:
             f"{read.command}",
             soft_wrap=True,
         )
-    make_console().print(f"The test images were read {len(reads)} times; ledger in {location}.")
+    make_console().print(
+        f"The test images were read {format_times(len(reads))}; ledger in {location}.",
+        soft_wrap=True,
+    )
 
 
 def _read_ledger(location: StorageLocation) -> list[TestRead]:
@@ -197,7 +204,7 @@ def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
 
 def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
     summary, definition = dossier.summary, dossier.definition
-    yield "state", summary.outcome
+    yield "state", summary.shown_state
     if summary.failure:
         yield "failure", summary.failure_message
     if summary.val_accuracy is not None:
@@ -212,7 +219,7 @@ def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
         yield "weights", f"{file} (SHA-256 {dossier.weights_sha256})"
     for restart in dossier.restarts:
         place = f"after epoch {restart.get('epochs', 0)}, step {restart.get('steps', 0)}"
-        yield "continued", f"{place}, since {restart['why']}"
+        yield "resumed", f"{place} ({restart['why']})"
     for read in dossier.test_reads:
         yield "test images", f"read {read.time}: {read.result.accuracy:.4f}"
 
@@ -240,9 +247,7 @@ def trial_rerun(
 
     dossier = read_dossier(location, spec.study_name, trial_name)
 
-    # PyTorch is imported only after the trial was found.
-    from cifar_tune.evaluation.reproduce import reproduce
-    from cifar_tune.training.device import choose_device
+    from cifar_tune.search.progress import Spinner
 
     console = make_console(to_stderr=as_json)
     seconds = sum(epoch.seconds for epoch in dossier.history)
@@ -250,8 +255,14 @@ def trial_rerun(
         f"{dossier.study_name}, {dossier.summary.label}: {len(dossier.history)} epochs, "
         f"{format_duration(seconds)} when it was stored"
     )
-    print_epoch = functools.partial(_print_epoch, console)
-    reproduction = reproduce(dossier, root, choose_device(device), print_epoch)
+    with Spinner(console) as spinner:
+        spinner.show(LOADING)  # only after the trial was found
+        from cifar_tune.evaluation.reproduce import reproduce
+        from cifar_tune.training.device import choose_device
+
+        chosen = choose_device(device)
+        spinner.show("Training the trial again")
+        reproduction = reproduce(dossier, root, chosen, functools.partial(_print_epoch, console))
     if as_json:
         header = {"study_name": dossier.study_name, "trial": dossier.number}
         print_json({**header, **dataclasses.asdict(reproduction)})

@@ -132,15 +132,12 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{plan.named} of {format_count(plan.named_total, 'named trial')} ({each} each)"
         if plan.named_total
         else "",
-        f"{plan.sampled} sampled" if plan.sampled or not plan.named else "",
-        f"{plan.queued} queued" if plan.queued else "",
+        f"{plan.sampled:,} sampled" if plan.sampled or not plan.named else "",
+        f"{plan.queued:,} queued" if plan.queued else "",
     ]
-    epochs = f"{plan.epochs} a trial, {plan.epochs_most} in all"
+    epochs = f"{plan.epochs} a trial, {plan.epochs_most:,} in all"
     if plan.epochs_most > plan.epochs_least:
-        epochs += (
-            f", about {plan.epochs_expected} with pruning (at least {plan.epochs_least}; pruning "
-            f"saves at most {format_duration(plan.seconds_saved_most)})"
-        )
+        epochs += f"; with pruning about {plan.epochs_expected:,}, at least {plan.epochs_least:,}"
     time = (
         f"about {format_duration(plan.seconds_expected)} "
         f"({format_duration(plan.seconds_least)} to {format_duration(plan.seconds_most)})"

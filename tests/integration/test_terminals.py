@@ -76,7 +76,7 @@ def test_what_is_printed_into_a_closed_terminal_ends_nothing(tmp_path: Path) -> 
         text=True,
         check=True,
     )
-    assert "state: waiting" in shown.stdout
+    assert "state: paused" in shown.stdout
 
 
 def test_a_user_without_a_home_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_the_plan_fits_and_breaks_between_words() -> None:
     lines = "\n".join(plan_lines(PLAN)).splitlines()
     assert max(map(len, lines)) <= LINE_COLUMNS < 80
     text = " ".join(" ".join(lines).split())
-    assert "plan 20 of 1,200 named trials (5 seeds each), 1000 sampled, 17 queued" in text
+    assert "plan 20 of 1,200 named trials (5 seeds each), 1,000 sampled, 17 queued" in text
     assert "time about 2 days 7 h (1 h 1 min to 4 days 15 h), 16 trials at once" in text
 
 
