@@ -30,6 +30,8 @@ from cifar_tune.search.stop_signals import hear_stop_signals
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optuna.storages import RDBStorage
 
     from cifar_tune.dashboard.access import Access
@@ -101,8 +103,9 @@ def _listen(
     service: Service | None,
     access: Access,
     server: ServerOptions,
+    root: Path | None = None,
 ) -> Server:
-    """Open the server of the dashboard and the page of the queue."""
+    """Open the server of the dashboard and the page of the queue; ``root`` is the data folder."""
     from cifar_tune.dashboard.app import make_app
     from cifar_tune.dashboard.guard import guard
     from cifar_tune.dashboard.queue.app import make_queue_app
@@ -110,7 +113,7 @@ def _listen(
     from cifar_tune.storage.study_folders import list_artifact_folders
 
     gc.set_threshold(*_GC_THRESHOLDS)
-    page = make_queue_app(storage, service, is_read_only=access.is_read_only)
+    page = make_queue_app(storage, service, is_read_only=access.is_read_only, root=root)
     app = make_app(storage, list_artifact_folders(storage, location), page)
     return open_server(guard(app, access), server.host, server.port)
 
@@ -176,7 +179,7 @@ def serve(
         queue = TrialQueue(studies.open_to_write(location))
         run = functools.partial(_run_request, storage, work, machine, console)
         service = Service(queue, run, LiveRun(PlainLines(console)))
-        listening = _listen(shown, location, service, access, server)
+        listening = _listen(shown, location, service, access, server, machine.root)
         _queue_studies(queue, asked)
         with _running(listening):
             note = "trials are queued at /queue, or with the command study queue"

@@ -26,12 +26,8 @@ from cifar_tune.storage.optuna_private import DASHBOARD_REQUEST_LOGGER
 COMPRESSED_FROM = 50_000
 """Characters of JSON from which on it is compressed: to a twentieth, at 200 MB/s."""
 QUEUE = "/queue"
-_STYLE = b"""<style>
-main p.MuiTypography-body1 { white-space: normal; overflow-wrap: anywhere; }
-main table:not([class]) :is(th, td) { padding-right: 1rem; text-align: left; }
-</style></head>"""
-"""Attributes of a trial are wrapped, else a configuration makes a page of 7,000 pixels; the columns
-of tables in notes are told apart."""
+_STYLE = Path(__file__).parent / "templates" / "dashboard.css"
+"""What is added to the styles of optuna-dashboard's page."""
 _OF_A_PART = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE")
 
 View = Callable[..., Any]
@@ -105,7 +101,8 @@ def _style_page(view: View, **arguments: Any) -> HTTPResponse:
     page = view(**arguments)
     if request.method != "HEAD":
         with page.body as file:
-            page.body = file.read().replace(b"</head>", _STYLE)
+            style = b"<style>" + _STYLE.read_bytes() + b"</style></head>"
+            page.body = file.read().replace(b"</head>", style)
         page.set_header("Content-Length", str(len(page.body)))
     return page
 

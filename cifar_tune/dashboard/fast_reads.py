@@ -23,6 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, text
 
+from cifar_tune.storage.definition import KEPT
 from cifar_tune.storage.optuna_private import (
     StudyStandIn,
     get_trial_id,
@@ -65,7 +66,12 @@ class _Study(StudyStandIn):
 
     @cached_property
     def user_attrs(self) -> StudyAttributes:
-        return self._read(_USER_ATTRIBUTES)
+        """What the page lists: of a study of ours, not what defines it, which is pages of JSON."""
+        attributes = self._read(_USER_ATTRIBUTES)
+        if "protocol" in attributes:
+            for key in KEPT:
+                attributes.pop(key, None)
+        return attributes
 
     @cached_property
     def system_attrs(self) -> StudyAttributes:

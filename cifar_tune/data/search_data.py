@@ -19,6 +19,8 @@ from cifar_tune.data.cifar10 import CLASSES, FULL_SET, LabelledImages, UInt8Arra
 from cifar_tune.data.image_set import ImageSet, open_image_set
 from cifar_tune.errors import DataError
 
+BUNDLED = "bundled"
+"""The name of the images that come with the package."""
 Rows = npt.NDArray[np.int64]
 
 
@@ -200,7 +202,7 @@ def load_search_data(name: str, root: Path) -> SearchData:
     Raises:
         DataError: They are missing or damaged.
     """
-    if name == "bundled":
+    if name == BUNDLED:
         parts = {split: read_bundled(split) for split in ("train", "validation")}
         return SearchData(name, CLASSES, **parts, digests=digest_splits(parts))
     image_set = open_imported(name, root, ("train", "validation"))
@@ -241,6 +243,6 @@ def open_imported(name: str, root: Path, splits: tuple[str, ...]) -> ImageSet:
         raise DataError(f"{path}: {message}") from error
 
 
-def has_full_set(root: Path) -> bool:
-    """Return whether the full CIFAR-10 was imported."""
-    return paths.image_set_file(root, FULL_SET).is_file()
+def has_images(name: str, root: Path) -> bool:
+    """Return whether images are on this machine: the bundled ones, or imported ones."""
+    return name == BUNDLED or paths.image_set_file(root, name).is_file()

@@ -23,9 +23,9 @@ from torch import Tensor
 from cifar_tune.errors import WeightsError
 from cifar_tune.files import sha256_of_file
 from cifar_tune.models.state_dict import COUNTER, HEAD, check_backbone, digest_of_tensors
+from cifar_tune.models.stored_weights import BUNDLED_NAME
 
-NAME = "tiny-imagenet-32"
-BUNDLED = Path(__file__).parent / "bundled" / f"{NAME}.safetensors"
+BUNDLED = Path(__file__).parent / "bundled" / f"{BUNDLED_NAME}.safetensors"
 SOURCE_SHA256 = "1274dd67004e0df4a9d17413fc47e3abcafd5ae4df7a04b7a21dba37571c5cd1"
 """Of the full file, with dead taps and the classifier of 200 classes."""
 SHA256 = "da09b440975d9d904dcd2ca74360c71dc967cfff9c7fb09cd8fa76e3c92a9f08"
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     except WeightsError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    print(f"{NAME}: {'is' if agrees else 'IS NOT'} what the full file gives; {digest}")  # noqa: T201
+    print(f"{BUNDLED_NAME}: {'is' if agrees else 'IS NOT'} what the full file gives; {digest}")  # noqa: T201
     return 0 if agrees else 1
 
 

@@ -16,10 +16,10 @@ from cifar_tune import paths
 from cifar_tune.data.download import download
 from cifar_tune.errors import WeightsError
 from cifar_tune.files import check_regular, sha256_of_file
-from cifar_tune.models.bundled_weights import NAME as TINY_IMAGENET_32
-from cifar_tune.models.bundled_weights import SHA256 as TINY_IMAGENET_32_SHA256
+from cifar_tune.models.bundled_weights import SHA256 as BUNDLED_SHA256
 from cifar_tune.models.bundled_weights import read_bundled_weights
 from cifar_tune.models.state_dict import check_backbone, digest_of_tensors, read_state_dict
+from cifar_tune.models.stored_weights import BUNDLED_NAME
 from cifar_tune.models.weight_files import write_tensors
 from cifar_tune.wording import printable
 
@@ -70,15 +70,6 @@ def load_weights(names: Iterable[str], root: Path) -> dict[str, Weights]:
     return {name: _load(name, root) for name in sorted(set(names))}
 
 
-def missing_weights(names: Iterable[str], root: Path) -> list[str]:
-    """Return those of the named weights that are not on this machine."""
-    return sorted(
-        name
-        for name in set(names) - {TINY_IMAGENET_32}
-        if not paths.weights_file(root, name).is_file()
-    )
-
-
 def import_weights(path: Path, name: str | None, root: Path) -> Weights:
     """Check a state dict of torchvision's ResNet-18 and keep its backbone under a name.
 
@@ -101,7 +92,7 @@ def import_weights(path: Path, name: str | None, root: Path) -> Weights:
             f"{path}: is not torchvision's ImageNet file, whose SHA-256 is {IMAGENET_SHA256}; "
             f"this one's is {digest}: import it under another --name"
         )
-    if name in ("none", TINY_IMAGENET_32):
+    if name in ("none", BUNDLED_NAME):
         raise WeightsError(f"--name {name}: has a meaning of its own; expected another name")
     if not re.fullmatch(NAME_PATTERN, name):
         raise WeightsError(f"--name {name}: expected lower-case letters, digits and hyphens")
@@ -132,9 +123,9 @@ def weights_status(root: Path) -> list[WeightsStatus]:
     """Describe all weights that are here or could be, the package's first."""
     statuses = [
         WeightsStatus(
-            TINY_IMAGENET_32,
+            BUNDLED_NAME,
             "in the package: ResNet-18 trained on Tiny ImageNet at 32 px",
-            TINY_IMAGENET_32_SHA256,
+            BUNDLED_SHA256,
             None,
         )
     ]
@@ -149,9 +140,9 @@ def weights_status(root: Path) -> list[WeightsStatus]:
 
 
 def _load(name: str, root: Path) -> Weights:
-    if name == TINY_IMAGENET_32:
+    if name == BUNDLED_NAME:
         source = "Tiny ImageNet at 32 px, in the package"
-        return Weights(name, TINY_IMAGENET_32_SHA256, source, read_bundled_weights())
+        return Weights(name, BUNDLED_SHA256, source, read_bundled_weights())
     path = paths.weights_file(root, name)
     if not path.is_file():
         raise WeightsError(f"{path}: {_absence(name, root)}")
@@ -171,8 +162,8 @@ def _absence(name: str, root: Path) -> str:
             "is missing, so ImageNet weights are not on this machine; get them with "
             f"{paths.data_command(root, 'weights fetch')}, import resnet18-f37072fd.pth with "
             f"{paths.data_command(root, 'weights import PATH')}, or "
-            f"use --profile quick; the bundled {TINY_IMAGENET_32} never stand in for them unless "
-            f"asked for with --set weights={TINY_IMAGENET_32}"
+            f"use --profile quick; the bundled {BUNDLED_NAME} never stand in for them unless "
+            f"asked for with --set weights={BUNDLED_NAME}"
         )
     return (
         f"is missing, so there are no weights called {name}; import them with "

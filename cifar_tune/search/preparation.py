@@ -219,15 +219,16 @@ def choose_profile(
 ) -> tuple[str, str]:
     """Return the profile to use and why: no run begins unasked with what must be fetched first."""
     from cifar_tune.config.study_file import resolve
-    from cifar_tune.data.search_data import has_full_set
-    from cifar_tune.models.weights import missing_weights
+    from cifar_tune.data.cifar10 import FULL_SET
+    from cifar_tune.data.search_data import has_images
+    from cifar_tune.models.stored_weights import missing_weights
 
     profiles = list(loaded.content.profiles)
     if len(profiles) == 1 or not {"quick", "assignment"} <= set(profiles):
         return profiles[0], "the first of the study file"
     if device.type != "cuda":
         return "quick", f"this run uses {device.type.upper()}, not CUDA"
-    if not has_full_set(root):
+    if not has_images(FULL_SET, root):
         command = paths.data_command(root, "data fetch")
         return "quick", f"the full CIFAR-10 is not on this machine: {command}"
     needed = resolve(loaded, "assignment", overrides, only=only).weights()
@@ -241,7 +242,8 @@ def choose_profile(
 def load_materials(prepared: Prepared, options: RunOptions) -> Materials:
     """Return the images and weights that a run needs, and weights that queued trials may need."""
     from cifar_tune.data.search_data import load_search_data
-    from cifar_tune.models.weights import load_weights, missing_weights
+    from cifar_tune.models.stored_weights import missing_weights
+    from cifar_tune.models.weights import load_weights
     from cifar_tune.search.plan import example_config
     from cifar_tune.workers.protocol import Materials
 

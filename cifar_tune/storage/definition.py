@@ -21,6 +21,15 @@ _GROWING = ("named", "weights_digests")
 that they start from; what stays must stay what it was."""
 
 
+SHOWN = ("title", "profile", "overrides", "seed", "precision")
+"""Attributes of a study that are worth a reader's time; the others are kept for comparison."""
+KEPT = (
+    *("format", "study_file", "protocol", "space", "named", "sampler", "pruner", "claims"),
+    *("data_digests", "weights_digests", ATTRIBUTE),
+)
+"""Those others."""
+
+
 @dataclass(frozen=True)
 class Digests:
     """SHA-256 of what a study learns from: images by part, pretrained weights by name."""

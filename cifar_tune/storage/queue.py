@@ -21,11 +21,11 @@ from cifar_tune.errors import InputError
 from cifar_tune.storage.definition import check_definition
 from cifar_tune.storage.optuna_private import FIXED_PARAMS, list_newest_ended
 from cifar_tune.storage.origin import is_begun, is_request, read_asker, read_requested_params
-from cifar_tune.storage.records import CANCELLED, REFUSED
+from cifar_tune.storage.records import CANCELLED, REFUSED, TrialSummary
 from cifar_tune.storage.studies import StudyCounts, count_trials, find_study, prepare_study
 from cifar_tune.storage.study_requests import Request, State, StudyRequests, now
-from cifar_tune.storage.trials import ELSEWHERE, set_aside
-from cifar_tune.wording import printable
+from cifar_tune.storage.trials import ELSEWHERE, set_aside, summarize
+from cifar_tune.wording import format_accuracy, format_count, printable
 
 MOST_WAITING = 1000
 """How many trials of a study may wait."""
@@ -187,7 +187,16 @@ def _read_trial(counts: StudyCounts, trial: FrozenTrial) -> Request:
         state=state,
         trial=trial.number,
         reason=failure.get("message") if state == REFUSED else None,
+        outcome=_describe_outcome(summarize(trial)) if state in ("begun", "ended") else None,
     )
+
+
+def _describe_outcome(trial: TrialSummary) -> str:
+    """Return how a trial ended, or how far it is, with its validation accuracy."""
+    if trial.has_failed:
+        return f"failed: {trial.failure_message}"
+    epochs = format_count(trial.epochs, "epoch")
+    return f"{trial.outcome}, {epochs}, validation {format_accuracy(trial.val_accuracy)}"
 
 
 def _make_plain(value: object) -> float | str:

@@ -56,6 +56,7 @@ class Request:
         asked: When, in UTC as ISO 8601; None of a trial that another program enqueued.
         state: ``begun`` as soon as a run has it.
         reason: Why it was refused, or how it ended.
+        outcome: What came of its trial, in words; None while it waits.
     """
 
     id: int | str
@@ -70,6 +71,7 @@ class Request:
     state: State
     trial: int | None
     reason: str | None
+    outcome: str | None = None
 
     def describe(self) -> str:
         """Return in words what was asked for."""

@@ -20,6 +20,7 @@ from dashboard_client import STUDY, TOKEN, Live, ask_app
 from many_trials import make_study
 
 from cifar_tune.dashboard.app import make_app
+from cifar_tune.storage.definition import SHOWN
 from cifar_tune.storage.location import StorageLocation
 
 # --- what is shown ------------------------------------------------------------------------------
@@ -34,6 +35,8 @@ def test_pages_and_data_are_there(live: Live, trained: tuple[StorageLocation, st
     (listed,) = live.ask("api/studies").json()["study_summaries"]
     assert listed["study_name"] == trained[1]
     shown = live.ask(STUDY).json()
+    # The rest of a study's definition is JSON that nobody reads.
+    assert {one["key"] for one in shown["user_attrs"]} == set(SHOWN)
     values = {one["value"] for trial in shown["trials"] for one in trial["user_attrs"]}
     assert {"transfer/finetune/seed=1", "transfer/model-b/seed=1"} <= values
     assert shown["best_trials"][0]["state"] == "Complete"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from bottle import Bottle, HTTPResponse, redirect, request, response, static_file
 from optuna.storages import RDBStorage
 
+from cifar_tune import paths
 from cifar_tune.config.params import describe_range, read_params, read_seed
 from cifar_tune.config.study_file import (
     LoadedStudyFile,
@@ -20,7 +21,9 @@ from cifar_tune.config.study_file import (
     resolve,
 )
 from cifar_tune.config.wording import format_params
+from cifar_tune.data.search_data import has_images
 from cifar_tune.errors import CifarTuneError, InputError, StudyFileError
+from cifar_tune.models.stored_weights import missing_weights
 from cifar_tune.reports.environment import make_environment
 from cifar_tune.search.service import Service
 from cifar_tune.storage.database_errors import DAMAGE, is_damage
@@ -61,12 +64,19 @@ _ENVIRONMENT.filters |= {
 }
 
 
-def make_queue_app(storage: RDBStorage, service: Service | None, *, is_read_only: bool) -> Bottle:
+def make_queue_app(
+    storage: RDBStorage,
+    service: Service | None,
+    *,
+    is_read_only: bool,
+    root: Path | None = None,
+) -> Bottle:
     """Return the page over the requests in a database, on a connection that no runner has.
 
-    ``service`` carries the requests out in this process, if anything does.
+    ``service`` carries the requests out in this process, if anything does; imported images and
+    weights are in ``root``, by default in the user's data folder.
     """
-    page = _Page(storage, service, is_read_only=is_read_only)
+    page = _Page(storage, service, root or paths.data_root(), is_read_only=is_read_only)
     app = Bottle()
     app.install(page.explain_faults)
     app.get("/", callback=page.show_studies)
@@ -85,9 +95,12 @@ def make_queue_app(storage: RDBStorage, service: Service | None, *, is_read_only
 
 
 class _Page:
-    def __init__(self, storage: RDBStorage, service: Service | None, *, is_read_only: bool) -> None:
+    def __init__(
+        self, storage: RDBStorage, service: Service | None, root: Path, *, is_read_only: bool
+    ) -> None:
         self._storage = storage
         self._service = service
+        self._root = root
         self._is_read_only = is_read_only
         self._queue = TrialQueue(storage)
 
@@ -113,7 +126,12 @@ class _Page:
     def show_studies(self) -> str:
         """Show what is going on, and the studies."""
         stored = self._stored()
-        return self._draw_page(stored, studies=_list_studies(stored))
+        studies = _list_studies(stored)
+        missing = {
+            name: _list_missing(loaded, name, stored, self._root)
+            for name, loaded in studies.items()
+        }
+        return self._draw_page(stored, studies=studies, missing=missing)
 
     def show_form(self, study_name: str) -> str:
         """Show what is going on, and the form of a study."""
@@ -197,11 +215,10 @@ def _find_spec(study_name: str, stored: Mapping[str, StudyCounts]) -> StudySpec:
     Raises:
         StudyFileError: No study file makes such a study.
     """
-    name, _, profile = study_name.partition(":")
+    name = study_name.partition(":")[0]
     if name not in find_study_files():  # a browser names no file of this machine
         raise StudyFileError(f"{study_name}: there is no study file of that name here")
-    loaded, known = load_study_file(name), stored.get(study_name)
-    spec = resolve(loaded, known.profile, known.overrides) if known else resolve(loaded, profile)
+    spec = _resolve(load_study_file(name), study_name, stored)
     if spec.study_name != study_name:
         raise StudyFileError(f"{study_name}: its study file makes {spec.study_name} now")
     return spec
@@ -219,6 +236,27 @@ def _list_studies(stored: Mapping[str, StudyCounts]) -> dict[str, LoadedStudyFil
         with_overrides = [key for key in stored if key.startswith(f"{name}:")]
         files |= dict.fromkeys([*of_profiles, *with_overrides], loaded)
     return dict(sorted(files.items(), key=lambda entry: entry[0] not in stored))
+
+
+def _resolve(
+    loaded: LoadedStudyFile, study_name: str, stored: Mapping[str, StudyCounts]
+) -> StudySpec:
+    known = stored.get(study_name)
+    if known is not None:
+        return resolve(loaded, known.profile, known.overrides)
+    return resolve(loaded, study_name.partition(":")[2])
+
+
+def _list_missing(
+    loaded: LoadedStudyFile, study_name: str, stored: Mapping[str, StudyCounts], root: Path
+) -> list[str]:
+    """Return the images and weights that a study needs and this machine does not have."""
+    try:
+        spec = _resolve(loaded, study_name, stored)
+    except StudyFileError:
+        return []  # it was stored under another profile; asking for it says so
+    images = [] if has_images(spec.protocol.data, root) else [f"images {spec.protocol.data}"]
+    return images + [f"weights {name}" for name in missing_weights(spec.weights(), root)]
 
 
 def _read_form() -> dict[str, str]:

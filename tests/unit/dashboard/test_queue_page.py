@@ -14,6 +14,7 @@ import pytest
 from command_line import Cli
 from dashboard_client import ask_app
 
+from cifar_tune import paths
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.queue.app import make_queue_app
 from cifar_tune.errors import InputError
@@ -30,7 +31,7 @@ Post = Callable[[str, dict[str, str] | bytes], tuple[str, str]]
 def app(tmp_path: Path) -> Any:
     """The page over an empty database."""
     storage = studies.open_to_write(locate_storage(str(tmp_path / "s.db")))
-    return make_queue_app(storage, None, is_read_only=False)
+    return make_queue_app(storage, None, is_read_only=False, root=tmp_path)
 
 
 @pytest.fixture
@@ -89,6 +90,36 @@ def test_what_waits_is_shown_and_cancelled(app: Any, post: Post, queue: TrialQue
         assert post("/cancel", {"study_name": NAME, "id": identity})[0].startswith("303")
     assert [request.state for request in queue.list_ended(8)] == ["cancelled"] * 3
     assert ask_app(app, "now").decode().count(">Cancel<") == 0
+
+
+def test_a_trial_that_is_over_is_shown_with_its_result(
+    app: Any, post: Post, queue: TrialQueue
+) -> None:
+    post("/trials", {"study_name": NAME, "dropout_rate": "0.25", "seed": "7"})
+    study = optuna.load_study(study_name=NAME, storage=queue._storage)
+    trial = study.ask()
+    trial.set_user_attr("config", {"epochs": 3})
+    for epoch, accuracy in enumerate((0.3, 0.4, 0.5), 1):
+        trial.report(accuracy, epoch)
+    assert "running, 3 epochs, validation 50.0 %" in ask_app(app, "now").decode()
+    study.tell(trial, 0.5)
+    page = ask_app(app, "now").decode()
+    assert "complete, 3 epochs, validation 50.0 %" in page.partition("Recent")[2]
+
+
+def test_studies_whose_images_or_weights_are_missing_are_marked(app: Any, tmp_path: Path) -> None:
+    page = ask_app(app, "").decode()
+    rows = {row.split("<")[0]: row for row in page.split('<td class="name">')[1:]}
+    assert "Not on this machine" not in rows["dropout:quick"]
+    assert "Not on this machine: images cifar10" in rows["dropout:assignment"]
+    assert "Not on this machine: images cifar10, weights imagenet" in rows["transfer:assignment"]
+    for path in (
+        paths.image_set_file(tmp_path, "cifar10"),
+        paths.weights_file(tmp_path, "imagenet"),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert "Not on this machine" not in ask_app(app, "").decode()
 
 
 def test_the_queue_has_a_bound(
