@@ -26,6 +26,7 @@ from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.step import BatchTotals, LossAndAccuracy
 from cifar_tune.training.step_graph import graphs_of_thread
 from cifar_tune.training.trainer import train_epoch
+from cifar_tune.training.weight_average import make_average
 from cifar_tune.workers.local.fork_server import threads_of_libraries
 
 Way = Literal["plain", "tuned", "ours"]
@@ -92,9 +93,8 @@ def _make_epoch(
     split = network.place_training(part, None)
     lent = nullcontext() if graphs is None else graphs.training(network.model, split, config)
     graph = stack.enter_context(lent)
-    run: Callable[..., LossAndAccuracy] = partial(
-        train_epoch, network.model, make_optimizer(network.model, config)
-    )
+    optimizer = make_optimizer(network.model, config, make_average(network.model, config))
+    run: Callable[..., LossAndAccuracy] = partial(train_epoch, network.model, optimizer)
     if graph is not None:
         run = graph.train_epoch
     seed_dropouts(network.model if graph is None else graph.model, config, 1)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from cifar_tune.config.seeds import derive_seed
@@ -19,6 +20,7 @@ from cifar_tune.data.augment import FLIP_PROBABILITY, ROTATION_DEGREES
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE, LabelledImages
 from cifar_tune.models.resnet import build_model, find_dropouts, set_training
 from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_schedule
+from cifar_tune.training.weight_average import DELAY
 
 
 class PlainImages(Dataset[tuple[torch.Tensor, int]]):
@@ -84,6 +86,7 @@ class PlainLoop:
         self._network = torch.compile(self._model) if is_tuned else self._model
         self._optimizer = make_optimizer(self._model, config, is_plain=True)
         self._schedule = make_schedule(self._optimizer, config)
+        self._average = _plain_average(self._model, config) if config.ema_decay else None
         images = PlainImages(part, config)
         self._count = len(images)
         self._loader = DataLoader(
@@ -105,6 +108,8 @@ class PlainLoop:
             loss = functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
             loss.backward()
             self._optimizer.step()
+            if self._average is not None:
+                self._average.update_parameters(self._model)
             total += loss.item() * len(labels)
         step_schedule(self._schedule)
         return total / self._count
@@ -116,15 +121,24 @@ class PlainLoop:
             self._config, augmentation_strength=0.0, flip_probability=None, crop_padding=0
         )
         loader = DataLoader(PlainImages(part, config), config.batch_size)
-        self._model.eval()
+        model = self._model if self._average is None else self._average
+        model.eval()
         right = 0
         for images, labels in self._batches(loader):
-            right += int((self._model(images).argmax(dim=1) == labels).sum().item())
+            right += int((model(images).argmax(dim=1) == labels).sum().item())
         return right / len(part)
 
     def _batches(self, loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for images, labels in loader:
             yield images.to(self._device, memory_format=self._layout), labels.to(self._device)
+
+
+def _plain_average(model: torch.nn.Module, config: TrialConfig) -> AveragedModel:
+    def update(averages: Any, weights: Any, count: Any) -> None:
+        decay = min(config.ema_decay, int(count) / (int(count) + DELAY))
+        get_ema_multi_avg_fn(decay)(averages, weights, count)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def software_line() -> str:

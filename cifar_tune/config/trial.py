@@ -195,6 +195,19 @@ class TrialConfig:
             lt=1,
         ),
     ] = 0.0
+    # Polyak and Juditsky (1992), "Acceleration of Stochastic Approximation by Averaging".
+    ema_decay: Annotated[
+        float,
+        Hyperparameter(
+            "decay per training step of the exponential moving average of the weights, which is "
+            "evaluated and kept in their place; 0 is none",
+            short="EMA",
+            label="decay of averaged weights",
+            ge=0,
+            lt=1,
+            shares_graph=True,
+        ),
+    ] = 0.0
 
     @property
     def augments(self) -> bool:

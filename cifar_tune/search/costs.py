@@ -22,6 +22,7 @@ from cifar_tune.training.device import keep_freed_memory, return_freed_memory, t
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
 from cifar_tune.training.trainer import evaluate, train_epoch
+from cifar_tune.training.weight_average import make_average
 from cifar_tune.workers.kind import WorkerChoice, count_cores
 
 MEASURE_SECONDS = 1.0
@@ -93,7 +94,8 @@ def _timed_steps(config: TrialConfig, device: torch.device) -> tuple[Run, Run]:
     """Return functions that train on, and evaluate, so many images and return the seconds."""
     images = random_images(max(config.batch_size, FIRST_IMAGES))
     network = TrainingNetwork(config, len(CLASSES), None, device)
-    model, optimizer = network.model, make_optimizer(network.model, config)
+    model = network.model
+    optimizer = make_optimizer(model, config, make_average(model, config))
     training = network.place_training(images, None)
     validation = network.place_validation(images, None)
     seed_dropouts(model, config, 1)

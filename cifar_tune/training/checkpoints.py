@@ -1,8 +1,9 @@
 """The state of a training, from which it goes on bit for bit, and the files that keep it.
 
-The state is: weights and batch norm's averages, the optimiser's moments, the schedule, the
-generator that draws dropout masks, how far the training has come, and what it gave until there.
-Order and augmentation of the images are not in it: they follow from the trial's seed and the epoch.
+The state is: weights and batch norm's averages, the moving average of both where there is one, the
+optimiser's moments, the schedule, the generator that draws dropout masks, how far the training has
+come, and what it gave until there. Order and augmentation of the images are not in it: they follow
+from the trial's seed and the epoch.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cifar_tune.models.resnet import find_dropouts
 from cifar_tune.models.weight_files import write_tensors
 from cifar_tune.training.optimizer import moments_of
 from cifar_tune.training.records import EpochMetrics
+from cifar_tune.training.weight_average import WeightAverage
 
 FORMAT = 4
 KEPT = 2
@@ -58,6 +60,25 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What a training moves on: the network, its optimiser, the schedule and the moving average.
+
+    Attributes:
+        average: None where the weights are not averaged.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    average: WeightAverage | None = None
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is evaluated and kept."""
+        return self.model if self.average is None else self.average.model
+
+
+@dataclass(frozen=True)
 class TrainingState:
     """A state as it is saved: tensors by name, the schedule's own numbers, and the position."""
 
@@ -66,31 +87,27 @@ class TrainingState:
     schedule: Mapping[str, Any]
 
 
-def capture(
-    model: nn.Module,
-    optimizer: Optimizer,
-    schedule: LRScheduler,
-    position: Position,
-    extra: Mapping[str, Tensor],
-) -> TrainingState:
+def capture(trained: Trained, position: Position, extra: Mapping[str, Tensor]) -> TrainingState:
     """Take the state of a training; the tensors are those that go on being trained.
 
     ``extra`` are more tensors to keep with it.
     """
+    model, optimizer, schedule = trained.model, trained.optimizer, trained.schedule
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, parameter in _trained(model):
         kept = optimizer.state[parameter]
         tensors |= {f"moments.{name}.{key}": kept[key] for key in moments_of(optimizer)}
     for name, generator in _generators(model).items():
         tensors[f"generator.{name}"] = generator.get_state()
+    if trained.average is not None:
+        averages = trained.average.state_dict()
+        tensors |= {f"average.{name}": value for name, value in averages.items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     numbers = {**schedule.state_dict(), "lr": [group["lr"] for group in optimizer.param_groups]}
     return TrainingState(position, tensors, numbers)
 
 
-def restore(
-    state: TrainingState, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler
-) -> dict[str, Tensor]:
+def restore(state: TrainingState, trained: Trained) -> dict[str, Tensor]:
     """Put a training into a state.
 
     Returns:
@@ -99,8 +116,10 @@ def restore(
     Raises:
         UnusableCheckpointError: the state does not fit the model.
     """
+    model, optimizer, schedule = trained.model, trained.optimizer, trained.schedule
     device = next(model.parameters()).device
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "moments": {}, "generator": {}, "extra": {}}
+    kinds = ("model", "moments", "generator", "average", "extra")
+    parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
     for name, value in state.tensors.items():
         kind, _, rest = name.partition(".")
         parts[kind][rest] = value
@@ -115,6 +134,10 @@ def restore(
                 else:
                     moments[key] = value
         _expect_equal("moments that are left over", set(parts["moments"]), set())
+        if trained.average is None:
+            _expect_equal("averages that are left over", set(parts["average"]), set())
+        else:
+            trained.average.load_state_dict(parts["average"], strict=True)
         numbers = dict(state.schedule)
         for group, rate in zip(optimizer.param_groups, numbers.pop("lr"), strict=True):
             group["lr"] = rate

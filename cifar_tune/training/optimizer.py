@@ -10,14 +10,29 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.training.weight_average import WeightAverage, make_average
 
 
-def make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool = False) -> Optimizer:
+def make_optimizer(
+    model: nn.Module,
+    config: TrialConfig,
+    average: WeightAverage | None = None,
+    *,
+    is_plain: bool = False,
+) -> Optimizer:
     """Return the optimiser of the parameters that are not frozen.
 
-    It has PyTorch's defaults but for what the configuration says. ``is_plain`` computes it in the
-    way that PyTorch chooses, instead of with one kernel for all tensors.
+    It has PyTorch's defaults but for what the configuration says, and updates the ``average`` after
+    each step. ``is_plain`` computes it in the way that PyTorch chooses, instead of with one kernel
+    for all tensors.
     """
+    optimizer = _make_optimizer(model, config, is_plain=is_plain)
+    if average is not None:
+        average.follow(optimizer)
+    return optimizer
+
+
+def _make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool) -> Optimizer:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     fused = None if is_plain else trained[0].device.type in ("cpu", "cuda")
     rate, decay = config.learning_rate, config.weight_decay
@@ -67,16 +82,21 @@ def zero_moments(parameter: Tensor, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def decay_without_gradient(config: TrialConfig, epochs: int) -> float:
-    """Return what so many epochs make of a weight of 1 that never gets a gradient."""
+    """Return what so many epochs make of a weight of 1 that never gets a gradient.
+
+    That is its average where the weights are averaged.
+    """
     if not config.weight_decay:
         return 1.0
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.ones_(model.weight)
-    optimizer = make_optimizer(model, config)
+    average = make_average(model, config)
+    optimizer = make_optimizer(model, config, average)
     schedule = make_schedule(optimizer, config)
     for _ in range(epochs):
         for _ in range(config.steps):
             model.weight.grad = torch.zeros_like(model.weight)
             optimizer.step()
         step_schedule(schedule)
-    return model.weight.item()
+    kept = model if average is None else average.model
+    return next(kept.parameters()).item()

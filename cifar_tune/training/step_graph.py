@@ -35,6 +35,7 @@ from cifar_tune.training.cuda_graph import CudaGraph
 from cifar_tune.training.epoch_tensors import EpochTensors, Masks
 from cifar_tune.training.optimizer import make_optimizer, zero_moments
 from cifar_tune.training.step import BatchTotals, LossAndAccuracy, train_step
+from cifar_tune.training.weight_average import make_average
 
 WARM_UP_STEPS = 3
 GRAPHS_KEPT = 6
@@ -48,6 +49,7 @@ class StepGraph:
         model: the graph's own network, with the trial's weights.
         optimizer: the trial's, with a plain number for its learning rate. Its moments are those
             that the graph moves.
+        average: the moving average of the network's weights, None where there is none.
     """
 
     def __init__(
@@ -63,7 +65,8 @@ class StepGraph:
             Masks.make(layer, len(split), self._epoch.order.device)
             for layer in find_dropouts(self.model).values()
         ]
-        self._captured = make_optimizer(self.model, config)
+        self.average = make_average(self.model, config)
+        self._captured = make_optimizer(self.model, config, self.average)
         for group in self._captured.param_groups:
             group["lr"] = self._epoch.learning_rate
             for parameter in group["params"]:
@@ -88,7 +91,9 @@ class StepGraph:
         own, trial_layers = find_dropouts(self.model), find_dropouts(model)
         for name, layer in own.items():
             layer.p = trial_layers[name].p
-        self.optimizer = make_optimizer(self.model, config)
+        if self.average is not None:
+            self.average.begin(config.ema_decay)
+        self.optimizer = make_optimizer(self.model, config, self.average)
         self.optimizer.state = self._captured.state
         self._config = config
 
@@ -162,6 +167,9 @@ class StepGraph:
         for name, parameter in self.model.named_parameters():
             moments = self._captured.state.get(parameter, {})
             statics |= {f"moments.{name}.{key}": value for key, value in moments.items()}
+        if self.average is not None:
+            averages = {**self.average.state_dict(), "decay": self.average.decay}
+            statics |= {f"average.{name}": value for name, value in averages.items()}
         statics |= {f"split.{name}": value for name, value in _tensors(self._split).items()}
         for number, masks in enumerate(self._masks):
             statics |= {f"masks.{number}.kept": masks.kept, f"masks.{number}.scale": masks.scale}
@@ -282,7 +290,7 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
         (name, value.shape, value.dtype, value.requires_grad)
         for name, value in model.named_parameters()
     )
-    return config.augments, step, modules, parameters
+    return config.augments, config.ema_decay > 0, step, modules, parameters
 
 
 _of_thread = threading.local()

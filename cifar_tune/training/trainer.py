@@ -16,11 +16,19 @@ from cifar_tune.data.loader import DeviceSplit, training_batches, validation_bat
 from cifar_tune.errors import TrainingStopped
 from cifar_tune.models.resnet import seed_dropouts, set_training
 from cifar_tune.training.callbacks import NO_CALLBACKS, TrainingCallbacks
-from cifar_tune.training.checkpoints import Checkpoints, Position, TrainingState, capture, restore
+from cifar_tune.training.checkpoints import (
+    Checkpoints,
+    Position,
+    Trained,
+    TrainingState,
+    capture,
+    restore,
+)
 from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_schedule
 from cifar_tune.training.records import EpochMetrics
 from cifar_tune.training.step import BatchTotals, LossAndAccuracy, forward, train_step
 from cifar_tune.training.step_graph import StepGraph
+from cifar_tune.training.weight_average import make_average
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,19 @@ class Trainer:
     ) -> None:
         self._given_model = model
         self._model = model if graph is None else graph.model
-        self._optimizer = make_optimizer(model, config) if graph is None else graph.optimizer
-        self._schedule = make_schedule(self._optimizer, config)
+        average = make_average(model, config) if graph is None else graph.average
+        optimizer = make_optimizer(model, config, average) if graph is None else graph.optimizer
+        schedule = make_schedule(optimizer, config)
+        self._trained = Trained(self._model, optimizer, schedule, average)
         self._config = config
         self._callbacks = callbacks
         self._checkpoints = checkpoints
         self._graph = graph
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is evaluated and kept: the moving average where there is one."""
+        return self._trained.result
 
     def fit(
         self, train: DeviceSplit, validation: DeviceSplit, start: TrainingState | None = None
@@ -99,7 +114,7 @@ class Trainer:
         if start is not None:
             position = start.position
             seed_dropouts(self._model, self._config, position.epochs + 1)
-            batches = restore(start, self._model, self._optimizer, self._schedule)
+            batches = restore(start, self._trained)
             totals.restore(batches, position.steps)
         pruned = not all(map(self._callbacks.on_epoch, position.history))
         while not pruned and position.epochs < self._config.epochs:
@@ -108,16 +123,14 @@ class Trainer:
             if position.epochs < self._config.epochs:
                 self._save(position, {})
             pruned = not self._callbacks.on_epoch(position.history[-1])
-        if self._graph is not None:
-            self._given_model.load_state_dict(self._model.state_dict())
+        if self.result is not self._given_model:
+            self._given_model.load_state_dict(self.result.state_dict())
         return Fitted(position.history, logits, pruned)
 
     def _save(self, position: Position, batches: Mapping[str, Tensor]) -> None:
         """Save the state with the totals of the steps done of an epoch that was begun."""
         if self._checkpoints is not None:
-            self._checkpoints.save(
-                capture(self._model, self._optimizer, self._schedule, position, batches)
-            )
+            self._checkpoints.save(capture(self._trained, position, batches))
 
     def _run_epoch(
         self, position: Position, totals: BatchTotals, train: DeviceSplit, validation: DeviceSplit
@@ -129,13 +142,13 @@ class Trainer:
             seed_dropouts(self._model, config, epoch)
         try:
             trained = self._train_epoch(train, epoch, totals)
-            evaluated = evaluate(self._model, validation, config, epoch, self._callbacks)
+            evaluated = evaluate(self.result, validation, config, epoch, self._callbacks)
         except TrainingStopped:
             elapsed = time.perf_counter() - begun
             stopped = Position(position.epochs, totals.batches, elapsed, position.history)
             self._save(stopped, totals.tensors())
             raise
-        step_schedule(self._schedule)
+        step_schedule(self._trained.schedule)
         seconds = round(time.perf_counter() - begun, 3)
         metrics = EpochMetrics(
             epoch, trained.loss, trained.accuracy, evaluated.loss, evaluated.accuracy, seconds
@@ -145,9 +158,8 @@ class Trainer:
     def _train_epoch(self, train: DeviceSplit, epoch: int, totals: BatchTotals) -> LossAndAccuracy:
         if self._graph is not None:
             return self._graph.train_epoch(train, self._config, epoch, self._callbacks, totals)
-        return train_epoch(
-            self._model, self._optimizer, train, self._config, epoch, self._callbacks, totals
-        )
+        model, optimizer = self._trained.model, self._trained.optimizer
+        return train_epoch(model, optimizer, train, self._config, epoch, self._callbacks, totals)
 
 
 def train_epoch(

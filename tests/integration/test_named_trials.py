@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from places import STUDY_FILES
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models import resnet18
 
 from cifar_tune.config.seeds import derive_seed
@@ -129,7 +131,7 @@ def test_quick_never_asks_for_what_is_not_in_the_package() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What a step of the plain loop left: its loss, and all weights after it."""
+    """What a step of the plain loop left: its loss, and all weights after it, or their averages."""
 
     loss: float
     weights: dict[str, Tensor]
@@ -182,6 +184,9 @@ def train_plainly(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     smoothing = config.label_smoothing
+    average = None
+    if config.ema_decay:
+        average = AveragedModel(model, multi_avg_fn=plain_average(config), use_buffers=True)
     steps = []
     for epoch, epoch_batches in enumerate(batches, start=1):
         torch.manual_seed(derive_seed(config.seed, "dropout", epoch))
@@ -195,10 +200,23 @@ def train_plainly(
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             loss.backward()
             optimizer.step()
-            state = {name: value.clone() for name, value in model.state_dict().items()}
+            if average is not None:
+                average.update_parameters(model)
+            kept = model if average is None else average.module
+            state = {name: value.clone() for name, value in kept.state_dict().items()}
             steps.append(Step(loss.item(), state))
         schedule.step()
     return steps
+
+
+def plain_average(config: TrialConfig) -> Callable[[Any, Any, Any], None]:
+    """PyTorch's own, with TensorFlow's bound on its decay."""
+
+    def update(averages: Any, weights: Any, count: Any) -> None:
+        decay = min(config.ema_decay, int(count) / (int(count) + 9))
+        get_ema_multi_avg_fn(decay)(averages, weights, count)
+
+    return update
 
 
 def plain_optimizer(trained: list[nn.Parameter], config: TrialConfig) -> torch.optim.Optimizer:
@@ -233,6 +251,8 @@ def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, nam
 
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.05}
+AVERAGED = {"ema_decay": 0.15, "epochs": 4}
+"""The third average is the first with this decay: 2 / 11 is more."""
 DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "cosine_t_max": 2}
 
 
@@ -243,6 +263,8 @@ DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "co
         ("transfer/scratch", SGD | DECAYED),
         ("transfer/scratch", SGD | {"momentum": 0.0, "warmup_epochs": 2}),
         ("transfer/model-a", SGD | DECAYED),
+        ("transfer/scratch", AVERAGED | SGD | DECAYED),
+        ("transfer/model-a-running", AVERAGED | DECAYED),
         ("transfer/scratch", {"stem": "cifar", "flip_probability": 0.5, "crop_padding": 4}),
     ],
     ids=str,
@@ -273,11 +295,13 @@ def check_against_a_plain_loop(bundled: SearchData, config: TrialConfig) -> None
 
     def compare(done: int) -> None:
         if done <= config.steps:  # the rest of an epoch's steps validate
-            whole = copy.deepcopy(ours)
+            whole = copy.deepcopy(trainer.result)
             assert config.steps == 1 or not config.weight_decay, "decay is known for whole epochs"
             restore_convolutions(whole, decay_without_gradient(config, len(checked) + 1))
             found = whole.state_dict()
             for key, value in expected[len(checked)].weights.items():
+                if config.ema_decay and key.endswith("num_batches_tracked"):
+                    continue  # PyTorch averages whole numbers too, and truncates them
                 torch.testing.assert_close(
                     found[key], value, rtol=1e-7, atol=1e-9, check_dtype=False
                 )
@@ -285,10 +309,13 @@ def check_against_a_plain_loop(bundled: SearchData, config: TrialConfig) -> None
 
     trainer = Trainer(ours, config, TrainingCallbacks(on_step=compare))
     history = trainer.fit(train, validation).epochs
+    assert all(map(torch.equal, ours.state_dict().values(), trainer.result.state_dict().values()))
     assert len(checked) == len(expected) == config.steps * config.epochs
     for metrics in history:
         losses = [step.loss for step in expected][: metrics.epoch * config.steps][-config.steps :]
         assert metrics.train_loss == pytest.approx(sum(losses) / config.steps, rel=1e-9)
+    if config.ema_decay:
+        plain.load_state_dict(expected[-1].weights)
     plain.eval()
     with torch.no_grad():
         images, labels = next(iter(validation_batches(validation, config, config.epochs)))

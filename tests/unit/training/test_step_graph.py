@@ -95,6 +95,7 @@ FORMS = {
     "layer1 frozen, running": {"freeze_depth": 2, "frozen_batch_norm": "running"},
     "other heads": {"head": "mlp"},
     "decoupled decay": {"weight_decay": 0.1, "label_smoothing": 0.1, "flip_probability": 0.3},
+    "averages": {"ema_decay": 0.4, "weight_decay": 0.1, "freeze_depth": 1},
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "crop_padding": 4, "warmup_epochs": 1},
 }
 
@@ -109,6 +110,7 @@ def test_a_graph_gives_what_single_calls_give(
     assert train(first, bundled, tmp_path / "graph", graphs) == expected
     # The second trial has the same graph, with other numbers in it.
     numbers = {"dropout_rate": 0.6, "learning_rate": 0.003, "augmentation_strength": 2.0}
+    numbers |= {"ema_decay": 0.2} if first.ema_decay else {}
     second = replace(first, **numbers, seed=8)
     expected = train(second, bundled, tmp_path / "plain")
     assert train(second, bundled, tmp_path / "graph", graphs) == expected
@@ -154,6 +156,14 @@ def test_pieces_make_the_same_whole(
     assert result == expected
 
 
+def test_pieces_with_averages(make: MakeConfig, bundled: SearchData, tmp_path: Path) -> None:
+    config, graphs = make(ema_decay=0.3, epochs=3), twins()
+    expected = train(config, bundled, tmp_path / "whole")
+    for steps, given in ((2, graphs), (4, None), (3, graphs)):
+        assert train(config, bundled, tmp_path / "all", given, steps, keeps_states=True) is None
+    assert train(config, bundled, tmp_path / "all", None, keeps_states=True) == expected
+
+
 def test_graphs_are_shared_by_the_form_of_the_step_alone(
     make: MakeConfig, bundled: SearchData
 ) -> None:
@@ -179,6 +189,8 @@ def test_graphs_are_shared_by_the_form_of_the_step_alone(
     assert captured_with(freeze_depth=3) == 7
     assert captured_with() == 7  # it was used since
     assert captured_with(augmentation_strength=0.0) == 8  # the oldest was let go
+    assert captured_with(ema_decay=0.9) == 9
+    assert captured_with(ema_decay=0.99) == 9
 
 
 def test_with_fewer_images_than_a_batch_there_is_nothing_to_replay(
