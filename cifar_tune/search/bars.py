@@ -101,8 +101,7 @@ class Bars(Observer):
         self._progress.remove_task(self._bars.pop(trial.number))
         if trial.state == "complete" and trial.val_accuracy is not None:
             self._best = max(trial.val_accuracy, self._best or 0.0)
-        line = Text(trial_line(trial), style=state_style(trial.state), no_wrap=True)
-        self._console.print(line, overflow="ellipsis")
+        self._console.print(Text(trial_line(trial), style=state_style(trial.state)))
 
     def noted(self, text: str) -> None:
         """Print it above the bars."""

@@ -36,14 +36,14 @@ def test_plan_says_which_images_and_weights_are_not_here(cli: Cli, tmp_path: Pat
     command = ("study", "plan", "transfer", "--only", "transfer/model-b", "--data-dir", "none")
     answer = cli(*command, "--profile", "assignment")
     assert answer.code == 0
-    missing = [line for line in answer.out.splitlines() if line.startswith("Missing: ")]
+    missing = [line for line in answer.out.splitlines() if line.startswith("missing    ")]
     assert [("data fetch" in line, "weights fetch" in line) for line in missing] == [
         (True, False),
         (False, True),
     ]
     run = cli("study", "run", *command[2:], "--profile", "assignment")
     assert run.code == 2
-    assert missing[0].removeprefix("Missing: ") in run.err
+    assert missing[0].removeprefix("missing    ") in run.err
     assert cli(*command, "--profile", "quick", *TINY, "--json").record["missing"] == []
     assert list(tmp_path.iterdir()) == []
 

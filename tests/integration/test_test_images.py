@@ -141,7 +141,7 @@ def test_weights_that_were_not_kept(cli: Cli, study: str) -> None:
     answer = cli("trial", "test", "--yes", study, NAME)
     assert answer.code == 2
     assert "its weights were not kept" in answer.err
-    assert "every named trial" in cli("trial", "test", "--yes", study).out
+    assert "every complete named trial" in cli("trial", "test", "--yes", study).out
     assert not KEPT.exists()
 
 
