@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from cifar_tune import errors
-from cifar_tune.search.budget import TIME_IS_UP
+from cifar_tune.search.budget import TIME_IS_UP, Spending
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.retry_policy import Failure, Retry, RetryPolicy
 from cifar_tune.search.trial_recorder import TrialRecorder
@@ -42,6 +42,7 @@ class Dispatcher:
     open_study: OpenStudy
     starter: TrialStarter
     recorder: TrialRecorder
+    spending: Spending
     pool: protocol.Pool
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     running: dict[int, RunningTrial] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class Dispatcher:
         """
         try:
             while not should_stop():
-                if self.recorder.spending.is_time_up():
+                if self.spending.is_time_up():
                     self.refusal = TIME_IS_UP
                     break
                 self._look_into_queue()
@@ -110,7 +111,7 @@ class Dispatcher:
         if item.alone and self.running:
             return False
         others = [running.config_left for running in self.running.values()]
-        reason = self.recorder.spending.reason_against(item.config, others)
+        reason = self.spending.reason_against(item.config, others)
         self.refusal = reason or self.refusal
         return reason is None
 
@@ -136,6 +137,8 @@ class Dispatcher:
             case protocol.Stepped():
                 self.recorder.observer.stepped(event.number, event.done)
             case protocol.EpochEnded():
+                if event.metrics.epoch > running.epochs:  # else an earlier run has counted it
+                    self.spending.add(running.config, event.metrics)
                 go_on = self.recorder.epoch_ended(running, event.metrics)
                 self.pool.decide(event.number, go_on=go_on)
             case protocol.Started():

@@ -142,24 +142,18 @@ def prepare(
         InputError: Something cannot be done as asked.
     """
     from cifar_tune.config.study_file import resolve
-    from cifar_tune.workers.choose import has_local_workers
-    from cifar_tune.workers.local.fork_server import begin_fork_server
 
     loaded = study.load_file()
     location = study.location
-    if work.trials and not loaded.content.space.ranges():
-        raise InputError(f"--trials {work.trials}: {loaded.name} has no search space; expected 0")
+    _check_samples(loaded, work.trials)
     if study.profile is not None:  # an error in it is found before PyTorch is imported
         resolve(loaded, study.profile, study.overrides, work.seeds, work.only)
     else:
         _check_any_profile(loaded, study, work)
     on_checked(loaded)
-    if begins_workers and has_local_workers(machine.workers):
-        begin_fork_server()
-
-    from cifar_tune.training.precision import read_precision
-
-    precision = read_precision(machine.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
+    if begins_workers:
+        _begin_workers(machine)
+    precision = _read_precision(machine)
     (device, workers), root = machine.choose(), machine.root
     profile, reason = study.profile, REQUESTED
     if profile is None:
@@ -181,6 +175,45 @@ def _check_any_profile(loaded: LoadedStudyFile, study: StudySelector, work: Work
         else:
             return
     raise faults[0]
+
+
+def prepare_spec(
+    spec: StudySpec, location: StorageLocation, machine: MachineOptions, more_trials: int | None
+) -> Prepared:
+    """Check what a specification is to be trained on; write nothing.
+
+    Workers of this machine begin to load PyTorch meanwhile. ``more_trials`` are to be sampled, if
+    not as many as the study file states.
+
+    Raises:
+        InputError: Something cannot be done as asked.
+    """
+    _check_samples(spec.source, more_trials)
+    _begin_workers(machine)
+    precision = _read_precision(machine)
+    device, workers = machine.choose()
+    return Prepared(spec, REQUESTED, location, device, workers, machine.root, precision)
+
+
+def _check_samples(loaded: LoadedStudyFile, trials: int | None) -> None:
+    if trials and not loaded.content.space.ranges():
+        raise InputError(f"--trials {trials}: {loaded.name} has no search space; expected 0")
+    if trials is not None and trials < 0:
+        raise InputError(f"--trials {trials}: expected a number from 0 on")
+
+
+def _begin_workers(machine: MachineOptions) -> None:
+    from cifar_tune.workers.choose import has_local_workers
+    from cifar_tune.workers.local.fork_server import begin_fork_server
+
+    if has_local_workers(machine.workers):
+        begin_fork_server()
+
+
+def _read_precision(machine: MachineOptions) -> Precision | None:
+    from cifar_tune.training.precision import read_precision
+
+    return read_precision(machine.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
 
 
 def prepare_derived(

@@ -52,7 +52,7 @@ def check_requests(
     indices = number_requests(trials)
     accepted, misfits = [], []
     for trial in new:
-        params, fault = _check_request(spec, trial)
+        params, fault = check_request(spec, trial)
         if fault:
             misfits.append((trial, fault))
         else:
@@ -60,7 +60,8 @@ def check_requests(
     return accepted, misfits
 
 
-def _check_request(spec: StudySpec, trial: FrozenTrial) -> tuple[dict[str, float], str]:
+def check_request(spec: StudySpec, trial: FrozenTrial) -> tuple[dict[str, float], str]:
+    """Return the values of a trial that was asked for, and what is wrong with it, if anything."""
     attributes, given = trial.user_attrs, read_requested_params(trial)
     if not spec.space.ranges():
         return {}, f"{spec.file_name} has no search space"

@@ -21,7 +21,7 @@ from cifar_tune.files import check_disk_space
 from cifar_tune.search.budget import Spending
 from cifar_tune.search.dispatcher import Dispatcher
 from cifar_tune.search.observer import Annotator, MakeAnnotator, Observer
-from cifar_tune.search.open_study import OpenStudy
+from cifar_tune.search.open_study import OpenStudy, open_files
 from cifar_tune.search.plan import Work, make_plan
 from cifar_tune.search.pruners import CompleteTrials, make_pruner
 from cifar_tune.search.requests import check_requests
@@ -37,8 +37,7 @@ from cifar_tune.storage.location import StorageLocation, check_writable, explain
 from cifar_tune.storage.optuna_private import get_study_id
 from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
-from cifar_tune.storage.study_files import StudyFiles
-from cifar_tune.storage.study_folders import claim_folder, is_claimed
+from cifar_tune.storage.study_folders import is_claimed
 from cifar_tune.storage.waiting import waits_end_when
 from cifar_tune.workers.protocol import Materials, Pool
 
@@ -218,19 +217,14 @@ class Runner:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trials.put_back(study, trial)
         TrialQueue(storage).enqueue_old_requests(study)
-        stored_trials = study.get_trials(deepcopy=False)
-        folder = claim_folder(study, self.location)
-        files = StudyFiles(self.spec, self.location.beside, folder, stored_trials)
-        files.clean({trial.number for trial in stored_trials if not trial.state.is_finished()})
         open_study = OpenStudy(
             spec=self.spec,
             location=self.location,
-            storage=storage,
             study=study,
             seed=seed,
             lease=lease,
             work_list=_make_work_list(self.spec, seed, study, self.options),
-            files=files,
+            files=open_files(self.spec, self.location, study),
         )
         open_study.take_requests(self.observer.noted)
         return open_study
@@ -261,9 +255,8 @@ class Runner:
         dispatcher = Dispatcher(
             open_study,
             TrialStarter(open_study, self.workers.materials, pool.share),
-            TrialRecorder(
-                open_study, spending, CompleteTrials(open_study.study), self.observer, annotator
-            ),
+            TrialRecorder(open_study, CompleteTrials(open_study.study), self.observer, annotator),
+            spending,
             pool,
         )
         plan = make_plan(self.spec, open_study.work_list.left(), costs, pool.slots)

@@ -8,7 +8,6 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_tune.search.budget import Spending
 from cifar_tune.search.observer import Annotator, Observer
 from cifar_tune.search.open_study import OpenStudy
 from cifar_tune.search.pruners import CompleteTrials, may_prune
@@ -28,7 +27,6 @@ class TrialRecorder:
     """
 
     open_study: OpenStudy
-    spending: Spending
     complete: CompleteTrials
     observer: Observer
     annotator: Annotator
@@ -73,7 +71,6 @@ class TrialRecorder:
             trials.record_history(running.trial, running.history)
             running.trial.report(metrics.val_accuracy, step=metrics.epoch)
             running.log.append(f"epoch {metrics.epoch}: {metrics.val_accuracy:.4f}")
-            self.spending.add(running.config, metrics)
             self.observer.epoch_ended(running.number, metrics)
         elif replace(running.history[metrics.epoch - 1], seconds=metrics.seconds) != metrics:
             # Trained again on another kind of machine: these are the epochs of what is kept.
@@ -89,31 +86,41 @@ class TrialRecorder:
 
     def finished(self, running: RunningTrial, result: TrialResult) -> FrozenTrial:
         """Record how a trial ended, and keep its files."""
+        self.settle(running, result)
+        study = self.open_study.study
+        if result.pruned:
+            return trials.record_pruned(study, running.trial)
+        ended = trials.record_complete(study, running.trial, result.val_accuracy)
+        self.complete.add(ended)
+        return ended
+
+    def settle(self, running: RunningTrial, result: TrialResult) -> None:
+        """Keep the files of a trial that came to its end, and record which: all but the end."""
         running.is_training = False  # it has nothing left to save, should the run end here
         is_best = not result.pruned and self.complete.is_best(running.number, result.val_accuracy)
         self._publish(running, is_best=is_best)
         if result.note is not None:
             self.note(running, result.note)
-        study, files = self.open_study.study, self.open_study.files
         if result.pruned:
-            return trials.record_pruned(study, running.trial)
+            return
         # Files first, then the record: what is recorded is there.
         with self.open_study.lease.fence():
-            kept = files.settle(running.number, running.item.name, result)
+            kept = self.open_study.files.settle(running.number, running.item.name, result)
         if kept.note is not None:
             self.note(running, kept.note)
-        ended = trials.record_complete(
-            study, running.trial, result.val_accuracy, kept.weights_sha256
-        )
-        self.complete.add(ended)
-        return ended
+        if kept.weights_sha256 is not None:
+            running.trial.set_user_attr("kept_weights_sha256", kept.weights_sha256)
 
     def failed(self, running: RunningTrial, failure: Mapping[str, Any]) -> FrozenTrial:
         """Record that a trial failed, and why."""
+        self.explain(running, failure)
+        return self.open_study.study.tell(running.trial, state=TrialState.FAIL)
+
+    def explain(self, running: RunningTrial, failure: Mapping[str, Any]) -> None:
+        """Record why a trial is about to fail."""
         self._publish(running, is_best=False)
         epoch = failure.get("epoch", running.epochs + 1)
         running.trial.set_user_attr("failure", {**failure, "epoch": epoch})
-        return self.open_study.study.tell(running.trial, state=TrialState.FAIL)
 
     def died(self, running: RunningTrial, reason: str) -> None:
         """Record that a trial's worker died."""

@@ -101,6 +101,16 @@ class TrialStarter:
         trial = self._open(item, sampler_seed, is_parallel=is_parallel)
         if trial is None:
             return None
+        running = self.take(item, trial, sampler_seed)
+        if earlier is not None:
+            running.log, running.reason = earlier.log, earlier.reason
+        return running
+
+    def take(self, item: Item, trial: optuna.Trial, sampler_seed: int | None) -> RunningTrial:
+        """Store with a trial that has its parameters what is to be trained, and return it.
+
+        ``sampler_seed`` is that of the sampler that drew them; None where it has no such seed.
+        """
         attributes = trial.user_attrs
         # A trial that was asked for may have no seed.
         seed = attributes.get("seed", self._seed(item, "trial"))
@@ -113,7 +123,7 @@ class TrialStarter:
         # It is stored once a worker has said what it is.
         provenance = attributes.get("facts") or self._make_provenance(config, sampler_seed)
         reason = None if item.number is None or item.is_new else "the run had ended"
-        running = RunningTrial(
+        return RunningTrial(
             item=item,
             trial=trial,
             config=config,
@@ -122,9 +132,6 @@ class TrialStarter:
             restarts=list(attributes.get("restarts", ())),
             reason=reason,
         )
-        if earlier is not None:
-            running.log, running.reason = earlier.log, earlier.reason
-        return running
 
     def _open(self, item: Item, sampler_seed: int, *, is_parallel: bool) -> optuna.Trial | None:
         study, spec = self.open_study.study, self.open_study.spec
@@ -138,7 +145,7 @@ class TrialStarter:
         kind = ("queued",) if item.is_queued else ()
         return derive_seed(self.open_study.seed, *kind, purpose, item.index)
 
-    def _make_provenance(self, config: TrialConfig, sampler_seed: int) -> dict[str, Any]:
+    def _make_provenance(self, config: TrialConfig, sampler_seed: int | None) -> dict[str, Any]:
         provenance = {
             "data_digests": dict(self.materials.data.digests),
             "git_commit": self._git_commit,

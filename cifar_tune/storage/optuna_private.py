@@ -58,6 +58,13 @@ def get_engine(study: optuna.Study) -> Engine:
     return engine
 
 
+def find_engine(study: optuna.Study) -> Engine | None:
+    """Return the connection to the database of a study; None if it is stored in another way."""
+    storage: Any = study._storage
+    backend = getattr(storage, "_backend", storage)
+    return backend.engine if isinstance(backend, RDBStorage) else None
+
+
 def list_attributes(study: optuna.Study) -> dict[int, tuple[str, Mapping[str, Any]]]:
     """Return names and user attributes of all studies in the database of one, by their ids."""
     studies = study._storage.get_all_studies()

@@ -8,6 +8,7 @@ import shlex
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,7 +23,12 @@ from cifar_tune.errors import InputError, StorageError
 from cifar_tune.storage import definition, server
 from cifar_tune.storage.attributes import check_study_attributes
 from cifar_tune.storage.location import StorageLocation, check_readable, check_writable
-from cifar_tune.storage.optuna_private import StudyModel, StudyUserAttributeModel, TrialModel
+from cifar_tune.storage.optuna_private import (
+    StudyModel,
+    StudyUserAttributeModel,
+    TrialModel,
+    find_engine,
+)
 from cifar_tune.storage.origin import list_all_trials, select_own_trials
 from cifar_tune.storage.records import StoredStudy, check_format
 from cifar_tune.storage.sqlite import CONNECT_ARGUMENTS, expect_same_file, use_write_ahead_log
@@ -154,6 +160,17 @@ def read_precision(location: StorageLocation, study_name: str) -> Precision | No
     if study is None or not definition.is_defined(study):
         return None
     return definition.stored_precision(study)
+
+
+def locate_study(study: optuna.Study) -> StorageLocation | None:
+    """Return where a study is stored; None where that is no database that lasts."""
+    engine = find_engine(study)
+    if engine is None:
+        return None
+    if engine.url.get_backend_name() != "sqlite":
+        return StorageLocation(engine.url.render_as_string(hide_password=False), None)
+    database = engine.url.database
+    return None if database in (None, "", ":memory:") else StorageLocation(None, Path(database))
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:

@@ -55,7 +55,7 @@ def begin(
     )
     study.sampler = optuna.samplers.RandomSampler() if has_all else sampler
     trial = private.open_trial(study, private.add_trial(study, template))
-    return trial if has_all else _suggest(trial, space)
+    return trial if has_all else suggest_all(trial, space)
 
 
 def resume(
@@ -75,10 +75,11 @@ def resume(
     if not private.leave_waiting(private.get_engine(study), trial_id, TrialState.RUNNING, begun):
         return None
     study.sampler = sampler
-    return _suggest(private.open_trial(study, trial_id), space)
+    return suggest_all(private.open_trial(study, trial_id), space)
 
 
-def _suggest(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
+def suggest_all(trial: optuna.Trial, space: Mapping[str, BaseDistribution]) -> optuna.Trial:
+    """Give a trial its parameters: those that it has or was asked for with, else drawn ones."""
     known = trial.params
     is_begun = bool(known.keys() & space.keys()) and not known.keys() >= space.keys()
     for name, distribution in space.items():
@@ -110,12 +111,8 @@ def record_history(trial: optuna.Trial, history: list[EpochMetrics]) -> None:
     trial.set_user_attr("history", [dataclasses.asdict(metrics) for metrics in history])
 
 
-def record_complete(
-    study: optuna.Study, trial: optuna.Trial, val_accuracy: float, kept_sha256: str | None
-) -> FrozenTrial:
+def record_complete(study: optuna.Study, trial: optuna.Trial, val_accuracy: float) -> FrozenTrial:
     """End a trial as complete, with the validation accuracy of its last epoch."""
-    if kept_sha256 is not None:
-        trial.set_user_attr("kept_weights_sha256", kept_sha256)
     return study.tell(trial, val_accuracy)
 
 

@@ -17,7 +17,7 @@ from cifar_tune.training.device import describe_device
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.pictures.draw import draw_pictures
 from cifar_tune.training.provenance import software
-from cifar_tune.training.records import EpochMetrics
+from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import (
     OUT_OF_MEMORY,
     REFUSED,
@@ -39,19 +39,8 @@ TRACEBACK_CHARACTERS = 4000
 
 def work(task: Task, materials: Materials, device: torch.device, channel: Channel) -> None:
     """Train a trial, or go on with it, and tell the runner all of it."""
-    teller = _Teller(task.number, device, channel)
     try:
-        trained = run_trial(
-            task.config,
-            materials.data,
-            materials.weights.get(task.config.weights),
-            device,
-            TrainingCallbacks(
-                teller.started, teller.stepped, teller.epoch_ended, channel.should_stop
-            ),
-            task.files,
-        )
-        note = draw_pictures(trained, task.label, task.files, task.best_so_far)
+        result = train(task, materials, device, channel)
     except TrainingStopped:
         channel.send(Stopped(task.number))
     except Exception as error:
@@ -61,7 +50,26 @@ def work(task: Task, materials: Materials, device: torch.device, channel: Channe
             torch.cuda.empty_cache()
         channel.send(failed)
     else:
-        channel.send(Finished(task.number, replace(trained.result, note=note)))
+        channel.send(Finished(task.number, result))
+
+
+def train(task: Task, materials: Materials, device: torch.device, channel: Channel) -> TrialResult:
+    """Train a trial, or go on with it; tell the runner all but how it ends, which is returned.
+
+    Raises:
+        Exception: As ``run_trial`` does.
+    """
+    teller = _Teller(task.number, device, channel)
+    trained = run_trial(
+        task.config,
+        materials.data,
+        materials.weights.get(task.config.weights),
+        device,
+        TrainingCallbacks(teller.started, teller.stepped, teller.epoch_ended, channel.should_stop),
+        task.files,
+    )
+    note = draw_pictures(trained, task.label, task.files, task.best_so_far)
+    return replace(trained.result, note=note)
 
 
 class _Teller:

@@ -126,7 +126,7 @@ def _train(study: optuna.Study, trial: optuna.Trial, curve: list[float]) -> int:
             record_pruned(study, trial)
             return epoch
     trial.report(curve[-1], len(curve))
-    record_complete(study, trial, curve[-1], None)
+    record_complete(study, trial, curve[-1])
     return len(curve)
 
 

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.search.plan import Plan, Work
 from cifar_tune.storage.location import StorageLocation
-from cifar_tune.workers.local.fork_server import deaf_to
+from cifar_tune.workers.local.fork_server import deaf_to, hidden_main_module
 
 NICENESS = 10
 """Beside workers that use all cores, it has a tenth of one: a summary takes half a minute."""
@@ -87,7 +87,7 @@ class Background:
         self._process = _SPAWN.Process(
             target=_main, args=(child_pipe, request), name="cifar-tune summary", daemon=True
         )
-        with deaf_to("SIGINT", "SIGHUP"):
+        with deaf_to("SIGINT", "SIGHUP"), hidden_main_module():
             self._process.start()
         child_pipe.close()
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +41,21 @@ def worker_context() -> ForkServerContext | SpawnContext:
     if _HAS_FORK_SERVER:
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def hidden_main_module() -> Iterator[None]:
+    """Let a process that is started here not run the script that this one runs.
+
+    ``multiprocessing`` has each new process import the script, which a worker has no use for, and
+    which would begin the study once more where the script has no ``if __name__ == "__main__":``.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 import psutil
 
 from cifar_tune.workers.kind import PoolSetup, Work, WorkerChoice, count_cores, format_workers
-from cifar_tune.workers.local.fork_server import deaf_to, threads_of_libraries, worker_context
+from cifar_tune.workers.local.fork_server import (
+    deaf_to,
+    hidden_main_module,
+    threads_of_libraries,
+    worker_context,
+)
 from cifar_tune.workers.local.process import Seat, Sources, WorkerSetup, serve
 from cifar_tune.workers.protocol import Died, Ended, Event, Materials, Task
 
@@ -147,7 +152,8 @@ class LocalPool:
             process = context.Process(
                 target=serve, args=(theirs, setup), name=f"cifar-tune worker {seat}", daemon=True
             )
-            process.start()
+            with hidden_main_module():
+                process.start()
         theirs.close()
         return _Worker(process, ours)
 
