@@ -13,6 +13,7 @@
     │   └── StorageError          the database cannot be opened, read or written
     └── WorkError (1)             the work was begun and failed
         ├── TrialFailedError      a trial ended with an error that is not its configuration's
+        ├── UnfinishedError       the time did not suffice for all that was asked for
         ├── LeaseLostError        another process took the study over
         └── StudyGoneError        the study was deleted or renamed while it ran
 
@@ -70,6 +71,10 @@ class WorkError(CifarTuneError):
 
 class TrialFailedError(WorkError):
     """A trial ended with an error that its configuration does not explain."""
+
+
+class UnfinishedError(WorkError):
+    """The time or the budget did not suffice; what is done is stored, and can be gone on with."""
 
 
 class LeaseLostError(WorkError):

@@ -184,6 +184,18 @@ def _name_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
+def write_text(text: str, path: Path, error_type: type[CifarTuneError]) -> int:
+    """Write a file, which appears whole or not at all, and return how many bytes it has.
+
+    Raises:
+        CifarTuneError: It cannot be written; of the type ``error_type``.
+    """
+    content = text.encode()
+    with replacing(path, len(content), error_type) as temporary:
+        temporary.write_bytes(content)
+    return len(content)
+
+
 @contextmanager
 def explain_disk(path: Path, error_type: type[CifarTuneError]) -> Iterator[None]:
     """Turn an error of the disk into one that says that ``path`` cannot be written, and why."""

@@ -23,10 +23,9 @@ from cifar_tune.data.cifar10 import CLASSES, LabelledImages
 from cifar_tune.data.loader import place
 from cifar_tune.data.search_data import Subset, open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
+from cifar_tune.evaluation.kept_models import load_kept_model
 from cifar_tune.evaluation.test_reads import TestResult, read_ledger, record_test_read
 from cifar_tune.evaluation.trial import find_complete
-from cifar_tune.models.resnet import build_model
-from cifar_tune.models.weight_files import load_model
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors
 from cifar_tune.storage.study_folders import StudyFolders, claim_folder, read_folders
@@ -65,7 +64,7 @@ def evaluate_on_test(
     study, trial = _find_kept(location, study_name, trial_name)
     config = TrialConfig(**trial.user_attrs["config"])
     test = _open_test_split(config, trial.user_attrs["facts"], root)
-    model = load_kept_model(location, study, trial, len(test.classes)).to(device)
+    model = load_kept_model(location, study, trial).to(device)
     evaluation, flip_accuracy = _evaluate(model, test.images, config, device)
     result = TestResult(
         study_name=study_name,
@@ -137,22 +136,6 @@ def _evaluate(
     plain, flipped = (evaluation.logits.float().cpu().numpy() for evaluation in evaluations)
     averaged = (plain + flipped) / 2
     return evaluations[0], float((averaged.argmax(axis=1) == images.labels).mean())
-
-
-def load_kept_model(
-    location: StorageLocation, study: optuna.Study, trial: FrozenTrial, classes: int
-) -> nn.Module:
-    """Return the model of a trial with its kept weights.
-
-    Raises:
-        WeightsError: The weights are gone, or no longer what they were.
-    """
-    model = build_model(TrialConfig(**trial.user_attrs["config"]), classes)
-    with explain_errors(location):
-        folders = read_folders(study, location)
-    file = folders.find(lambda folder: paths.kept_weights_file(folder, trial.number))
-    load_model(model, file, trial.user_attrs["kept_weights_sha256"])
-    return model
 
 
 def unread(location: StorageLocation, study_name: str) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -48,6 +49,20 @@ def save_model(model: nn.Module, path: Path) -> str:
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_tensors(state, {"made_by": "cifar-tune"}, path)
     return sha256_of_file(path)
+
+
+def read_class_count(path: Path) -> int:
+    """Return how many classes a file of kept weights tells apart.
+
+    Raises:
+        WeightsError: It is gone, or is no such file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            heads = sorted(name for name in file.keys() if re.fullmatch(r"fc\.(\d\.)?bias", name))  # noqa: SIM118
+            return int(file.get_slice(heads[-1]).get_shape()[0])
+    except (OSError, SafetensorError, IndexError) as error:
+        raise WeightsError(f"{path}: kept weights cannot be read: {error}") from error
 
 
 def load_model(model: nn.Module, path: Path, sha256: str) -> None:

@@ -16,6 +16,8 @@ import plotly.io
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from cifar_tune.errors import StorageError
+from cifar_tune.files import write_text
 from cifar_tune.reports.blocks import Chart, Page, Pictures, Table, number_columns
 from cifar_tune.reports.environment import make_environment
 
@@ -51,6 +53,15 @@ def render_page(page: Page) -> str:
         plotly_js=Markup(plotly_js),
     )
     return f"{html}\n"
+
+
+def write_page(page: Page, path: Path) -> int:
+    """Write the HTML document to a file, and return how many bytes it has.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    return write_text(render_page(page), path, StorageError)
 
 
 def check_ids(page: Page) -> None:

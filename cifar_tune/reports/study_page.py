@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.config.study_file import StudySpec
+from cifar_tune.evaluation.study import ReportRecord, compute_report
 from cifar_tune.evaluation.wording import format_differences, format_key
 from cifar_tune.reports.blocks import Block, Page, Section
 from cifar_tune.reports.sections.claims import draw_claims
@@ -15,6 +16,7 @@ from cifar_tune.reports.sections.results import draw_results
 from cifar_tune.reports.sections.search import draw_search
 from cifar_tune.reports.sections.sweep import draw_sweep
 from cifar_tune.reports.sections.trials import draw_protocol, draw_trials
+from cifar_tune.storage.location import StorageLocation
 from cifar_tune.storage.records import FOREIGN, SET_ASIDE
 from cifar_tune.wording import format_count
 
@@ -30,6 +32,22 @@ SECTIONS: tuple[tuple[str, str, Callable[[ReportRecord], Iterable[Block]]], ...]
     ("protocol", "Protocol, and how to run it again", draw_protocol),
 )
 """``id``, title and blocks in the order of the page; one without blocks is left out."""
+
+
+def make_study_report(
+    spec: StudySpec, location: StorageLocation, *, names_storage: bool
+) -> tuple[ReportRecord, Page]:
+    """Return the numbers and the page of the report of a stored study.
+
+    Commands that a reader of the page is told have the storage in them if ``names_storage``; data
+    is the same wherever it is stored.
+
+    Raises:
+        InputError: The study is not stored.
+        StorageError: The storage cannot be read.
+    """
+    record = compute_report(location, spec.source, spec, location if names_storage else None)
+    return record, draw_report(record)
 
 
 def draw_report(record: ReportRecord) -> Page:

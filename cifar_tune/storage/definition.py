@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import Precision, without_defaults
@@ -111,7 +113,8 @@ def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: D
     if not _has_begun(study):
         study.set_user_attr("claims", {claim.name: claim.model_dump() for claim in spec.claims})
     if study.metric_names is None:
-        study.set_metric_names(["val_accuracy"])
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            study.set_metric_names(["val_accuracy"])
 
 
 def _is_half_written(study: optuna.Study, keys: Set[str]) -> bool:

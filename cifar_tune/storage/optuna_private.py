@@ -65,6 +65,18 @@ def find_engine(study: optuna.Study) -> Engine | None:
     return backend.engine if isinstance(backend, RDBStorage) else None
 
 
+def find_study_name(engine: Engine, trial: FrozenTrial) -> str | None:
+    """Return the name of the study that a trial belongs to; None if the database has no such."""
+    study, stored = StudyModel, TrialModel
+    of_trial = (
+        select(study.study_name)
+        .join(stored, stored.study_id == study.study_id)
+        .where((stored.trial_id == trial._trial_id) & (stored.number == trial.number))
+    )
+    with engine.connect() as connection:
+        return connection.scalar(of_trial)
+
+
 def list_attributes(study: optuna.Study) -> dict[int, tuple[str, Mapping[str, Any]]]:
     """Return names and user attributes of all studies in the database of one, by their ids."""
     studies = study._storage.get_all_studies()

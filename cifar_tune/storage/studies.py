@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, func, select
@@ -74,8 +73,6 @@ def open_to_read(location: StorageLocation) -> RDBStorage | None:
 
 
 def _open(location: StorageLocation, *, makes_tables: bool = True) -> RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", ExperimentalWarning)
     is_file = location.path is not None
     settings = {"connect_args": CONNECT_ARGUMENTS} if is_file else server.server_settings(location)
     try:
@@ -133,9 +130,14 @@ def find_study(storage: RDBStorage | None, study_name: str) -> optuna.Study | No
 
 def create_study(storage: RDBStorage, study_name: str) -> optuna.Study:
     """Return the study of that name; make it where there is none."""
-    study = optuna.create_study(
-        study_name=study_name, storage=storage, direction="maximize", load_if_exists=True
-    )
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would log that, also to a terminal
+    try:
+        study = optuna.create_study(
+            study_name=study_name, storage=storage, direction="maximize", load_if_exists=True
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
     return select_own_trials(study)
 
 
