@@ -26,7 +26,14 @@ from __future__ import annotations
 
 
 class CifarTuneError(Exception):
-    """An error whose message is the whole of what the user is told."""
+    """An error whose message is the whole of what the user is told.
+
+    Example:
+        >>> try:
+        ...     ct.run_study("dropout", device="cuda")
+        ... except ct.CifarTuneError as error:
+        ...     print(error)
+    """
 
     exit_code = 1
 

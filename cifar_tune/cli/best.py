@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,16 +34,19 @@ from cifar_tune.cli.options import (
     study_options,
 )
 from cifar_tune.errors import InputError
-from cifar_tune.search.preparation import MachineOptions, prepare_derived
+from cifar_tune.search.preparation import MachineOptions
 from cifar_tune.wording import format_times
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cifar_tune.api.runs import Run
     from cifar_tune.config.derived import Purpose
     from cifar_tune.config.study_file import StudySpec
     from cifar_tune.evaluation.best import BestRecord
     from cifar_tune.evaluation.candidates import Candidate
+    from cifar_tune.search.preparation import Prepared
+    from cifar_tune.search.runner import RunOptions, StudyOutcome
     from cifar_tune.storage.selector import StudySelector
 
 _TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json", "quiet")
@@ -99,11 +102,10 @@ def best_confirm(
     """
     before = _read_best(study, output, top)
 
-    from cifar_tune.dashboard.notes.annotator import refresh_notes
+    from cifar_tune.api.best import confirm
 
     console = output.progress_console()
-    exit_code = _train(before, "confirm", before.shortlist, seeds, machine, console)
-    refresh_notes(before.location, before.spec)
+    exit_code = _train(before, "confirm", console, lambda run: confirm(before, seeds, machine, run))
     after = _read_best(study, output, top)
     if output.as_json:
         print_json(_to_json(after, after.to_dict()))
@@ -136,8 +138,8 @@ def best_rerun(
     """
     before = _read_best(study, output)
 
+    from cifar_tune.api.best import read_test_images, retrain
     from cifar_tune.config.derived import rerun_purpose
-    from cifar_tune.dashboard.notes.annotator import refresh_notes
     from cifar_tune.evaluation.best import choose
 
     console = output.progress_console()
@@ -147,14 +149,16 @@ def best_rerun(
         f"After the last seed, this reads the test images up to {format_times(seeds)}. "
         f"{before.test_use.sentence()}"
     )
-    candidate, purpose = choice.candidate, rerun_purpose(chosen.train_on)
-    exit_code = _train(before, purpose, [candidate], seeds, machine, console)
+    candidate, train_on = choice.candidate, chosen.train_on
+    exit_code = _train(
+        before,
+        rerun_purpose(train_on),
+        console,
+        lambda run: retrain(before, candidate, train_on, seeds, machine, run),
+    )
     if exit_code == 0:
-        # Only when all seeds are done: a figure that is seen early invites to stop there.
-        wanted = {f"{candidate.label}/seed={seed}" for seed in range(1, seeds + 1)}
         with waiting("Evaluating on the test images", is_shown=output.is_shown):
-            _read_test_images(before, purpose, wanted, machine)
-            refresh_notes(before.location, before.spec)
+            read_test_images(before, candidate, train_on, seeds, machine, command_line())
     after = _read_best(study, output)
     rerun = after.rerun_of(candidate, chosen.train_on)
     if output.as_json:
@@ -205,6 +209,7 @@ def best_ablate(
     """
     before = _read_best(study, output)
 
+    from cifar_tune.api.best import train_again
     from cifar_tune.evaluation.best import choose
 
     choice = choose(before, chosen.trial, chosen.trial_name)
@@ -215,7 +220,13 @@ def best_ablate(
     console = output.progress_console()
     best_tables.print_choice(console, choice)
     # Beside the re-runs and on their seeds, so that the configuration itself is trained once.
-    exit_code = _train(before, "rerun", [candidate, *without], seeds, machine, console)
+    configurations = [candidate, *without]
+    exit_code = _train(
+        before,
+        "rerun",
+        console,
+        lambda run: train_again(before, "rerun", configurations, seeds, machine, run),
+    )
     after = _read_best(study, output)
     ablation = after.ablation_of(candidate)  # there is none where it was interrupted at once
     if output.as_json:
@@ -242,49 +253,25 @@ def _to_json(record: BestRecord, figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(
-    record: BestRecord,
-    purpose: Purpose,
-    candidates: Sequence[Candidate],
-    seeds: int,
-    machine: MachineOptions,
-    console: Console,
+    record: BestRecord, purpose: Purpose, console: Console, train: Callable[[Run], StudyOutcome]
 ) -> int:
-    """Train configurations on fresh seeds, and return the exit code.
+    """Train configurations with ``train``, show how, and return the exit code.
 
     What is left undone is printed, but not beside JSON.
     """
-    from cifar_tune.config.derived import derived_name, fresh_seed
+    from cifar_tune.config.derived import derived_name
 
-    seconds, spec = machine.seconds, record.spec
-    named = [candidate.as_named() for candidate in candidates]
-    print_study(console, derived_name(spec.study_name, purpose), spec.title)
+    print_study(console, derived_name(record.spec.study_name, purpose), record.spec.title)
     with show_run(console) as observer:
         observer.preparing(LOADING)
-        prepared = prepare_derived(spec, record.location, purpose, named, seeds, machine)
 
-        from cifar_tune.search.runner import RunOptions
+        def run(prepared: Prepared, options: RunOptions) -> StudyOutcome:
+            return run_on_console(prepared, console, options, observer)
 
-        options = RunOptions(None, seconds, seed=fresh_seed(record.study_seed, purpose))
-        outcome = run_on_console(prepared, console, options, observer)
-    is_done = not (outcome.interrupted or outcome.failed or outcome.left.trials)
-    if not is_done and not console.stderr:
+        outcome = train(run)
+    if not outcome.is_done and not console.stderr:
         best_tables.print_unfinished(make_console(), outcome)
-    return 130 if outcome.interrupted else 0 if is_done else 1
-
-
-def _read_test_images(
-    record: BestRecord, purpose: Purpose, wanted: set[str], machine: MachineOptions
-) -> None:
-    """Evaluate those of the wanted re-runs on the test images that were not yet."""
-    from cifar_tune.config.derived import derived_name
-    from cifar_tune.evaluation.test_images import evaluate_on_test, unread
-    from cifar_tune.training.device import choose_device
-
-    location, study_name = record.location, derived_name(record.spec.study_name, purpose)
-    device = choose_device(machine.device)
-    for name in unread(location, study_name):
-        if name in wanted:
-            evaluate_on_test(location, study_name, name, machine.root, device, command_line())
+    return 130 if outcome.interrupted else 0 if outcome.is_done else 1
 
 
 def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[str, float]:

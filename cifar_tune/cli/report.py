@@ -23,7 +23,7 @@ from cifar_tune.cli.console import (
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import gather, study_options
 from cifar_tune.errors import InputError, StorageError
-from cifar_tune.files import replacing
+from cifar_tune.files import write_text
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import StudySpec
@@ -188,39 +188,24 @@ def _write_document(study: StudySelector, output: _OutputOptions) -> None:
     if output.figures is not None:
         files = write_charts(document.charts, output.figures)
         figures = f"{len(files)} figures in {output.figures}"
-    size = _write(document.text, out)
+    size = write_text(document.text, out, StorageError)
     make_console().print(f"{out}: {size / 1e3:.1f} kB, {figures}", soft_wrap=True)
 
 
 def _write_page(page: Page, out: Path) -> None:
-    from cifar_tune.reports.html import render_page
+    from cifar_tune.reports.html import write_page
 
-    size = _write(render_page(page), out)
+    size = write_page(page, out)
     make_console().print(f"{out}: {page.title}, {size / 1e6:.1f} MB", soft_wrap=True)
 
 
-def _write(text: str, out: Path) -> int:
-    """Write a file, and return how many bytes it has."""
-    content = text.encode()
-    with replacing(out, len(content), StorageError) as temporary:
-        temporary.write_bytes(content)
-    return len(content)
-
-
 def _make_study(study: StudySelector, *, names_storage: bool) -> tuple[str, ReportRecord, Page]:
-    """Return the name, the numbers and the page of a report of a study.
-
-    Commands that a reader of the page is told have the storage in them; data is the same wherever
-    it is stored.
-    """
+    """Return the name, the numbers and the page of a report of a study."""
     spec, location = study.find()
 
-    from cifar_tune.evaluation.study import compute_report
-    from cifar_tune.reports.study_page import draw_report
+    from cifar_tune.reports.study_page import make_study_report
 
-    named = location if names_storage else None
-    record = compute_report(location, spec.source, spec, named)
-    return spec.study_name, record, draw_report(record)
+    return spec.study_name, *make_study_report(spec, location, names_storage=names_storage)
 
 
 def _make_activations(

@@ -53,6 +53,11 @@ class StudySpec:
         overrides: What the overrides change in the protocol.
         train_on: As for ``TrialConfig``; no study file says so.
         precision: Likewise; None as long as it is not settled, which means ``fp32``.
+
+    Example:
+        >>> spec = ct.load_study_file("dropout", profile="quick", overrides={"epochs": 2})
+        >>> spec.study_name, spec.protocol.epochs
+        ('dropout:quick:epochs=2', 2)
     """
 
     study_name: str

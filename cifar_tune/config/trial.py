@@ -57,6 +57,11 @@ class TrialConfig:
             on those says nothing, and only the test images can tell what the trial is worth.
         precision: The precision of convolutions and matrix products, and of what they hand on:
             ``fp32`` or, with weights, gradients and optimiser in single precision, ``bf16``.
+
+    Example:
+        >>> spec = ct.load_study_file("dropout", profile="quick")
+        >>> params = {"dropout_rate": 0.3, "learning_rate": 1e-3, "augmentation_strength": 1.0}
+        >>> config = spec.config(params, seed=1)
     """
 
     data: str

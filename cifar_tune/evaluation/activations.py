@@ -18,7 +18,8 @@ from cifar_tune.data.cifar10 import CLASSES, FULL_SET, IMAGE_SIZE, UInt8Array
 from cifar_tune.data.importing.image_folder import Oddities, decode_images
 from cifar_tune.data.search_data import open_imported
 from cifar_tune.errors import DataError, InputError, WeightsError
-from cifar_tune.evaluation.test_images import load_kept_model, show_test_images
+from cifar_tune.evaluation.kept_models import load_kept_model
+from cifar_tune.evaluation.test_images import show_test_images
 from cifar_tune.evaluation.trial import find_complete
 from cifar_tune.storage import studies
 from cifar_tune.storage.location import StorageLocation, explain_errors

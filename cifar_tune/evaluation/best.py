@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.names import model_of, resolve_name, suggest_name
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import Candidate, group
+from cifar_tune.evaluation.dataframes import import_pandas
 from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
-from cifar_tune.evaluation.ranking import Ranking, rank
+from cifar_tune.evaluation.ranking import Ranking, Standing, rank
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.storage.location import StorageLocation, explain_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class BestRecord(FreshRuns):
         ranking: By all that is known, fresh seeds included.
         shortlist: What a confirmation trains: the first few by the study's own trials, so that
             fresh seeds do not change who is tried.
+
+    Example:
+        >>> best = ct.best_trials("dropout")
+        >>> best.likely_best.label, best.ranking.lead, best.ranking.expected_lead
+        >>> best.to_frame()
     """
 
     spec: StudySpec
@@ -49,6 +58,18 @@ class BestRecord(FreshRuns):
         if self.confirmation is not None and self.confirmation.best is not None:
             return self.confirmation.best.candidate
         return self.ranking.standings[0].candidate
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the ranking as a pandas DataFrame, one row a configuration, the best first.
+
+        Accuracies are fractions: ``val_accuracy`` is the mean over ``trials``, ``expected`` that on
+        new seeds, ``low`` and ``high`` the 95 % interval of the true mean, and ``fresh_accuracy``
+        the mean over ``fresh_seeds`` of a confirmation.
+
+        Raises:
+            InputError: pandas is not installed (``cifar-tune[notebook]``).
+        """
+        return import_pandas().DataFrame(list(map(_frame_row, self.ranking.standings)))  # type: ignore[no-any-return]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ranking and what was run since, as JSON has them."""
@@ -67,6 +88,24 @@ class BestRecord(FreshRuns):
             "ablations": [ablation.to_dict() for ablation in self.ablations],
             "test_use": self.test_use.to_dict(),
         }
+
+
+def _frame_row(standing: Standing) -> dict[str, Any]:
+    candidate = standing.candidate
+    fresh = candidate.fresh
+    return {
+        "name": candidate.label,
+        "trials": len(candidate.outcomes),
+        "val_accuracy": candidate.mean,
+        "expected": standing.expected,
+        "low": standing.low,
+        "high": standing.high,
+        "probability_of_best": standing.probability,
+        "fresh_seeds": len(fresh),
+        "fresh_accuracy": sum(fresh) / len(fresh) if fresh else None,
+        **{f"params.{key}": value for key, value in candidate.params.items()},
+        **{f"settings.{key}": value for key, value in candidate.settings.items()},
+    }
 
 
 def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = None) -> BestRecord:

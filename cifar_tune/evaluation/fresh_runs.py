@@ -78,6 +78,10 @@ class Rerun:
     Attributes:
         replicates: The number, seed, accuracies and seconds of each complete trial; None where a
             figure does not exist.
+
+    Example:
+        >>> rerun = ct.rerun_best("dropout", n_seeds=5)
+        >>> rerun.test_accuracy.mean, rerun.test_accuracy.sd
     """
 
     study_name: str

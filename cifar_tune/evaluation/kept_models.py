@@ -18,9 +18,9 @@ from cifar_tune.storage.study_folders import read_folders
 
 
 def load_kept_model(
-    location: StorageLocation, study: optuna.Study, trial: FrozenTrial
+    location: StorageLocation, study: optuna.Study, trial: FrozenTrial, classes: int | None = None
 ) -> nn.Module:
-    """Return the model of a trial with its kept weights.
+    """Return the model of a trial with its kept weights, which tells so many classes apart.
 
     Raises:
         WeightsError: The weights are gone, or no longer what they were.
@@ -28,7 +28,9 @@ def load_kept_model(
     with explain_errors(location):
         folders = read_folders(study, location)
     file = folders.find(lambda folder: paths.kept_weights_file(folder, trial.number))
-    model = build_model(TrialConfig(**trial.user_attrs["config"]), read_class_count(file))
+    if classes is None:
+        classes = read_class_count(file)
+    model = build_model(TrialConfig(**trial.user_attrs["config"]), classes)
     load_model(model, file, trial.user_attrs["kept_weights_sha256"])
     return model
 

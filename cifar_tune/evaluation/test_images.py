@@ -64,7 +64,7 @@ def evaluate_on_test(
     study, trial = _find_kept(location, study_name, trial_name)
     config = TrialConfig(**trial.user_attrs["config"])
     test = _open_test_split(config, trial.user_attrs["facts"], root)
-    model = load_kept_model(location, study, trial).to(device)
+    model = load_kept_model(location, study, trial, len(test.classes)).to(device)
     evaluation, flip_accuracy = _evaluate(model, test.images, config, device)
     result = TestResult(
         study_name=study_name,

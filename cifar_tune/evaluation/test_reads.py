@@ -136,6 +136,10 @@ class TestResult:
         flip_accuracy: The same fraction where the logits of each image and of its mirror image are
             averaged (test-time flip); None for reads before there was such a figure. No comparison
             uses it.
+
+    Example:
+        >>> result = ct.evaluate_on_test("dropout/p=0.3/seed=1", study="dropout")
+        >>> result.accuracy, result.images
     """
 
     study_name: Label

@@ -61,8 +61,11 @@ def read_class_count(path: Path) -> int:
         with safe_open(path, framework="pt") as file:
             heads = sorted(name for name in file.keys() if re.fullmatch(r"fc\.(\d\.)?bias", name))  # noqa: SIM118
             return int(file.get_slice(heads[-1]).get_shape()[0])
-    except (OSError, SafetensorError, IndexError) as error:
-        raise WeightsError(f"{path}: kept weights cannot be read: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise WeightsError(f"{path}: kept weights cannot be read: {reason}") from error
+    except (SafetensorError, IndexError) as error:
+        raise WeightsError(f"{path}: is not a file of kept weights: {error}") from error
 
 
 def load_model(model: nn.Module, path: Path, sha256: str) -> None:

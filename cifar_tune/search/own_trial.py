@@ -119,7 +119,6 @@ class OwnTrial:
             return float("nan")
         starter = TrialStarter(self._study, self._materials_for(self._study.example), 1.0)
         self._running = self._begin(starter)
-        self._recorder.begun(self._running)
         result = self._train(starter)
         files = self._study.files
         files.remove_fallen()
@@ -171,6 +170,7 @@ class OwnTrial:
         recorder, running = self._recorder, self._running
         state = TrialState.FAIL
         try:
+            recorder.begun(running)
             task = starter.make_task(running, recorder.complete.best_accuracy)
             result = train(task, self._materials_for(running.config), self._device, self)
             recorder.settle(running, result)

@@ -56,6 +56,10 @@ class StudyOutcome:
         seconds: Wall-clock seconds of this run.
         interrupted: Whether it was stopped from outside before its work was done.
         why_left: The budget or the time that did not suffice, in words; None where neither is why.
+
+    Example:
+        >>> outcome = ct.run_study("dropout", n_trials=5)
+        >>> outcome.is_done, outcome.best.params, outcome.best.val_accuracy
     """
 
     trials: tuple[TrialSummary, ...]
@@ -80,6 +84,11 @@ class StudyOutcome:
                 "why": self.why_left,
             },
         }
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was to be done is done, and well."""
+        return not (self.interrupted or self.failed or self.left.trials)
 
     @property
     def failed(self) -> bool:

@@ -19,6 +19,10 @@ class EpochMetrics:
         val_loss: mean cross-entropy (nats) on the validation images after the epoch.
         val_accuracy: fraction of the validation images classified rightly after the epoch.
         seconds: wall-clock seconds of training and validation.
+
+    Example:
+        >>> result = objective.train(config, on_epoch=lambda metrics: metrics.val_accuracy > 0.2)
+        >>> result.epochs[-1].val_loss
     """
 
     epoch: Positive
@@ -38,6 +42,11 @@ class TrialResult:
         pruned: whether it was stopped before the last.
         kept_sha256: SHA-256 of the file of its final weights; None where they were not kept.
         note: which pictures could not be drawn, and why; None where nothing is to be said.
+
+    Example:
+        >>> objective = ct.Objective(spec)
+        >>> result = objective.train(config)
+        >>> result.val_accuracy
     """
 
     epochs: tuple[EpochMetrics, ...]
