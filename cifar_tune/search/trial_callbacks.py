@@ -78,6 +78,10 @@ class CallbackObserver(Observer):
         self._running: dict[int, TrialInfo] = {}
         self._failed: set[int] = set()  # callbacks, by their place
 
+    def preparing(self, what: str) -> None:
+        """Hand on."""
+        self._shown.preparing(what)
+
     def planned(self, plan: Plan) -> None:
         """Hand on."""
         self._shown.planned(plan)
