@@ -413,7 +413,7 @@ def test_a_model_of_another_trial_is_refused(trained: ct.StudySpec) -> None:
 
 
 def test_what_does_not_end_is_an_error(trained: ct.StudySpec, stop_after: Any) -> None:
-    with pytest.raises(ct.CifarTuneError, match="left: the time that --timeout"):
+    with pytest.raises(ct.CifarTuneError, match="1 trial left: the time limit"):
         ct.confirm_best(trained, n_seeds=1, top=1, timeout=1e-3)
     with stop_after(1), pytest.raises(KeyboardInterrupt):
         ct.rerun_best(trained, n_seeds=1)
