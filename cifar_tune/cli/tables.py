@@ -13,7 +13,13 @@ from rich.text import Text
 
 from cifar_tune.config.wording import format_params, short_name
 from cifar_tune.search.progress import state_style
-from cifar_tune.wording import format_accuracy, format_count, format_duration, wrap_text
+from cifar_tune.wording import (
+    format_accuracy,
+    format_clock,
+    format_count,
+    format_duration,
+    wrap_text,
+)
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import LoadedStudyFile
@@ -30,7 +36,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
     Three hyperparameters fit into a terminal that is 80 columns wide.
     """
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    gap = 2 if width >= 100 else 0  # besides the column that the box takes
+    gap = 2 if width >= 120 else 0  # besides the column that the box takes
     has_settings = any(trial.settings for trial in trials)
     table = Table(
         Column("#", justify="right"),
@@ -56,7 +62,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
             *([format_params(trial.settings)] if has_settings else []),
             str(trial.epochs),
             format_accuracy(trial.val_accuracy),
-            "" if trial.seconds is None else format_duration(trial.seconds),
+            "" if trial.seconds is None else format_clock(trial.seconds),
             style="bold" if is_best else "",
         )
     return table
