@@ -176,14 +176,14 @@ def best_rerun(
 @click.option(
     "--against",
     metavar="NAMED",
-    help="Put back the values of this named trial; by default those of the file's first.",
+    help="Reset to the values of this named trial; by default the file's first.",
 )
 @click.option(
     "--only",
     "groups",
     multiple=True,
     metavar="KEY[,KEY]",
-    help="Put back this hyperparameter alone, or several together; by default each that differs "
+    help="Reset this hyperparameter alone, or several together; by default each that differs "
     "by itself. May be repeated.",
 )
 @number_option("--seeds", "Fresh ones, each.", default=3)
@@ -204,7 +204,7 @@ def best_ablate(
     """Measure how much each hyperparameter adds to the best.
 
     NAME is the name of a study file or its path. The best configuration is trained again with each
-    hyperparameter put back to what a named trial has. The runs stand beside those of `best rerun`,
+    hyperparameter reset to its value in a named trial. The runs stand beside those of `best rerun`,
     on the same seeds, and are compared on the validation images; the search never sees them.
     """
     before = _read_best(study, output)
@@ -280,9 +280,9 @@ def _read_reference(spec: StudySpec, name: str, against: str | None) -> Mapping[
 
     named = {trial.name: trial.params for trial in spec.named}
     if not spec.space.ranges():
-        raise InputError(f"{name}: has no search space, so there is nothing to put back")
+        raise InputError(f"{name}: has no search space, so there is nothing to reset")
     if not named:
-        raise InputError(f"{name}: has no named trial whose values could be put back")
+        raise InputError(f"{name}: has no named trial whose values it could be reset to")
     reference = next(iter(named)) if against is None else against
     full_name = resolve_name(reference, named, f"--against {reference}")
     if full_name is None:
@@ -301,7 +301,7 @@ def _read_groups(
 
     differing = [key for key, value in reference.items() if candidate.params[key] != value]
     if not differing:
-        raise InputError(f"{candidate.label}: has the values that are to be put back")
+        raise InputError(f"{candidate.label}: already has the values of the named trial")
     wanted = [
         tuple(resolve_key(name, candidate.params) for name in text.split(",")) for text in groups
     ]

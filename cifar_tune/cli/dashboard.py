@@ -90,7 +90,7 @@ def dashboard(storage: str | None, server: ServerOptions) -> None:
         opened = open_to_read(location)
     if opened is None:
         command = f"cifar-tune study run dropout {storage_options(location)}".rstrip()
-        raise StorageError(f"{location}: is not there, or holds no study; `{command}` makes one")
+        raise StorageError(f"{location}: does not exist, or has no study; `{command}` makes one")
     listening = _listen(opened, location, None, access, server)
     with hear_stop_signals(lambda *_: listening.stop()):
         _announce(make_console(), listening, access, opens=server.opens)
@@ -182,7 +182,7 @@ def serve(
         listening = _listen(shown, location, service, access, server, machine.root)
         _queue_studies(queue, asked)
         with _running(listening):
-            note = "trials are queued at /queue, or with the command study queue"
+            note = "queue trials at /queue, or with the command study queue"
             _announce(console, listening, access, note, opens=server.opens)
             service.run()
 

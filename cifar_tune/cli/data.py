@@ -200,7 +200,7 @@ def weights_import(path: Path, name: str | None, root: Path) -> None:
 def _print_weights(imported: Weights) -> None:
     console = make_console()
     console.print(
-        f"{imported.name}: {imported.source}; every tensor in place; SHA-256 {imported.sha256}",
+        f"{imported.name}: {imported.source}; all tensors present; SHA-256 {imported.sha256}",
         soft_wrap=True,
     )
     console.print(f'study files name them with weights = "{imported.name}"')

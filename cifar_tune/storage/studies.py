@@ -67,7 +67,7 @@ def open_to_read(location: StorageLocation) -> RDBStorage | None:
     try:
         return _open(location, makes_tables=location.path is not None)
     except StorageInternalError as error:
-        if server.is_missing_table(error):  # a server's database that holds no study yet
+        if server.is_missing_table(error):  # a server's database that has no study yet
             return None
         raise
 

@@ -35,7 +35,7 @@ def check_refusals(study: Cli) -> None:
     """What cannot be put back is said in a line, and nothing is trained."""
     for options, said in (
         (("--against", "none"), "--against none: expected a named trial: beyond-scratch/report"),
-        (("--against", USUAL), f"{USUAL}: has the values that are to be put back"),
+        (("--against", USUAL), f"{USUAL}: already has the values of the named trial"),
         (("--only", "weight_decay,momentum"), "momentum is not one of the hyperparameters that"),
         (("--trial", "0"), "--trial and --name: expected one of the two"),
     ):
