@@ -105,7 +105,7 @@ class TrialQueue:
 
     def cancel(self, study_name: str, identity: str) -> bool:
         """Cancel a request that waits; return False where it does not wait any more."""
-        return self._set_aside(study_name, identity, CANCELLED, "cancelled before it was begun")
+        return self._set_aside(study_name, identity, CANCELLED, "cancelled before it started")
 
     def refuse(self, request: Request, reason: str) -> bool:
         """Refuse a request that waits; return False where it does not wait any more."""

@@ -252,8 +252,8 @@ def summary(state: str, epochs: int, failure: dict[str, Any] | None = None) -> T
     ("trial", "attributes", "said"),
     [
         (summary("running", 0), {}, "**Running**, 2 epochs in all."),
-        (summary("waiting", 0), {}, "**Waiting** to be begun."),
-        (summary("waiting", 1), {}, "**Waiting to be continued** after epoch 1 of 2, at a"),
+        (summary("waiting", 0), {}, "**Waiting** to start."),
+        (summary("waiting", 1), {}, "**Paused** after epoch 1 of 2, at a"),
         (summary("pruned", 1), {}, "**Pruned** after epoch 1 of 2, at a validation accuracy of "),
         (
             summary("fail", 0, {"kind": "error", "message": "a|b <c>\nd", "epoch": 1}),
@@ -268,7 +268,7 @@ def summary(state: str, epochs: int, failure: dict[str, Any] | None = None) -> T
         (
             summary("complete", 2),
             {"restarts": [{"why": "it died"}, {"why": "the run had ended"}]},
-            "Continued 2 times, the last time since the run had ended.",
+            "Resumed 2 times, the last time because the run had ended.",
         ),
     ],
     ids=lambda value: value.state if isinstance(value, TrialSummary) else "",
