@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
@@ -23,7 +24,7 @@ from cifar_tune.training.optimizer import make_optimizer, make_schedule, step_sc
 from cifar_tune.training.weight_average import DELAY
 
 
-class PlainImages(Dataset[tuple[torch.Tensor, int]]):
+class PlainImages(Dataset[tuple[Tensor, int]]):
     """A split as torchvision's own data set class has it: a PIL image, then its transforms."""
 
     def __init__(self, part: LabelledImages, config: TrialConfig) -> None:
@@ -34,12 +35,12 @@ class PlainImages(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self._labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         picture = Image.fromarray(self._pixels[index])
         return self._transform(picture), int(self._labels[index])
 
 
-def plain_transform(config: TrialConfig) -> Callable[[Image.Image], torch.Tensor]:
+def plain_transform(config: TrialConfig) -> Callable[[Image.Image], Tensor]:
     """Return a trial's transforms as torchvision has them, image by image."""
     from torchvision import transforms  # half a second that a plan need not wait for
 
@@ -71,7 +72,7 @@ class PlainLoop:
         self,
         part: LabelledImages,
         config: TrialConfig,
-        weights: Mapping[str, torch.Tensor] | None,
+        weights: Mapping[str, Tensor] | None,
         device: torch.device,
         *,
         is_tuned: bool = False,
@@ -102,7 +103,8 @@ class PlainLoop:
         """Train one epoch and return its mean loss."""
         total: float = 0.0
         set_training(self._model, self._config)
-        for images, labels in self._batches(self._loader):
+        for batch in self._batches(self._loader):
+            images, labels = _mix_plainly(*batch, self._config) if self._config.mixes else batch
             self._optimizer.zero_grad()
             outputs, smoothing = self._network(images), self._config.label_smoothing
             loss = functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
@@ -128,9 +130,23 @@ class PlainLoop:
             right += int((model(images).argmax(dim=1) == labels).sum().item())
         return right / len(part)
 
-    def _batches(self, loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in loader:
             yield images.to(self._device, memory_format=self._layout), labels.to(self._device)
+
+
+def _mix_plainly(images: Tensor, labels: Tensor, config: TrialConfig) -> tuple[Tensor, Tensor]:
+    """Mix a batch by torchvision's mixup and CutMix, one of the two."""
+    from torchvision.transforms import v2
+
+    if torch.rand(()) < config.cutmix_probability:
+        mix: v2.Transform = v2.CutMix(num_classes=len(CLASSES))
+    elif config.mixup_alpha:
+        mix = v2.MixUp(alpha=config.mixup_alpha, num_classes=len(CLASSES))
+    else:
+        return images, labels
+    mixed: tuple[Tensor, Tensor] = mix(images, labels)
+    return mixed
 
 
 def _plain_average(model: torch.nn.Module, config: TrialConfig) -> AveragedModel:

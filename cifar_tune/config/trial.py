@@ -213,11 +213,43 @@ class TrialConfig:
             shares_graph=True,
         ),
     ] = 0.0
+    # Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization".
+    mixup_alpha: Annotated[
+        float,
+        Hyperparameter(
+            "mixup: training images and labels are mixed in pairs, with weights from a beta "
+            "distribution with both parameters equal to this; 0 is none",
+            short="mixup",
+            label="alpha of mixup",
+            ge=0,
+            le=10,
+            shares_graph=True,
+        ),
+    ] = 0.0
+    # Yun et al. (2019), "CutMix: Regularization Strategy to Train Strong Classifiers".
+    cutmix_probability: Annotated[
+        float,
+        Hyperparameter(
+            "probability that a batch is mixed by CutMix, a box of each image replaced by another "
+            "image's; other batches have mixup if `mixup_alpha` is set",
+            short="CutMix",
+            label="probability of CutMix",
+            ge=0,
+            le=1,
+            shares_graph=True,
+        ),
+    ] = 0.0
 
     @property
     def augments(self) -> bool:
         """Whether training images are changed from epoch to epoch."""
-        return bool(self.augmentation_strength or self.flip_probability or self.crop_padding)
+        changes = (self.augmentation_strength, self.flip_probability, self.crop_padding)
+        return any(changes) or self.mixes
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed with one another."""
+        return bool(self.mixup_alpha or self.cutmix_probability)
 
     @property
     def images_trained_on(self) -> int:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.data.draw_record import DrawRecord
+from cifar_tune.data.mixing import MixDraws
 
 FLIP_PROBABILITY = 0.40
 ROTATION_DEGREES = 30.0
@@ -28,7 +30,7 @@ _AFFINE_BITS = 16
 
 
 @dataclass(frozen=True)
-class Draws:
+class Draws(DrawRecord):
     """The random part of augmentation for N images, drawn on the CPU.
 
     Attributes:
@@ -38,23 +40,13 @@ class Draws:
             ``(a5 + a3·x + a4·y) >> 16``.
         shift: int64 [N, 2], columns and rows by which a random crop has moved the image before it
             is resized, to the left and up; None without crops.
+        mixing: How training images are mixed with one another; None where they are not.
     """
 
     flip: Tensor
     affine: Tensor
     shift: Tensor | None = None
-
-    def take(self, rows: slice | Tensor) -> Draws:
-        """Return the draws of some of the images; a tensor int64 names them one by one."""
-        return Draws(**{name: value[rows] for name, value in self.tensors().items()})
-
-    def to(self, device: torch.device) -> Draws:
-        """Return the same draws on a device."""
-        return Draws(**{name: value.to(device) for name, value in self.tensors().items()})
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors that there are, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+    mixing: MixDraws | None = None
 
 
 def draw(

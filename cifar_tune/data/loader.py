@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws, draw, transform
+from cifar_tune.data.mixing import Labels, draw_mixing, mix_images, mix_labels
 from cifar_tune.data.search_data import Subset
 
 
@@ -57,13 +58,15 @@ def place(part: Subset, config: TrialConfig, device: torch.device) -> DeviceSpli
 
 def training_batches(
     split: DeviceSplit, config: TrialConfig, epoch: int, skip: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Labels]]:
     """Yield the batches of one training epoch, in an order and with an augmentation of its own.
 
     The first ``skip`` batches are left out. Each is as ``make_batch`` returns it; the last one has
     the rest.
     """
-    yield from _batches(split, config, *draw_epoch(split, config, epoch), skip)
+    order, draws = draw_epoch(split, config, epoch)
+    for chosen, taken in _batches(config, order, draws, skip):
+        yield make_batch(split, config, chosen, taken)
 
 
 def draw_epoch(split: DeviceSplit, config: TrialConfig, epoch: int) -> tuple[Tensor, Draws | None]:
@@ -79,27 +82,41 @@ def draw_epoch(split: DeviceSplit, config: TrialConfig, epoch: int) -> tuple[Ten
     device = split.rows.device
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "epoch", epoch))
     order = split.rows[torch.randperm(len(split), generator=generator).to(device)]
-    return order, draw(len(split), config, generator, device)
+    draws = draw(len(split), config, generator, device)
+    if draws is not None and config.mixes:
+        draws = replace(draws, mixing=draw_mixing(len(split), config, epoch).to(device))
+    return order, draws
 
 
 def make_batch(
     split: DeviceSplit, config: TrialConfig, chosen: Tensor, draws: Draws | None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Labels]:
     """Gather and transform a batch; nothing in it waits for the device.
 
     ``chosen`` are rows of ``split.images``, int64 [B], with their ``draws``; None does not augment.
 
     Returns:
-        Normalised images float32 [B, 3, S, S], or features where the split has them, and labels
-        int64 [B].
+        Normalised images float32 [B, 3, S, S], or features where the split has them, and their
+        labels.
     """
+    labels = split.labels[chosen]
+    mixing = None if draws is None else draws.mixing
+    return (
+        _make_images(split, config, chosen, draws),
+        labels if mixing is None else mix_labels(labels, mixing),
+    )
+
+
+def _make_images(
+    split: DeviceSplit, config: TrialConfig, chosen: Tensor, draws: Draws | None
+) -> Tensor:
     if split.images.is_floating_point():
         images = split.images.permute(0, 2, 3, 1)[chosen].permute(0, 3, 1, 2)
     else:
         images = normalised(split, chosen, config.input_size, draws)
-    if split.prefix is not None:
-        images = split.prefix(images)
-    return images, split.labels[chosen]
+    if draws is not None and draws.mixing is not None:
+        images = mix_images(images, draws.mixing)
+    return images if split.prefix is None else split.prefix(images)
 
 
 def validation_batches(
@@ -110,16 +127,17 @@ def validation_batches(
     if config.augment_validation:
         generator = torch.Generator().manual_seed(derive_seed(config.seed, "validation", epoch))
         draws = draw(len(split), config, generator, split.rows.device)
-    yield from _batches(split, config, split.rows, draws, skip=0)
+    for chosen, taken in _batches(config, split.rows, draws, skip=0):
+        yield _make_images(split, config, chosen, taken), split.labels[chosen]
 
 
 def _batches(
-    split: DeviceSplit, config: TrialConfig, order: Tensor, draws: Draws | None, skip: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+    config: TrialConfig, order: Tensor, draws: Draws | None, skip: int
+) -> Iterator[tuple[Tensor, Draws | None]]:
+    """Yield the rows of each batch in this order, with their draws."""
     for start in range(skip * config.batch_size, len(order), config.batch_size):
         rows = slice(start, start + config.batch_size)
-        taken = draws.take(rows) if draws is not None else None
-        yield make_batch(split, config, order[rows], taken)
+        yield order[rows], draws.take(rows) if draws is not None else None
 
 
 def normalised(

@@ -16,6 +16,7 @@ from cifar_tune.config.trial import Precision, TrialConfig
 from cifar_tune.data.bundle import read_bundled
 from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE
 from cifar_tune.data.loader import place, training_batches
+from cifar_tune.data.mixing import Labels
 from cifar_tune.data.search_data import Subset
 from cifar_tune.errors import InputError
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
@@ -104,7 +105,7 @@ def _compare(config: TrialConfig, device: torch.device) -> tuple[float, float]:
 
 def _make_step(
     config: TrialConfig, device: torch.device
-) -> Callable[[Tensor, Tensor, Precision], Tensor]:
+) -> Callable[[Tensor, Labels, Precision], Tensor]:
     """Return a function of images, labels and precision that trains a step.
 
     It returns the gradient, float32 [number of weights]; weights and dropout masks are always the
@@ -116,7 +117,7 @@ def _make_step(
     still = replace(config, learning_rate=0.0)  # the weights are not to move
     optimizer = make_optimizer(model, still)
 
-    def step(images: Tensor, labels: Tensor, precision: Precision) -> Tensor:
+    def step(images: Tensor, labels: Labels, precision: Precision) -> Tensor:
         seed_dropouts(model, config, 1)
         train_step(model, optimizer, images, labels, replace(still, precision=precision))
         gradients = [value.grad for value in model.parameters() if value.grad is not None]

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from cifar_tune.config.trial import Precision, TrialConfig
 from cifar_tune.data.loader import DeviceSplit
+from cifar_tune.data.mixing import Labels, MixedLabels
 from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.models.resnet import computing_in
 
@@ -35,21 +36,26 @@ def forward(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
 
 
 def train_step(
-    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor, config: TrialConfig
+    model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Labels, config: TrialConfig
 ) -> tuple[Tensor, Tensor]:
     """Take one step of gradient descent on a batch of images, as for ``forward``, and their labels.
 
     Of the configuration, precision and label smoothing are read here.
 
     Returns:
-        The mean loss before the step and the number classified rightly, both on the device.
+        The mean loss before the step and the number classified rightly, both on the device. A mixed
+        image is classified rightly as the class that has more weight.
     """
     optimizer.zero_grad(set_to_none=True)
     logits = forward(model, images, config.precision)
-    loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    if isinstance(labels, MixedLabels):
+        targets, expected = labels.probabilities(logits), labels.heaviest()
+    else:
+        targets = expected = labels
+    loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
     loss.backward()
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+    return loss.detach(), (logits.detach().argmax(dim=1) == expected).sum()
 
 
 class BatchTotals:

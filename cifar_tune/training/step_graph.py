@@ -290,7 +290,8 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
         (name, value.shape, value.dtype, value.requires_grad)
         for name, value in model.named_parameters()
     )
-    return config.augments, config.ema_decay > 0, step, modules, parameters
+    parts = (config.augments, config.mixes, config.ema_decay > 0)
+    return parts, step, modules, parameters
 
 
 _of_thread = threading.local()

@@ -21,6 +21,7 @@ from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.loader import place, training_batches, validation_batches
+from cifar_tune.data.mixing import Labels
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.models.bundled_weights import read_bundled_weights
 from cifar_tune.models.full_map_conv import (
@@ -171,7 +172,7 @@ def frozen_children(model: nn.Module, config: TrialConfig) -> list[nn.Module]:
 
 
 def train_plainly(
-    model: nn.Module, config: TrialConfig, batches: list[list[tuple[Tensor, Tensor]]]
+    model: nn.Module, config: TrialConfig, batches: list[list[tuple[Tensor, Labels]]]
 ) -> list[Step]:
     """The assignment's loop over the given batches of each epoch."""
     optimizer = plain_optimizer([one for one in model.parameters() if one.requires_grad], config)
@@ -197,7 +198,7 @@ def train_plainly(
         for images, labels in epoch_batches:
             optimizer.zero_grad()
             logits = model(images.double().contiguous())
-            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+            loss = plain_loss(logits, labels, smoothing)
             loss.backward()
             optimizer.step()
             if average is not None:
@@ -207,6 +208,18 @@ def train_plainly(
             steps.append(Step(loss.item(), state))
         schedule.step()
     return steps
+
+
+def plain_loss(logits: Tensor, labels: Labels, smoothing: float) -> Tensor:
+    if isinstance(labels, Tensor):
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    parts = zip((labels.own, labels.other), labels.weights.double().unbind(1), strict=True)
+    losses = [
+        weights
+        * functional.cross_entropy(logits, label, reduction="none", label_smoothing=smoothing)
+        for label, weights in parts
+    ]
+    return sum(losses, torch.zeros(len(logits), dtype=torch.float64)).mean()
 
 
 def plain_average(config: TrialConfig) -> Callable[[Any, Any, Any], None]:
@@ -253,6 +266,7 @@ def test_named_trial_trains_as_a_plain_torchvision_loop(bundled: SearchData, nam
 SGD = {"optimizer": "sgd", "learning_rate": 0.05}
 AVERAGED = {"ema_decay": 0.15, "epochs": 4}
 """The third average is the first with this decay: 2 / 11 is more."""
+MIXED = {"mixup_alpha": 0.4, "cutmix_probability": 0.5, "label_smoothing": 0.1}
 DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "cosine_t_max": 2}
 
 
@@ -261,7 +275,7 @@ DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "co
     [
         ("transfer/scratch", DECAYED),
         ("transfer/scratch", SGD | DECAYED),
-        ("transfer/scratch", SGD | {"momentum": 0.0, "warmup_epochs": 2}),
+        ("transfer/scratch", SGD | {"momentum": 0.0, "warmup_epochs": 2} | MIXED),
         ("transfer/model-a", SGD | DECAYED),
         ("transfer/scratch", AVERAGED | SGD | DECAYED),
         ("transfer/model-a-running", AVERAGED | DECAYED),

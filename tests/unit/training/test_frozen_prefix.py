@@ -50,7 +50,7 @@ def train(config: TrialConfig, split: DeviceSplit, weights: Weights, *, cuts: bo
     replace_whole_map_convolutions(model, config.input_size)
     prefix = FrozenPrefix(model, config) if cuts else None
     if prefix is not None:
-        augmented = config.augmentation_strength > 0
+        augmented = config.augments
         split = prefix.replace_images(split, None, augmented=augmented)
         assert split.images.is_floating_point() != augmented
     set_training(model, config)
@@ -73,6 +73,7 @@ def train(config: TrialConfig, split: DeviceSplit, weights: Weights, *, cuts: bo
         (2, {"precision": "bf16"}),
         (5, {"precision": "bf16"}),
         (2, {"augmentation_strength": 1.0}),
+        (2, {"mixup_alpha": 0.4}),
     ],
     ids=str,
 )

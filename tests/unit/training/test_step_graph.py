@@ -93,7 +93,7 @@ FORMS = {
     "scratch": {},
     "layer1 frozen, batch": {"freeze_depth": 2, "frozen_batch_norm": "batch"},
     "layer1 frozen, running": {"freeze_depth": 2, "frozen_batch_norm": "running"},
-    "other heads": {"head": "mlp"},
+    "other heads": {"head": "mlp", "mixup_alpha": 0.4, "cutmix_probability": 0.5},
     "decoupled decay": {"weight_decay": 0.1, "label_smoothing": 0.1, "flip_probability": 0.3},
     "averages": {"ema_decay": 0.4, "weight_decay": 0.1, "freeze_depth": 1},
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "crop_padding": 4, "warmup_epochs": 1},
@@ -111,6 +111,7 @@ def test_a_graph_gives_what_single_calls_give(
     # The second trial has the same graph, with other numbers in it.
     numbers = {"dropout_rate": 0.6, "learning_rate": 0.003, "augmentation_strength": 2.0}
     numbers |= {"ema_decay": 0.2} if first.ema_decay else {}
+    numbers |= {"mixup_alpha": 1.0, "cutmix_probability": 0.2} if first.mixes else {}
     second = replace(first, **numbers, seed=8)
     expected = train(second, bundled, tmp_path / "plain")
     assert train(second, bundled, tmp_path / "graph", graphs) == expected
@@ -156,8 +157,10 @@ def test_pieces_make_the_same_whole(
     assert result == expected
 
 
-def test_pieces_with_averages(make: MakeConfig, bundled: SearchData, tmp_path: Path) -> None:
-    config, graphs = make(ema_decay=0.3, epochs=3), twins()
+def test_pieces_with_averages_of_mixed_images(
+    make: MakeConfig, bundled: SearchData, tmp_path: Path
+) -> None:
+    config, graphs = make(ema_decay=0.3, mixup_alpha=0.4, epochs=3), twins()
     expected = train(config, bundled, tmp_path / "whole")
     for steps, given in ((2, graphs), (4, None), (3, graphs)):
         assert train(config, bundled, tmp_path / "all", given, steps, keeps_states=True) is None
@@ -191,6 +194,8 @@ def test_graphs_are_shared_by_the_form_of_the_step_alone(
     assert captured_with(augmentation_strength=0.0) == 8  # the oldest was let go
     assert captured_with(ema_decay=0.9) == 9
     assert captured_with(ema_decay=0.99) == 9
+    assert captured_with(mixup_alpha=0.4) == 10
+    assert captured_with(cutmix_probability=1.0) == 10
 
 
 def test_with_fewer_images_than_a_batch_there_is_nothing_to_replay(
