@@ -197,14 +197,16 @@ def write_text(text: str, path: Path, error_type: type[CifarTuneError]) -> int:
 
 
 @contextmanager
-def explain_disk(path: Path, error_type: type[CifarTuneError]) -> Iterator[None]:
+def explain_disk(
+    path: Path, error_type: type[CifarTuneError], what: str = "written"
+) -> Iterator[None]:
     """Turn an error of the disk into one that says that ``path`` cannot be written, and why."""
     try:
         yield
     except (OSError, SafetensorError) as error:  # safetensors' own has no error number
         full = getattr(error, "errno", None) == errno.ENOSPC
         reason = "the disk is full" if full else getattr(error, "strerror", "") or str(error)
-        raise error_type(f"{path}: cannot be written: {reason}") from error
+        raise error_type(f"{path}: cannot be {what}: {reason}") from error
 
 
 def flush_folder(folder: Path) -> None:

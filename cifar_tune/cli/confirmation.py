@@ -22,13 +22,22 @@ def confirm(notice: str, question: str, command: str, *, is_confirmed: bool) -> 
     Raises:
         InputError: There is no terminal to ask at; the message begins with ``command``.
     """
-    if not is_confirmed and not has_terminal():
-        raise InputError(f"{command}: asks first, and there is no terminal; --yes confirms it")
+    check_answerable(command, is_confirmed=is_confirmed)
     console = make_console(to_stderr=True)
     console.print(notice)
     if not is_confirmed and not click.confirm(question, err=True):
         console.print("Nothing was done.")
         raise click.exceptions.Exit(1)
+
+
+def check_answerable(command: str, *, is_confirmed: bool) -> None:
+    """Check that a question was answered with ``--yes``, or that there is a terminal to ask at.
+
+    Raises:
+        InputError: Neither is so; the message begins with ``command``.
+    """
+    if not is_confirmed and not has_terminal():
+        raise InputError(f"{command}: asks first, and there is no terminal; --yes confirms it")
 
 
 def has_terminal() -> bool:

@@ -65,6 +65,7 @@ def make_console(*, to_stderr: bool = False, is_quiet: bool = False) -> Console:
         "stderr": to_stderr,
         "quiet": is_quiet,
         "markup": False,
+        "emoji": False,  # else a profile called x ends the name of a study with a cross
         "highlight": False,
     }
     console = _SafeConsole(**settings)

@@ -24,6 +24,7 @@ from cifar_tune.cli.console import (
     study_header,
     waits,
 )
+from cifar_tune.cli.deletion import study_delete
 from cifar_tune.cli.help import group
 from cifar_tune.cli.new_study import study_new
 from cifar_tune.cli.options import gather, options, study_options
@@ -50,6 +51,7 @@ def study() -> None:
 study.add_command(queue)
 study.add_command(study_compare)
 study.add_command(study_new)
+study.add_command(study_delete)
 
 
 @study.command("list", epilog="Example: cifar-tune study list")

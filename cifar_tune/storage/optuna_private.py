@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 StudyModel = models.StudyModel
@@ -135,6 +135,40 @@ def in_one_transaction(storage: RDBStorage) -> Iterator[Connection]:
         finally:
             storage.scoped_session.remove()
             storage.scoped_session = of_optuna
+
+
+def count_trials(study: optuna.Study) -> int:
+    """Return how many trials a study has, without loading them."""
+    counted = select(func.count()).where(TrialModel.study_id == study._study_id)
+    with get_engine(study).connect() as connection:
+        return connection.scalars(counted).one()
+
+
+def list_artifact_ids(study: optuna.Study) -> list[str]:
+    """Return the ids of all artifacts that are recorded with a study or with its trials."""
+    of_trials, of_study = models.TrialSystemAttributeModel, StudySystemAttributeModel
+    keys = [
+        select(of_study.key).where(of_study.study_id == study._study_id),
+        select(of_trials.key).join(TrialModel).where(TrialModel.study_id == study._study_id),
+    ]
+    with get_engine(study).connect() as connection:
+        stored = [key for query in keys for key in connection.scalars(query)]
+    recorded = (key for key in stored if key.startswith(ARTIFACT_KEY_PREFIX))
+    return sorted({key.removeprefix(ARTIFACT_KEY_PREFIX) for key in recorded})
+
+
+def delete_study(engine: Engine, study_id: int) -> None:
+    """Delete a study with its trials in one transaction, by a statement for each table.
+
+    ``optuna.delete_study`` loads every row first, which takes minutes with thousands of trials.
+    """
+    trials = select(TrialModel.trial_id).where(TrialModel.study_id == study_id)
+    with engine.begin() as connection:
+        for table in reversed(models.BaseModel.metadata.sorted_tables):
+            if "study_id" in table.c:
+                connection.execute(delete(table).where(table.c.study_id == study_id))
+            elif "trial_id" in table.c:
+                connection.execute(delete(table).where(table.c.trial_id.in_(trials)))
 
 
 # --- trials ---------------------------------------------------------------------------------------

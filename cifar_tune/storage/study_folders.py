@@ -118,6 +118,25 @@ def list_artifact_folders(storage: RDBStorage, location: StorageLocation) -> lis
     return list(map(artifacts_folder, databases))
 
 
+def list_readers(study: optuna.Study, folder: StudyFolder, location: StorageLocation) -> list[str]:
+    """Return the names of other studies of a database that have a folder, too: its copies.
+
+    Raises:
+        StorageError: What is stored of one of them is damaged.
+    """
+    others = list_attributes(study)
+    others.pop(get_study_id(study))
+    return [
+        name
+        for name, attributes in others.values()
+        if _record(folder)
+        in (
+            _read_records(name, attributes)
+            or (_record(_old_folder(name, attributes, location.beside)),)
+        )
+    ]
+
+
 def is_claimed(storage: RDBStorage, folder: StudyFolder) -> bool:
     """Return whether any study in a database has a folder."""
     return any(

@@ -59,6 +59,46 @@ def test_the_ids_of_those_that_wait_and_no_others(study: optuna.Study) -> None:
     assert private.list_waiting(study) == waiting[1:]
 
 
+def test_a_deleted_study_leaves_no_row_and_the_others_as_they_are(
+    study: optuna.Study, storage: RDBStorage
+) -> None:
+    """All that ``optuna.delete_study`` deletes, and no more."""
+    template = create_trial(
+        value=0.5,
+        params={"x": 0.5},
+        distributions={"x": FloatDistribution(0, 1)},
+        intermediate_values={1: 0.5},
+        user_attrs={"name": "first"},
+        system_attrs={"artifacts:of-trial": "{}"},
+    )
+    study.set_user_attr("seed", 1)
+    storage.set_study_system_attr(private.get_study_id(study), "artifacts:of-study", "{}")
+    storage.set_study_system_attr(private.get_study_id(study), "note", "text")
+
+    def count() -> dict[str, int]:
+        with storage.engine.connect() as connection:
+            tables = private.models.BaseModel.metadata.sorted_tables
+            return {table.name: len(connection.execute(select(table)).all()) for table in tables}
+
+    before = count()
+    study.add_trial(template)
+    assert private.count_trials(study) == 1
+    assert private.list_artifact_ids(study) == ["of-study", "of-trial"]
+    copy = {"to_study_name": "copy", "to_storage": storage, "from_storage": storage}
+    optuna.copy_study(from_study_name="study", **copy)
+    private.delete_study(storage.engine, private.get_study_id(study))
+    after_ours = count()
+    optuna.create_study(study_name="study", storage=storage)
+    assert optuna.get_all_study_names(storage) == ["another", "copy", "study"]
+    assert len(optuna.load_study(study_name="copy", storage=storage).trials) == 1
+    optuna.copy_study(from_study_name="copy", **{**copy, "to_study_name": "second"})
+    optuna.delete_study(study_name="second", storage=storage)
+    optuna.delete_study(study_name="study", storage=storage)
+    assert count() == after_ours
+    assert after_ours["trials"] == before["trials"] + 1
+    assert all(number for table, number in after_ours.items() if table != "trial_heartbeats")
+
+
 def test_stand_in_has_the_id_where_optuna_looks_for_it(study: optuna.Study) -> None:
     frozen = optuna.get_all_study_summaries(storage=private.get_storage(study))
     stand_in: Any = private.StudyStandIn(2)
