@@ -82,7 +82,7 @@ class _ActivationOptions:
     "--figures",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Write each figure as a static file too; needs cifar-tune[figures] and Chrome.",
+    help="Write each figure as a file of its own too.",
 )
 @click.option(
     "--figure-format",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cifar_tune.evaluation.wording import format_noise
+from cifar_tune.evaluation.wording import format_noise, round_up
 from cifar_tune.wording import format_count, format_duration, format_percent
 
 Basis = Literal["confirmation", "named", "sampled", "none"]
@@ -54,6 +54,7 @@ class Settlement:
         seconds: How long those train, one after another.
         is_first: Whether so many seeds give only a first interval.
         command: The command that does it; empty where there is none.
+        profile: The profile of the study file that has so many images; empty if none has.
     """
 
     seeds: int | None
@@ -62,15 +63,15 @@ class Settlement:
     seconds: float
     is_first: bool
     command: str
+    profile: str = ""
 
     @property
     def sentence(self) -> str:
         """Say it in a sentence."""
         if self.images is not None:
-            return (
-                "No number of seeds decides it with these validation images; "
-                f"about {self.images:,} are needed."
-            )
+            needed = f"about {round_up(self.images):,} are needed"
+            more = f", as profile {self.profile} has" if self.profile else ""
+            return f"No number of seeds decides it with so few validation images; {needed}{more}."
         if self.seeds is None:
             return "More seeds than can be planned for would be needed."
         gives = "give a first interval" if self.is_first else "decide it with a probability of 80 %"
@@ -98,6 +99,8 @@ class Answer:
         chance: The accuracy of guessing; None where the number of classes is not known.
         at_chance: The runs that are no better than guessing.
         settlement: What would settle it; None where it is settled.
+        best_sampled: The best complete trial of the search beside named trials; it is chosen as the
+            highest, so it is too high on average.
     """
 
     finding: Finding
@@ -115,6 +118,7 @@ class Answer:
     chance: float | None = None
     at_chance: tuple[str, ...] = ()
     settlement: Settlement | None = None
+    best_sampled: ComparedModel | None = None
 
     def find(self, name: str) -> ComparedModel:
         """Return one of the models by its name."""

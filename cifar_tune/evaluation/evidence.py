@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from cifar_tune import paths
 from cifar_tune.errors import StorageError
@@ -23,9 +20,6 @@ from cifar_tune.storage.study_folders import StudyFolders, read_folders
 from cifar_tune.storage.trials import summarize
 from cifar_tune.training.predictions import Answers, load_predictions
 from cifar_tune.training.records import EpochMetrics
-
-IMPORTANCE_TRIALS = 4
-"""Fewer complete trials say nothing of importances."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +94,7 @@ class Evidence:
         validation: The answers of trials on each validation image, by trial number, where they
             were kept.
         test: The same for the test images.
-        importances: The importances of the searched hyperparameters, which add up to 1; empty if
-            too few trials are complete.
+        stored: The trials as Optuna has them.
         software: The versions that trials were computed with, each set of them once.
     """
 
@@ -111,7 +104,7 @@ class Evidence:
     test_reads: tuple[TestRead, ...]
     validation: dict[int, Answers]
     test: dict[int, Answers]
-    importances: dict[str, float]
+    stored: tuple[FrozenTrial, ...]
     software: tuple[str, ...]
 
     @property
@@ -145,7 +138,6 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         storage, study = studies.open_study(location, study_name)
         stored = study.get_trials(deepcopy=False)
         reads = read_ledger(storage.engine, [study_name])
-        importances = _importances(study, stored)
         everyone = list_all_trials(study)
         folders = read_folders(study, location)
     results = [read.result for read in reads]
@@ -157,7 +149,7 @@ def gather(location: StorageLocation, study_name: str, run_command: str) -> Evid
         test_reads=tuple(reads),
         validation=_read_answers(folders, trials, "validation"),
         test=_read_answers(folders, trials, "test"),
-        importances=importances,
+        stored=tuple(stored),
         software=tuple(dict.fromkeys(filter(None, map(_software, stored)))),
     )
 
@@ -240,27 +232,3 @@ def _read_answers(
                     f"{answers.accuracy:.4f}, {recorded:.4f} is recorded"
                 )
     return kept
-
-
-def _importances(study: optuna.Study, trials: list[FrozenTrial]) -> dict[str, float]:
-    """Return importances by PED-ANOVA; none if complete trials are too few or all alike.
-
-    PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023) counts complete trials only.
-    """
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    searched: dict[str, set[Any]] = {}
-    for trial in complete:
-        for key, value in trial.params.items():
-            searched.setdefault(key, set()).add(value)
-    varied = [key for key, values in searched.items() if len(values) > 1]
-    if len(complete) < IMPORTANCE_TRIALS or not varied:
-        return {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that all are alike shows in the figures
-            importances = get_param_importances(
-                study, evaluator=PedAnovaImportanceEvaluator(), params=varied, normalize=True
-            )
-    except (ValueError, RuntimeError):  # e.g. every trial has the same value
-        return {}
-    return {key: float(value) for key, value in importances.items()}

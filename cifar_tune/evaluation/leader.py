@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scipy import stats as scipy_stats
 
-from cifar_tune.config.derived import derived_name
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.data.cifar10 import CLASSES
-from cifar_tune.evaluation.answer import Answer, Basis, ComparedModel, Finding, Settlement
+from cifar_tune.evaluation.answer import Answer, ComparedModel, Finding, Settlement
 from cifar_tune.evaluation.candidates import configuration_label
+from cifar_tune.evaluation.compared import Compared, choose_compared, read_confirmed
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
-from cifar_tune.evaluation.measure import SMALLEST_EFFECT, compare, measure, replicates
+from cifar_tune.evaluation.measure import SMALLEST_EFFECT, compare, measure
 from cifar_tune.evaluation.quantities import ContrastRecord
 from cifar_tune.evaluation.ranking_prior import DISAGREEMENT, OWN_IMAGES, SPREAD
+from cifar_tune.evaluation.settlement import complete_others, settle
 from cifar_tune.evaluation.stats import LEVEL, binomial_variance
 from cifar_tune.evaluation.verdicts import Judgement, judge
 from cifar_tune.evaluation.wording import short_name
-from cifar_tune.storage import studies
 from cifar_tune.storage.invocations import study_arguments
-from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.storage.location import StorageLocation
 
-FIRST_SEEDS = 3
-"""The number of seeds that give a first interval."""
-SHORTLIST = 4
-"""How many configurations ``best confirm`` trains."""
 SHOWN_SAMPLED = 8
 """How many sampled trials an answer has."""
 _NORMAL = float(scipy_stats.norm.ppf((1 + LEVEL) / 2))
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """What is compared, and where its trials are stored."""
-
-    basis: Basis
-    evidence: Evidence
-    spec: StudySpec
-    models: dict[str, list[TrialRecord]]
 
 
 def read_answer(location: StorageLocation, spec: StudySpec) -> Answer:
@@ -53,16 +39,6 @@ def read_answer(location: StorageLocation, spec: StudySpec) -> Answer:
     arguments = study_arguments(spec, location)
     evidence = gather(location, spec.study_name, f"cifar-tune study run {arguments}")
     return compute_answer(evidence, read_confirmed(location, spec.study_name), spec, arguments)
-
-
-def read_confirmed(location: StorageLocation, study_name: str) -> Evidence | None:
-    """Return what a study's confirmation gave; None before it was begun."""
-    name = derived_name(study_name, "confirm")
-    with explain_errors(location):
-        study = studies.find_study(studies.open_to_read(location), name)
-    if study is None or "named" not in study.user_attrs:
-        return None
-    return gather(location, name, "cifar-tune best confirm")
 
 
 def compute_answer(
@@ -79,7 +55,7 @@ def compute_answer(
         spec: The study.
         arguments: Those that name the study in a command.
     """
-    compared = _choose(evidence, confirmed, spec)
+    compared = choose_compared(evidence, confirmed, spec)
     if not compared.models:
         command = f"cifar-tune study run {arguments}"
         return Answer("none", settlement=Settlement(None, None, 0, 0.0, False, command))
@@ -101,36 +77,16 @@ def compute_answer(
             short_name(trial.name) if trial.name else trial.label for trial in at_chance
         ),
     )
+    if compared.basis == "named":
+        answer = replace(answer, best_sampled=_find_best_sampled(compared))
     if all(trial in at_chance for trial in compared.models[leader.name]):
         return replace(answer, finding="chance")
     if len(ranked) == 1:
-        return replace(answer, settlement=_complete_others(compared, arguments))
+        return replace(answer, settlement=complete_others(compared, arguments))
     return _compare_best(compared, answer, ranked[1].name, arguments)
 
 
-def _choose(evidence: Evidence, confirmed: Evidence | None, spec: StudySpec) -> _Compared:
-    if confirmed is not None:
-        labels = confirmed.definition["named"]
-        models = {label: replicates(confirmed, label) for label in labels}
-        models = {label: trials for label, trials in models.items() if trials}
-        if len(models) > 1:
-            return _Compared("confirmation", confirmed, spec, models)
-    named = {one.name: replicates(evidence, one.name) for one in spec.named}
-    named = {name: trials for name, trials in named.items() if trials}
-    if len(named) > 1:
-        return _Compared("named", evidence, spec, named)
-    sampled = {
-        configuration_label(None, trial.number): [trial]
-        for trial in evidence.complete
-        if not trial.name
-    }
-    if sampled:
-        named |= sampled
-        return _Compared("sampled", evidence, spec, named)
-    return _Compared("named", evidence, spec, named)
-
-
-def _model(compared: _Compared, name: str, trials: Sequence[TrialRecord]) -> ComparedModel:
+def _model(compared: Compared, name: str, trials: Sequence[TrialRecord]) -> ComparedModel:
     measured = measure(compared.evidence, trials, "val_accuracy")
     assert measured is not None  # a complete trial has one
     low, high = measured.low, measured.high
@@ -140,6 +96,14 @@ def _model(compared: _Compared, name: str, trials: Sequence[TrialRecord]) -> Com
         low, high = scipy_stats.binomtest(right, images).proportion_ci(LEVEL, "wilson")
     numbers = tuple(trial.number for trial in trials)
     return ComparedModel(name, _short(name), numbers, measured.mean, low, high, measured.seeds)
+
+
+def _find_best_sampled(compared: Compared) -> ComparedModel | None:
+    sampled = [trial for trial in compared.evidence.complete if not trial.name]
+    best = max(sampled, key=lambda trial: trial.values["val_accuracy"], default=None)
+    if best is None:
+        return None
+    return _model(compared, configuration_label(None, best.number), [best])
 
 
 def _short(name: str) -> str:
@@ -162,7 +126,7 @@ def _chance(evidence: Evidence, spec: StudySpec) -> float | None:
     return 1 / len(CLASSES) if spec.protocol.data in ("bundled", "cifar10") else None
 
 
-def _find_at_chance(compared: _Compared, chance: float | None) -> list[TrialRecord]:
+def _find_at_chance(compared: Compared, chance: float | None) -> list[TrialRecord]:
     """Return the trials whose accuracy is within three standard errors of guessing."""
     if chance is None:
         return []
@@ -175,7 +139,7 @@ def _find_at_chance(compared: _Compared, chance: float | None) -> list[TrialReco
 # --- the leader and the others --------------------------------------------------------------------
 
 
-def _compare_best(compared: _Compared, answer: Answer, rival: str, arguments: str) -> Answer:
+def _compare_best(compared: Compared, answer: Answer, rival: str, arguments: str) -> Answer:
     """Return the answer with how far the leader is ahead, and what that is worth."""
     leader = answer.leader
     lead = answer.find(leader).mean - answer.find(rival).mean
@@ -197,11 +161,11 @@ def _compare_best(compared: _Compared, answer: Answer, rival: str, arguments: st
         high=None if contrast is None else contrast.high,
         noise=noise,
         seeds=seeds,
-        settlement=None if finding == "shown" else _settle(compared, seeds, judgement, arguments),
+        settlement=None if finding == "shown" else settle(compared, seeds, judgement, arguments),
     )
 
 
-def _judge_leader(compared: _Compared, leader: str) -> Judgement:
+def _judge_leader(compared: Compared, leader: str) -> Judgement:
     """Judge the claim that the leader is better than each of the others.
 
     It leads by what was observed, so it is one of as many claims as there are models.
@@ -221,7 +185,7 @@ def _smallest_effect(spec: StudySpec) -> float:
     return min((effect for effect in stated if effect is not None), default=SMALLEST_EFFECT)
 
 
-def _noise(compared: _Compared, pair: tuple[str, str], contrast: ContrastRecord | None) -> float:
+def _noise(compared: Compared, pair: tuple[str, str], contrast: ContrastRecord | None) -> float:
     """Return the difference that two equal models may show by chance (95 %)."""
     if contrast is not None and contrast.low is not None and contrast.high is not None:
         return (contrast.high - contrast.low) / 2
@@ -241,40 +205,3 @@ def _noise(compared: _Compared, pair: tuple[str, str], contrast: ContrastRecord 
             for trial in (first, second)
         )
     return _NORMAL * math.sqrt(of_images + 2 * SPREAD**2)
-
-
-# --- what would settle it -------------------------------------------------------------------------
-
-
-def _settle(
-    compared: _Compared, seeds: int, judgement: Judgement | None, arguments: str
-) -> Settlement:
-    if compared.basis == "sampled":
-        trials = FIRST_SEEDS * min(SHORTLIST, len(compared.models))
-        seconds = trials * _mean_seconds(compared)
-        command = f"cifar-tune best confirm {arguments} --seeds {FIRST_SEEDS}"
-        return Settlement(FIRST_SEEDS, None, trials, seconds, True, command)
-    advice = None if judgement is None else judgement.advice
-    wanted = FIRST_SEEDS if seeds == 1 else None if advice is None else advice.seeds
-    if wanted is None:
-        images = None if advice is None else advice.images
-        return Settlement(None, images, 0, 0.0, False, "")
-    trials = sum(max(wanted - len(trials), 0) for trials in compared.models.values())
-    run = "study run" if compared.basis == "named" else "best confirm"
-    command = f"cifar-tune {run} {arguments} --seeds {wanted}"
-    return Settlement(wanted, None, trials, trials * _mean_seconds(compared), seeds == 1, command)
-
-
-def _complete_others(compared: _Compared, arguments: str) -> Settlement | None:
-    """Return what completes the other named trials; None if there is no other."""
-    seeds = compared.spec.profile.seeds
-    trials = seeds * (len(compared.spec.named) - len(compared.models))
-    if compared.basis != "named" or trials <= 0:
-        return None
-    command = f"cifar-tune study run {arguments}"
-    return Settlement(seeds, None, trials, trials * _mean_seconds(compared), True, command)
-
-
-def _mean_seconds(compared: _Compared) -> float:
-    seconds = [trial.values["seconds"] for trials in compared.models.values() for trial in trials]
-    return sum(seconds) / len(seconds)

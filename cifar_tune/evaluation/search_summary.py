@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_tune.config.study_file import StudySpec
-from cifar_tune.evaluation.evidence import IMPORTANCE_TRIALS, Evidence, TrialRecord
+from cifar_tune.evaluation.early_epochs import EarlyEpochs, compute_early_epochs
+from cifar_tune.evaluation.evidence import Evidence, TrialRecord
+from cifar_tune.evaluation.importance import (
+    LEAST_TRIALS,
+    Importance,
+    compute_importances,
+    resample_importances,
+)
+from cifar_tune.evaluation.surrogate import Effect, compute_effects
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,10 @@ class SearchRecord:
     Attributes:
         ranges: The range of each searched hyperparameter.
         best_so_far: (number, value, best value up to it) of the complete trials in order.
+        importance_intervals: The same with their uncertainty.
+        importances_of_good: What matters among the better half of the trials.
+        effects: What a surrogate says of each hyperparameter, of the complete trials.
+        early_epochs: How well early epochs tell the last one; None if too few trials are complete.
         counted: Which trials the importances count, in words.
         epochs_run: Epochs of the sampled trials.
         epochs_saved: Epochs that pruning left out.
@@ -37,6 +49,10 @@ class SearchRecord:
     ranges: dict[str, dict[str, Any]]
     best_so_far: tuple[tuple[int, float, float], ...]
     importances: dict[str, float]
+    importance_intervals: tuple[Importance, ...]
+    importances_of_good: tuple[Importance, ...]
+    effects: tuple[Effect, ...]
+    early_epochs: EarlyEpochs | None
     counted: str
     pruned: tuple[PrunedTrial, ...]
     epochs_run: int
@@ -55,10 +71,20 @@ def compute_search(evidence: Evidence, spec: StudySpec) -> SearchRecord | None:
         best = max(best, trial.values["val_accuracy"])
         best_so_far.append((trial.number, trial.values["val_accuracy"], best))
     pruned = tuple(_pruned(trial) for trial in sampled if trial.state == "pruned")
+    ranges = {key: values.model_dump() for key, values in spec.space.ranges().items()}
+    whole = [trial for trial in evidence.complete if ranges.keys() <= trial.params.keys()]
     return SearchRecord(
-        ranges={key: values.model_dump() for key, values in spec.space.ranges().items()},
+        ranges=ranges,
         best_so_far=tuple(best_so_far),
-        importances=evidence.importances,
+        importances=compute_importances(evidence.stored),
+        importance_intervals=resample_importances(evidence.stored),
+        importances_of_good=resample_importances(evidence.stored, of_good=True),
+        effects=compute_effects(
+            ranges,
+            [trial.params for trial in whole],
+            [trial.values["val_accuracy"] for trial in whole],
+        ),
+        early_epochs=compute_early_epochs(evidence.trials),
         counted=_counted(evidence),
         pruned=pruned,
         epochs_run=sum(len(trial.history) for trial in sampled),
@@ -87,6 +113,6 @@ def _counted(evidence: Evidence) -> str:
     counts = f"{complete} complete trials count ({named} named, {complete - named} sampled)"
     if pruned:
         counts += f"; {pruned} pruned ones do not"
-    if complete < IMPORTANCE_TRIALS:
-        counts += f"; at least {IMPORTANCE_TRIALS} are needed"
+    if complete < LEAST_TRIALS:
+        counts += f"; at least {LEAST_TRIALS} are needed"
     return counts

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
 from cifar_tune.evaluation import named_trials
 from cifar_tune.evaluation.answer import Answer
-from cifar_tune.evaluation.candidates import group
+from cifar_tune.evaluation.candidates import Candidate, group
 from cifar_tune.evaluation.claims import ClaimRecord, judge_claims
+from cifar_tune.evaluation.compared import read_confirmed
 from cifar_tune.evaluation.confusion import ConfusionRecord, compute_confusion
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
 from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
-from cifar_tune.evaluation.leader import compute_answer, read_confirmed
+from cifar_tune.evaluation.leader import compute_answer
 from cifar_tune.evaluation.measure import replicates
 from cifar_tune.evaluation.named_trials import ModelRecord, SweepRecord
+from cifar_tune.evaluation.ranking import Ranking, rank
 from cifar_tune.evaluation.search_summary import SearchRecord, compute_search
 from cifar_tune.storage.invocations import name_options, study_arguments
 from cifar_tune.storage.location import StorageLocation
@@ -30,6 +32,8 @@ COLUMNS = (
 ``epoch``, ``claim``, ``class`` or ``confusion``."""
 SEEDS_WANTED = 3
 """Below this number of replicates a report says how to get more."""
+MOST_RANKED = 500
+"""A ranking of more configurations takes too long for a report."""
 TRIALS_NAMED = 4
 """How many of the trials that lack something are named."""
 
@@ -77,6 +81,8 @@ class ReportRecord(StudyDescription):
         differences: What sets the protocols apart, as (key, published, here).
         pareto: The models that no other beats in accuracy and time together.
         pareto_quantity: The accuracy that was compared for that.
+        ranking: The configurations as ``best show`` ranks them; None if too few or too many are
+            complete.
         fresh: What was run beside the study, and how often the test images were read for it.
     """
 
@@ -99,6 +105,7 @@ class ReportRecord(StudyDescription):
     search: SearchRecord | None
     confusion: ConfusionRecord | None
     fresh: FreshRuns
+    ranking: Ranking | None
     missing: tuple[MissingResult, ...]
 
     @property
@@ -114,6 +121,9 @@ class ReportRecord(StudyDescription):
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON has it, without the pixels of images."""
         record = {**asdict(self), "answer": self.answer.to_dict()}
+        if self.ranking is not None:
+            shortlist = [standing.to_dict() for standing in self.ranking.shortlist]
+            record["ranking"] = {"shortlist": shortlist, "seed_sd": self.ranking.seed_sd}
         for image in (record["confusion"] or {}).get("most_wrong", ()):
             del image["pixels"]
         return record
@@ -150,6 +160,8 @@ def compute_report(
     quantity = named_trials.choose_pareto_quantity(models)
     shown = named_trials.most_accurate(models)
     published = loaded.content.published
+    candidates = group(evidence.trials)
+    fresh = read_fresh_runs(location, spec.study_name, candidates)
     differences = named_trials.protocol_differences(loaded, spec)
     return ReportRecord(
         **vars(description),
@@ -171,7 +183,8 @@ def compute_report(
         sweep=named_trials.compute_sweep(evidence, spec),
         search=compute_search(evidence, spec),
         confusion=compute_confusion(evidence, shown, replicates(evidence, shown)),
-        fresh=read_fresh_runs(location, spec.study_name, group(evidence.trials)),
+        fresh=fresh,
+        ranking=_rank(spec, candidates, fresh),
         missing=tuple(_find_missing(evidence, spec, models, description)),
     )
 
@@ -189,6 +202,18 @@ def _describe(loaded: LoadedStudyFile, spec: StudySpec, arguments: str) -> Study
         command=f"cifar-tune study run {arguments}",
         protocol=spec.protocol.model_dump(exclude_none=True),
     )
+
+
+def _rank(spec: StudySpec, candidates: Sequence[Candidate], fresh: FreshRuns) -> Ranking | None:
+    if not 2 <= len(candidates) <= MOST_RANKED:
+        return None
+    confirmed = fresh.confirmation.candidates if fresh.confirmation is not None else ()
+    outcomes = {
+        confirmed_one.candidate.label: confirmed_one.outcomes for confirmed_one in confirmed
+    }
+    known = [replace(it, fresh=outcomes.get(it.label, ())) for it in candidates]
+    protocol = spec.protocol
+    return rank(known, protocol.validation_images, same_images=protocol.split == "fixed")
 
 
 def _published_command(loaded: LoadedStudyFile, named: StorageLocation | None) -> str:

@@ -73,6 +73,12 @@ def format_noise(noise: float, lead: float) -> str:
     return f"{100 * noise:.{digits}f}"
 
 
+def round_up(images: int) -> int:
+    """Return a number of images to two figures: it is no better known than that."""
+    size: int = 10 ** max(len(str(images)) - 2, 0)
+    return int(-(-images // size) * size)
+
+
 def format_p_value(value: float) -> str:
     """Return a p-value: ``p = 0.012``, ``p < 0.001``."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

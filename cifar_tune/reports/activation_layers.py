@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
-import plotly.graph_objects as go
+from matplotlib.figure import Figure
 
 from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table, number_cell
 from cifar_tune.reports.environment import make_environment
-from cifar_tune.reports.theme import make_figure
+from cifar_tune.reports.theme import NARROW, add_legend, make_axes, use_percent
 from cifar_tune.training.pictures.activation_record import (
     ActivationRecord,
     ImageView,
@@ -78,35 +79,39 @@ def _describe_passed(passed: tuple[str, ...]) -> str:
     return ", ".join(words.get(name, name) for name in names) or "nothing more"
 
 
-def draw_shares(record: ActivationRecord, command: str) -> Section:
-    """Draw how active the layers are for all images; ``command`` makes the figure again."""
+def draw_shares(record: ActivationRecord) -> Section:
+    """Draw how active the layers are for all images."""
     images = format_count(len(record.images), "image")
     chart = Chart(
         "active-share",
         "Active share by layer and image",
         "Share of the values above zero after the ReLU that follows each layer, in percent; one "
         f"trained network, {images}, so there are no error bars.",
-        _plot_shares(record),
-        ((f"trial {record.trial}, {record.name or 'sampled'}", "trial"),),
-        command,
+        partial(_plot_shares, record),
     )
     return Section("active", "How much of each layer is active", (chart,))
 
 
-def _plot_shares(record: ActivationRecord) -> go.Figure:
-    figure = make_figure(
-        "layer", "active values (%)", y_is_percent=True, barmode="group", bargap=0.3
-    )
+def _plot_shares(record: ActivationRecord, width: int) -> Figure:
+    figure, (axes,) = make_axes(width, 320)
+    thick = 0.7 / max(len(record.images), 1)
     for number, view in enumerate(record.images):
-        figure.add_trace(
-            go.Bar(
-                name=f"{view.source}{f' ({view.label})' if view.label else ''}",
-                x=list(record.layers),
-                y=[layer.stats.active_fraction for layer in view.layers],
-                marker={"color": COLOURS[number % len(COLOURS)]},
-            )
+        axes.bar(
+            [place + (number + 0.5) * thick - 0.35 for place in range(len(record.layers))],
+            [layer.stats.active_fraction for layer in view.layers],
+            width=0.9 * thick,
+            color=COLOURS[number % len(COLOURS)],
+            label=f"{view.source}{f' ({view.label})' if view.label else ''}",
         )
-    return figure.update_yaxes(range=[0, 1])
+    rotation = 0 if width > NARROW and len(record.layers) <= 8 else 35
+    place: dict[str, Any] = {"rotation": rotation, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(record.layers)), record.layers, **(place if rotation else {}))
+    axes.set_ylim(0, 1)
+    axes.grid(visible=False, axis="x")
+    use_percent(axes)
+    axes.set_ylabel("active values (%)")
+    add_legend(figure, [axes], 2 if width > NARROW else 1)
+    return figure
 
 
 def draw_freezing(record: ActivationRecord) -> Section:

@@ -45,7 +45,7 @@ def draw_activations(record: ActivationRecord, command: str) -> Page:
         sections=(
             _draw_trial(record, command),
             *images,
-            draw_shares(record, command),
+            draw_shares(record),
             draw_freezing(record),
         ),
         footer=f"cifar-tune {__version__}, from weights with SHA-256 {record.weights_sha256}",

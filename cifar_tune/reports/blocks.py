@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # it takes a while to load, which a run that writes notes need not wait for
-    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
 
 Tone = Literal["plain", "good", "bad", "unsure", "missing"]
 """How something is coloured; never the only way in which it is told apart."""
@@ -20,8 +21,17 @@ class Prose:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A short remark that stands out, such as that a run was a quick one, with what to type."""
+
+    title: str
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class Points:
-    """A list of remarks."""
+    """A list of remarks, folded away below its title."""
 
     title: str
     points: tuple[str, ...]
@@ -69,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. One that ``is_long`` is folded away until it is asked for, printed in full."""
+    """A table. One that ``is_long`` is folded away until it is asked for, and not printed."""
 
     id: str
     caption: str
@@ -93,18 +103,15 @@ class Chart:
     Attributes:
         id: unique in the page; its file name where figures are written.
         caption: what is seen, with units, and how many runs it is made of.
-        sources: the trials that it is made of, as (text, ``id`` in this page).
-        command: makes it again.
-        height: in CSS pixels.
+        draw: returns the figure for a width in CSS pixels.
+        is_half: whether it takes half of the page's width, where there is room for two.
     """
 
     id: str
     title: str
     caption: str
-    figure: go.Figure
-    sources: tuple[tuple[str, str], ...]
-    command: str
-    height: int = 420
+    draw: Callable[[int], Figure]
+    is_half: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Card:
-    """A judgement that stands out: ``label`` (such as ``supported``), title and lines below it.
+    """A judgement in one line, ``label`` (such as ``supported``) and title, that opens.
 
-    ``command`` is what to do next, if anything.
+    Attributes:
+        lines: what stands below it, once it is opened.
+        command: what to do next, if anything.
+        measure: the number that it rests on, beside the title.
     """
 
     label: str
@@ -140,6 +150,7 @@ class Card:
     title: str
     lines: tuple[str, ...]
     command: str = ""
+    measure: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ class Command:
     command: str
 
 
-Block = Prose | Points | Facts | Table | Chart | Pictures | Card | Missing | Command
+Block = Prose | Box | Points | Facts | Table | Chart | Pictures | Card | Missing | Command
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,9 @@ class Page:
     Attributes:
         lead: the answer in a sentence or two, above everything else.
         warning: what a reader must know before comparing anything, e.g. that it is a quick run.
+        subtitle: what the report is about, in small below the title.
+        opening: blocks between the lead and the contents.
+        commands: what to type, at the end of the page.
     """
 
     title: str
@@ -184,8 +198,12 @@ class Page:
     warning: str
     sections: tuple[Section, ...]
     footer: str
+    subtitle: str = ""
+    opening: tuple[Block, ...] = ()
+    commands: tuple[Command, ...] = ()
 
     @property
     def blocks(self) -> list[Block]:
-        """The blocks of all sections, in order."""
-        return [block for section in self.sections for block in section.blocks]
+        """The blocks of the opening and of all sections, in order."""
+        inside = (block for section in self.sections for block in section.blocks)
+        return [*self.opening, *inside]

@@ -33,7 +33,7 @@ from cifar_tune.evaluation.study import ReportRecord, compute_report
 from cifar_tune.files import read_text
 from cifar_tune.reports.blocks import Card, Chart, Table
 from cifar_tune.reports.bounded_templates import BoundedEnvironment, render
-from cifar_tune.reports.figure_files import digest_comment
+from cifar_tune.reports.figure_files import digest_chart
 from cifar_tune.reports.markdown import pipe_table, to_markdown
 from cifar_tune.reports.study_page import draw_report
 from cifar_tune.storage import studies
@@ -130,7 +130,7 @@ def check_document(document: Document, out: Path, figures: Path | None) -> None:
         return
     for name, chart in document.charts.items():
         path = figures / f"{name}.svg"
-        if digest_comment(chart.figure) not in _read(path):
+        if digest_chart(chart) not in _read(path):
             raise WorkError(f"{path}: shows other data than are stored")
 
 
@@ -188,7 +188,7 @@ class StoredReport:
     def chart(self, id: str) -> str:  # noqa: A002
         """Return a figure of the report by its id, to be drawn into the folder of figures."""
         chart = self._find(Chart, id)
-        digest = digest_comment(chart.figure)
+        digest = digest_chart(chart)
         if self._link is None:
             return digest
         name = re.sub("[:/=,]", "-", f"{self.record.study_name}-{chart.id}")

@@ -1,28 +1,27 @@
 """Shows a page as one HTML file that asks no other host for anything.
 
-Scripts run only where their digest is in the page's own policy, so that a study's or a class's name
-that found its way past the escaping would still not be run.
+Figures are SVG elements of the page, so it is whole without scripts. The page's own script runs
+only since its digest is in the page's policy, so that a study's or a class's name that found its
+way past the escaping would still not be run.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from pathlib import Path
 
-import plotly.io
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+from markupsafe import Markup, escape
 
 from cifar_tune.errors import StorageError
 from cifar_tune.files import write_text
 from cifar_tune.reports.blocks import Chart, Page, Pictures, Table, number_columns
 from cifar_tune.reports.environment import make_environment
+from cifar_tune.reports.theme import HALF, NARROW, WIDE, for_page, report_style, to_svg
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_RESERVED = ("figures", "top")
+_RESERVED = ("top",)
 """Ids that the template itself uses."""
 _FILE_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Ids of figures and pictures become file names."""
@@ -38,19 +37,18 @@ def render_page(page: Page) -> str:
     style, script = (
         (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
     )
-    figures = _figures_json(page)
-    plotly_js = get_plotlyjs() if figures else ""
     environment = make_environment("cifar_tune.reports", escapes=True)
     environment.filters.update(
-        base64=_base64, kind=lambda block: type(block).__name__, number_columns=number_columns
+        base64=_base64,
+        kind=lambda block: type(block).__name__,
+        number_columns=number_columns,
+        plots=_draw,
     )
     html = environment.get_template("page.html").render(
         page=page,
-        policy=_policy([plotly_js, script] if figures else [script]),
+        policy=_policy(script),
         style=Markup(style),
         script=Markup(script),
-        figures=Markup(figures),
-        plotly_js=Markup(plotly_js),
     )
     return f"{html}\n"
 
@@ -81,37 +79,35 @@ def check_ids(page: Page) -> None:
 
     for section in page.sections:
         check(section.id)
-        for block in section.blocks:
-            if isinstance(block, Chart | Pictures):
-                check(block.id, _FILE_ID)
-            elif isinstance(block, Table):
-                for id_ in (block.id, *(row.id for row in block.rows if row.id)):
-                    check(id_)
+    for block in page.blocks:
+        if isinstance(block, Chart | Pictures):
+            check(block.id, _FILE_ID)
+        elif isinstance(block, Table):
+            for id_ in (block.id, *(row.id for row in block.rows if row.id)):
+                check(id_)
 
 
-def _figures_json(page: Page) -> str:
-    """Return the page's figures by id, to stand inside ``<script>``; empty for none."""
-    figures = ",\n".join(
-        f"{json.dumps(block.id)}: {plotly.io.to_json(block.figure, engine='json')}"
-        for block in page.blocks
-        if isinstance(block, Chart)
-    )
-    # "<" is in strings only, where this escape means the same: no text can end the script early.
-    return "{" + figures.replace("<", "\\u003c") + "}" if figures else ""
+def _draw(chart: Chart) -> list[tuple[str, Markup]]:
+    """Return a figure for a page and for a phone, each with the name of its style."""
+    # Nothing is fetched, and no text of matplotlib's is HTML: it escapes what it writes.
+    label = str(escape(f"{chart.title}. {chart.caption}"))
+    with report_style():
+        return [
+            (name, Markup(for_page(to_svg(chart.draw(width), f"{chart.id}-{name}"), label)))
+            for name, width in (("wide", HALF if chart.is_half else WIDE), ("narrow", NARROW))
+        ]
 
 
-def _policy(scripts: list[str]) -> str:
+def _policy(script: str) -> str:
     """Return the page's content security policy.
 
-    plotly.js sets the ``style`` of what it draws and adds a style element, whose content no digest
-    given beforehand covers; hence ``unsafe-inline`` for styles, and for nothing else. It draws the
-    cells of a heatmap as a ``data:`` image.
+    What matplotlib draws has its style in attributes, which no digest covers; hence
+    ``unsafe-inline`` for styles, and for nothing else.
     """
-    digests = (_base64(hashlib.sha256(script.encode()).digest()) for script in scripts)
-    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    digest = _base64(hashlib.sha256(script.encode()).digest())
     return (
-        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 

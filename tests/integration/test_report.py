@@ -59,6 +59,10 @@ def test_record_is_the_kept_one(cli: Cli, database: Path, name: str) -> None:
     for trial in found["trials"]:
         del trial["history"]  # as it was made up
         del trial["config"]
+    del found["ranking"]  # draws
+    if found["search"] is not None:  # fitted, and resampled
+        for key in ("effects", "importance_intervals", "importances_of_good"):
+            del found["search"][key]
     check_kept(name, found)
 
 
@@ -109,7 +113,7 @@ def test_default_place_is_printed(cli: Cli, database: Path, tmp_path: Path) -> N
     answer = cli("report", "final", "--storage", str(storage))
     path = storage.parent / "reports" / "final_quick.html"
     assert str(path) in answer.out
-    assert path.stat().st_size > 1e6
+    assert 1e5 < path.stat().st_size < 2e6
 
 
 def test_csv_has_the_numbers_of_the_json(cli: Cli, database: Path) -> None:
@@ -135,7 +139,9 @@ def test_quick_figures_are_not_put_beside_the_published_ones(cli: Cli, database:
     assert not record["is_comparable"]
     assert ["epochs", "20", "5"] in record["differences"]
     html = page(cli, "transfer", database)
-    assert "not of the protocol that the published" in html
+    assert "Not the published protocol" in html
+    assert "3 (published: 20)" not in html
+    assert "5 (published: 20)" in html
     assert "80.5 %" in html  # the published figure, in a table of its own
     assert not re.search(r"ours \d", html)
     assert 'as published"' not in html
@@ -153,7 +159,7 @@ def test_figures_of_the_same_protocol_stand_beside_the_published_ones(
     html = page(cli, "final", storage)
     assert "72.8 %" in html
     assert re.search(r"ours \d", html)
-    assert "not of the protocol" not in html
+    assert "Not the published protocol" not in html
 
 
 def test_a_model_that_an_override_does_not_touch_stands_beside_the_published_one(

@@ -13,14 +13,18 @@ import plotly.graph_objects as go
 
 from cifar_tune.config.study_file import StudySpec, resolve
 from cifar_tune.dashboard.notes.attributes import seal
+from cifar_tune.dashboard.notes.figures import (
+    plot_accuracies,
+    plot_comparison,
+    plot_pareto,
+    plot_sweep,
+)
 from cifar_tune.dashboard.notes.study_notes import derived_note, study_note
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy
 from cifar_tune.evaluation.evidence import gather
 from cifar_tune.evaluation.study import ReportRecord, compute_report
 from cifar_tune.evaluation.wording import format_key
-from cifar_tune.reports.sections.curves import curves_of, plot_comparison
-from cifar_tune.reports.sections.results import plot_accuracies, plot_pareto
-from cifar_tune.reports.sections.sweep import plot_sweep
+from cifar_tune.reports.sections.curves import curves_of
 from cifar_tune.search.plan import Plan, Work
 from cifar_tune.search.runner import RunOptions, remaining_work
 from cifar_tune.storage.location import StorageLocation

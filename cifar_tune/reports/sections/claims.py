@@ -1,11 +1,9 @@
-"""The section with the claims of a study file and what is made of each."""
+"""The section with the claims of a study file, judged."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-
-import plotly.graph_objects as go
 
 from cifar_tune.evaluation.claims import ClaimRecord
 from cifar_tune.evaluation.quantities import ContrastRecord
@@ -17,13 +15,11 @@ from cifar_tune.evaluation.wording import (
     format_effect_interval,
     format_key,
     format_p_value,
+    round_up,
     short_name,
 )
 from cifar_tune.reports.blocks import Block, Card, Cell, Prose, Row, Table, Tone, number_cell
-from cifar_tune.reports.study_blocks import effect_cell, make_chart
-from cifar_tune.reports.theme import error_bars, make_figure
-from cifar_tune.training.pictures.palette import COLOURS, LINE
-from cifar_tune.wording import format_count
+from cifar_tune.reports.study_blocks import effect_cell
 
 FIRST_SEEDS = 3
 """The number of seeds that give a first spread."""
@@ -36,27 +32,17 @@ _DECLARED = {
 
 
 def draw_claims(record: ReportRecord) -> Iterator[Block]:
-    """Draw a card for each claim, the comparisons as figures, and all numbers in a table."""
+    """Draw a line for each claim, which opens, and all numbers in a table."""
     if not record.claims:
         return
-    yield Prose(
-        "Each claim says that one model is better than others. It is supported where that is "
-        "shown, refuted where the difference is shown to be less than the smallest that counts, "
-        "which the study file declares, and else undecided. Intervals and verdicts are for the "
-        "scatter of seeds and for the finite number of images; models are compared in pairs with "
-        f"one seed and on the same images. {format_count(len(record.claims), 'claim')} are "
-        f"corrected together (Holm), and for looks at {', '.join(map(str, LOOKS[:6]))} and so on "
-        "seeds, so that one or more of them is wrongly supported, or wrongly refuted, with a "
-        "probability of at most 2.5 % each, also if seeds are added until a verdict falls. Between "
-        "two looks the verdict of the last one stands."
-    )
-    if record.differences:
-        yield Prose(
-            f"The verdicts are about the profile {record.profile}; the claims were made about "
-            "another protocol."
-        )
     yield from (_card(record, claim) for claim in record.claims)
-    yield from _charts(record)
+    others = "; the claims are about another protocol" if record.differences else ""
+    looks = ", ".join(map(str, LOOKS[:4]))
+    yield Prose(
+        f"Verdicts are about the profile {record.profile}{others}. Models are compared in pairs of "
+        "one seed on the same images; claims are corrected together (Holm) and for looks at "
+        f"{looks} and so on seeds. One or more wrong verdicts of a kind: at most 2.5 %."
+    )
     yield _table(record)
 
 
@@ -68,14 +54,18 @@ def _card(record: ReportRecord, claim: ClaimRecord) -> Card:
     if claim.deciding is not None:
         hanging = "Hangs on" if len(claim.contrasts) > 1 else "Measured"
         lines.append(f"{hanging} {describe_contrast(claim, claim.contrasts[claim.deciding])}.")
-    missing = " See what is missing under Results."
+    missing = " See what is missing under Protocol."
     is_in_part = claim.unknown and claim.verdict == "undecided"
     lines.append(describe_reason(claim) + (missing if is_in_part else ""))
     lines += _describe_limits(claim)
     lines += [f"Not known: {unknown}." for unknown in claim.unknown]
     lines.append(_DECLARED[claim.declared])
     tone, command = _TONES[claim.verdict], _next_command(record, claim)
-    return Card(claim.verdict, tone, claim.text, tuple(lines), command)
+    measure = ""
+    if claim.deciding is not None:
+        deciding = claim.contrasts[claim.deciding]
+        measure = format_effect(deciding.quantity, deciding.mean)
+    return Card(claim.verdict, tone, claim.text, tuple(lines), command, measure)
 
 
 def _describe_limits(claim: ClaimRecord) -> Iterator[str]:
@@ -143,7 +133,7 @@ def _describe_advice(claim: ClaimRecord) -> str:
     if advice.seeds is None and advice.images is not None:
         return (
             " No number of seeds will decide it: the images are too few, about "
-            f"{_round_up(advice.images):,} would do."
+            f"{round_up(advice.images):,} would do."
         )
     if advice.seeds is None:
         return f" It would take more than {LOOKS[-1]:,} seeds."
@@ -161,12 +151,6 @@ def _describe_advice(claim: ClaimRecord) -> str:
     )
 
 
-def _round_up(images: int) -> int:
-    """Return the number to two figures: it is no better known than that."""
-    size: int = 10 ** max(len(str(images)) - 2, 0)
-    return int(-(-images // size) * size)
-
-
 def _next_command(record: ReportRecord, claim: ClaimRecord) -> str:
     """Return the command that brings a verdict, where more seeds do."""
     if claim.verdict != "undecided" or claim.unknown:
@@ -180,65 +164,8 @@ def _next_command(record: ReportRecord, claim: ClaimRecord) -> str:
 # --- all comparisons ----------------------------------------------------------------------------
 
 
-def _charts(record: ReportRecord) -> Iterator[Block]:
-    models = {claim.trial for claim in record.claims}
-    models |= {contrast.than for claim in record.claims for contrast in claim.contrasts}
-    compared = [
-        trial.number
-        for trial in record.trials
-        if trial.state == "complete" and trial.model in models
-    ]
-    for is_time, id_, title in (
-        (False, "contrasts-accuracy", "Comparisons of accuracy"),
-        (True, "contrasts-time", "Comparisons of time"),
-    ):
-        named = [
-            (f"{_models(claim, contrast)}, {format_key(contrast.quantity)}", contrast)
-            for claim in record.claims
-            for contrast in claim.contrasts
-            if (contrast.quantity == "seconds") == is_time
-        ]
-        # The same comparison may serve several claims; it is drawn once.
-        contrasts = dict(reversed(named))
-        if contrasts:
-            yield make_chart(
-                record,
-                id_,
-                title,
-                "To the right of zero the first model is better; the bar is the 95 % interval, not "
-                "corrected for the number of claims.",
-                plot_contrasts(contrasts, is_time=is_time),
-                compared,
-                height=150 + 34 * len(contrasts),
-            )
-
-
 def _models(claim: ClaimRecord, contrast: ContrastRecord) -> str:
     return f"{short_name(claim.trial)} over {short_name(contrast.than)}"
-
-
-def plot_contrasts(contrasts: dict[str, ContrastRecord], *, is_time: bool) -> go.Figure:
-    """Plot each comparison with its interval, and the smallest effect that counts."""
-    title = "share of the other's time saved (%)" if is_time else "difference (points of accuracy)"
-    figure = make_figure(title, "", xaxis={"zeroline": False}, yaxis={"showgrid": True})
-    records = list(contrasts.values())
-    figure.add_scatter(
-        x=[100 * record.mean for record in records],
-        y=list(contrasts),
-        error_x=error_bars(records, 100, thickness=2, width=6, color=COLOURS[0]),
-        mode="markers",
-        marker={"size": 9, "color": COLOURS[0]},
-        name="measured, 95 % interval",
-    )
-    figure.add_scatter(
-        x=[100 * record.smallest_effect for record in records],
-        y=list(contrasts),
-        mode="markers",
-        marker={"symbol": "line-ns-open", "size": 16, "color": COLOURS[1], "line": {"width": 2}},
-        name="smallest effect that counts",
-        hovertemplate="counts from %{x:g}<extra></extra>",
-    )
-    return figure.add_vline(x=0, line={"color": LINE, "width": 1})
 
 
 def _table(record: ReportRecord) -> Table:
@@ -254,7 +181,7 @@ def _table(record: ReportRecord) -> Table:
         rows,
         note="Differences are means over pairs of equal seeds. Noise of the images: from what "
         "both models said of each image, or bounded by the binomial where answers were not kept.",
-        is_long=len(rows) > 12,
+        is_long=True,
     )
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
 
-import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from cifar_tune.evaluation.confusion import ConfusionRecord, WrongImage
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import short_name
-from cifar_tune.reports.blocks import Block, Pictures, Prose, Tile
-from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import error_bars, make_figure
-from cifar_tune.training.pictures.palette import COLOURS, SEQUENTIAL, TEXT
+from cifar_tune.reports.blocks import Block, Chart, Pictures, Tile
+from cifar_tune.reports.theme import NARROW, make_axes, use_percent
+from cifar_tune.training.pictures.palette import TEST, TEXT, VALIDATION
+from cifar_tune.wording import format_percent
+
+SHOWN = 9
+"""Images that the model is most wrong about."""
+_WRITTEN = 0.005
+"""A lower share is left out of its cell."""
+_DARK_FROM = 0.6
+"""Share from which on a cell is so dark that its number is white."""
 
 
 def draw_confusion(record: ReportRecord) -> Iterator[Block]:
@@ -24,37 +34,20 @@ def draw_confusion(record: ReportRecord) -> Iterator[Block]:
         return
     trials = confusion.trials
     seeds = "one seed" if len(trials) == 1 else f"{len(trials)} seeds together"
-    which = f"the {confusion.images:,} {confusion.split} images"
-    if len(record.trained) > 1:
-        name = short_name(confusion.model)
-        yield Prose(f"Of {name}, the best of the named trials on validation images.")
-    if confusion.split == "validation":
-        yield Prose("The test images were not read, so these are the validation images.")
-    yield make_chart(
-        record,
+    which = f"{confusion.images:,} {confusion.split} images"
+    yield Chart(
         "confusion",
-        "Confusion matrix",
-        f"Of each class, in percent, what {which} were said to be; {seeds}.",
-        plot_confusion(confusion),
-        trials,
-        height=520,
-    )
-    yield make_chart(
-        record,
-        "classes",
-        "Accuracy by class",
-        f"On {which}: mean over seeds with 95 % interval where there are several.",
-        plot_classes(confusion),
-        trials,
-        height=360,
+        f"True and predicted classes: {short_name(confusion.model)}",
+        f"Percent of each true class, {which}, {seeds}. Right: accuracy by class with its "
+        "95 % interval.",
+        partial(plot_confusion, confusion),
     )
     if confusion.most_wrong:
         yield Pictures(
             "most-wrong",
-            "The images it is most wrong about",
-            f"Those of {which} with the highest loss, by trial {trials[0]}: what each is, "
-            "and what it was said to be with which probability.",
-            tuple(map(_tile, confusion.most_wrong)),
+            "The images with the highest loss",
+            f"True class, and the prediction of trial {trials[0]} with its probability.",
+            tuple(map(_tile, confusion.most_wrong[:SHOWN])),
         )
 
 
@@ -64,54 +57,68 @@ def _tile(wrong: WrongImage) -> Tile:
     said = f"{wrong.said}, {100 * wrong.probability:.0f}\u00a0%"
     return Tile(
         buffer.getvalue(),
-        alt=f"image {wrong.row}: {wrong.label}, said to be {said}",
+        alt=f"image {wrong.row}: {wrong.label}, predicted {said}",
         title=wrong.label,
-        note=f"said {said}; #{wrong.row}",
-        width=104,
+        note=said,
+        width=88,
     )
 
 
-def plot_confusion(confusion: ConfusionRecord) -> go.Figure:
-    """Plot which share of each class was taken for each class."""
-    shares = [[count / max(sum(row), 1) for count in row] for row in confusion.counts]
-    figure = make_figure(
-        "said",
-        "is",
-        legend=False,
-        xaxis={"showgrid": False, "showline": False, "tickangle": -45},
-        yaxis={"showgrid": False, "showline": False, "autorange": "reversed"},
-    )
-    return figure.add_heatmap(
-        z=shares,
-        x=list(confusion.classes),
-        y=list(confusion.classes),
-        text=[[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares],
-        texttemplate="%{text}",
-        colorscale=[list(step) for step in SEQUENTIAL],
-        zmin=0,
-        zmax=1,
-        xgap=1,
-        ygap=1,
-        showscale=False,
-        hovertemplate="%{y} said to be %{x}: %{z:.1%}<extra></extra>",
-    )
+def plot_confusion(confusion: ConfusionRecord, width: int) -> Figure:
+    """Plot which share of each class was taken for each class, and the accuracy of each."""
+    is_wide = width > NARROW
+    classes = len(confusion.classes)
+    height = 90 + (34 if is_wide else 26) * classes
+    ratios = [2.6, 1] if is_wide else [1]
+    figure, panels = make_axes(width, height, len(ratios), sharey=True, width_ratios=ratios)
+    _add_cells(panels[0], confusion, size=11.5 if is_wide else 8)
+    if is_wide:
+        _add_classes(panels[1], confusion)
+    return figure
 
 
-def plot_classes(confusion: ConfusionRecord) -> go.Figure:
-    """Plot the accuracy of each class with its interval, the best class first."""
-    accuracies = [
-        (name, accuracy)
-        for name, accuracy in zip(confusion.classes, confusion.per_class, strict=True)
-        if accuracy is not None
-    ]
-    accuracies.sort(key=lambda pair: -pair[1].mean)
-    figure = make_figure(
-        "", "accuracy (%)", y_is_percent=True, legend=False, yaxis={"range": [0, 1]}, bargap=0.35
-    )
-    return figure.add_bar(
-        x=[name for name, _ in accuracies],
-        y=[accuracy.mean for _, accuracy in accuracies],
-        error_y=error_bars([accuracy for _, accuracy in accuracies], color=TEXT),
-        marker={"color": COLOURS[0]},
-        hovertemplate="%{x}: %{y:.1%}<extra></extra>",
-    )
+def _add_cells(axes: Axes, confusion: ConfusionRecord, size: float) -> None:
+    colour = TEST if confusion.split == "test" else VALIDATION
+    for row, counts in enumerate(confusion.counts):
+        for column, count in enumerate(counts):
+            share = count / max(sum(counts), 1)
+            if share < _WRITTEN:
+                continue
+            axes.add_patch(
+                Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=colour, alpha=share)
+            )
+            axes.text(
+                column, row, f"{100 * share:.0f}", ha="center", va="center_baseline",
+                fontsize=size, color="#ffffff" if share >= _DARK_FROM else TEXT,
+            )  # fmt: skip
+    places = range(len(confusion.classes))
+    axes.set_xlim(-0.5, len(places) - 0.5)
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    axes.set_yticks(places, confusion.classes)
+    axes.set_xticks(places, confusion.classes, rotation=35, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+
+
+def _add_classes(axes: Axes, confusion: ConfusionRecord) -> None:
+    colour = TEST if confusion.split == "test" else VALIDATION
+    for place, accuracy in enumerate(confusion.per_class):
+        if accuracy is None:
+            continue
+        if accuracy.low is not None and accuracy.high is not None:
+            axes.plot([accuracy.low, accuracy.high], [place, place], color=colour, alpha=0.55)
+        axes.plot([accuracy.mean], [place], "o", color=colour)
+        axes.annotate(
+            format_percent(accuracy.mean, 0), (accuracy.mean, place), (0, 5),
+            textcoords="offset points", ha="center", va="bottom", fontsize=10.5,
+        )  # fmt: skip
+    axes.set_xlim(0, 1)
+    use_percent(axes, "x", 5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("accuracy (%)")

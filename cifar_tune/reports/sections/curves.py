@@ -1,52 +1,44 @@
-"""The section with the learning curves of the named trials."""
+"""The learning curves of the named trials, a panel for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import short_name
-from cifar_tune.reports.blocks import Block
-from cifar_tune.reports.study_blocks import make_chart
-from cifar_tune.reports.theme import DASHES, QUANTITY_COLOURS, make_figure, translucent
-from cifar_tune.training.pictures.palette import COLOURS
+from cifar_tune.reports.blocks import Block, Chart
+from cifar_tune.reports.theme import NARROW, add_legend, make_axes, use_epochs, use_percent
+from cifar_tune.training.pictures.palette import STOPPED, TRAINING, VALIDATION
 
-BAND = 0.16
-"""Opacity of the band between the lowest and the highest seed."""
+MOST_PANELS = 12
+_PANEL_HEIGHT, _AROUND = 170, 60
 
 Curves = Sequence[tuple[str, Sequence[TrialRecord]]]
 """Named trials with their complete replicates."""
 
 
 def draw_curves(record: ReportRecord) -> Iterator[Block]:
-    """Draw the curves of all models in one figure, then each model's own."""
+    """Draw the curves of each model beside those of the others; none for a single epoch."""
     curves = curves_of(record)
-    if len(curves) > 1:
-        yield make_chart(
-            record,
-            "curves-compared",
-            "The models compared",
-            "Validation accuracy after each epoch: mean over seeds, the band from the lowest to "
-            "the highest seed.",
-            plot_comparison(curves),
-            [trial.number for _, trials in curves for trial in trials],
-        )
-    for name, trials in curves:
-        is_one = len(trials) == 1
-        seeds = "one seed" if is_one else f"mean over {len(trials)} seeds"
-        band = "" if is_one else ", the band from the lowest to the highest"
-        yield make_chart(
-            record,
-            f"curves-{short_name(name)}".replace("=", "-").replace(".", "-"),
-            short_name(name),
-            f"Accuracy and loss by epoch: {seeds}{band}.",
-            plot_curves(trials),
-            [trial.number for trial in trials],
-            height=460,
-        )
+    longest = max((len(trial.history) for _, trials in curves for trial in trials), default=0)
+    if longest < 2:
+        return
+    several = any(len(trials) > 1 for _, trials in curves)
+    seeds = "mean over seeds, the band from the lowest to the highest" if several else "one seed"
+    left_out = len(curves) - MOST_PANELS
+    more = f" The first {MOST_PANELS} of {len(curves)} models." if left_out > 0 else ""
+    others = " Grey: validation of the other models." if len(curves) > 1 else ""
+    yield Chart(
+        "curves-compared",
+        "Learning curves",
+        f"Accuracy by epoch, {seeds}.{others}{more}",
+        partial(plot_curves, curves[:MOST_PANELS]),
+    )
 
 
 def curves_of(record: ReportRecord) -> Curves:
@@ -57,84 +49,49 @@ def curves_of(record: ReportRecord) -> Curves:
     ]
 
 
-def plot_comparison(curves: Curves) -> go.Figure:
-    """Plot the validation accuracy of each model by epoch."""
-    tick = epoch_tick(trial for _, trials in curves for trial in trials)
-    figure = make_figure(
-        "epoch", "validation accuracy (%)", y_is_percent=True, xaxis={"dtick": tick}
-    )
-    for place, (name, trials) in enumerate(curves):
-        line = {
-            "color": COLOURS[place % len(COLOURS)],
-            "dash": DASHES[place // len(COLOURS) % len(DASHES)],
-        }
-        _add_curve(figure, trials, "val_accuracy", short_name(name), line)
+def plot_curves(curves: Curves, width: int) -> Figure:
+    """Plot a panel for each model, with the axes in common."""
+    columns = min(len(curves), 4 if width > NARROW else 2)
+    rows = -(-len(curves) // columns)
+    height = _AROUND + _PANEL_HEIGHT * rows
+    figure, panels = make_axes(width, height, columns, rows, sharex=True, sharey=True)
+    for axes, (name, trials) in zip(panels, curves, strict=False):
+        for other, other_trials in curves:
+            if other != name:
+                epochs, means, _, _ = mean_curve(other_trials, "val_accuracy")
+                axes.plot(epochs, means, color=STOPPED, alpha=0.45, linewidth=1)
+        _add_curve(axes, trials, "train_accuracy", TRAINING, "training")
+        _add_curve(axes, trials, "val_accuracy", VALIDATION, "validation")
+        axes.set_title(short_name(name))
+        use_epochs(axes, 6)
+        use_percent(axes, most=5)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    for axes in panels[-columns:]:
+        axes.set_xlabel("epoch")
+    for axes in panels[::columns]:
+        axes.set_ylabel("accuracy (%)")
+    add_legend(figure, panels[:1], 2)
     return figure
 
 
-def plot_curves(trials: Sequence[TrialRecord]) -> go.Figure:
-    """Plot accuracy above loss by epoch, training and validation: the mean over seeds in a band."""
-    figure = make_figure("epoch", "accuracy (%)", y_is_percent=True)
-    lower = figure.layout.yaxis.to_plotly_json()
-    lower |= {
-        "title": {"text": "loss (nats)", "standoff": 8},
-        "tickformat": "",
-        "hoverformat": ".3f",
-    }
-    figure.update_layout(
-        xaxis={"anchor": "y2", "dtick": epoch_tick(trials)},
-        yaxis={"domain": [0.54, 1.0]},
-        yaxis2={**lower, "domain": [0.0, 0.46], "anchor": "x"},
-    )
-    for key, name in (("train", "training"), ("val", "validation")):
-        line = {"color": QUANTITY_COLOURS[f"{key}_accuracy"], "dash": "solid"}
-        _add_curve(figure, trials, f"{key}_accuracy", name, line)
-        _add_curve(figure, trials, f"{key}_loss", name, line, yaxis="y2")
-    return figure
-
-
-def epoch_tick(trials: Iterable[TrialRecord]) -> int:
-    """Return the distance of ticks on an axis of epochs."""
-    longest = max((len(trial.history) for trial in trials), default=1)
-    return max(1, round(longest / 10))
-
-
-def _add_curve(
-    figure: go.Figure,
-    trials: Sequence[TrialRecord],
-    key: str,
-    name: str,
-    line: dict[str, str],
-    *,
-    yaxis: str = "y",
-) -> None:
-    """Add the mean over trials by epoch, in a band; the legend names it on the upper axis only."""
+def mean_curve(
+    trials: Sequence[TrialRecord], key: str
+) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Return epochs with the mean, the lowest and the highest of the trials that reached each."""
     longest = max((len(trial.history) for trial in trials), default=0)
     epochs = list(range(1, longest + 1))
     values = [
         [getattr(trial.history[epoch - 1], key) for trial in trials if len(trial.history) >= epoch]
         for epoch in epochs
     ]
+    means = [sum(seeds) / len(seeds) for seeds in values]
+    return epochs, means, [min(seeds) for seeds in values], [max(seeds) for seeds in values]
+
+
+def _add_curve(axes: Axes, trials: Sequence[TrialRecord], key: str, colour: str, name: str) -> None:
+    epochs, means, lows, highs = mean_curve(trials, key)
     if len(trials) > 1:
-        figure.add_scatter(
-            x=epochs + epochs[::-1],
-            y=[max(seeds) for seeds in values] + [min(seeds) for seeds in values][::-1],
-            mode="lines",
-            fill="toself",
-            fillcolor=translucent(line["color"], BAND),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            yaxis=yaxis,
-        )
-    figure.add_scatter(
-        x=epochs,
-        y=[sum(seeds) / len(seeds) for seeds in values],
-        mode="lines+markers",
-        marker={"size": 5},
-        line={**line, "width": 2},
-        name=name,
-        legendgroup=name,
-        showlegend=yaxis == "y",
-        yaxis=yaxis,
-    )
+        axes.fill_between(epochs, lows, highs, color=colour, alpha=0.16, linewidth=0)
+    marker = "o" if len(epochs) <= 12 else None
+    axes.plot(epochs, means, color=colour, marker=marker, markersize=4, label=name)

@@ -18,7 +18,7 @@ from cifar_tune.evaluation.wording import (
     format_key,
     format_quantity,
 )
-from cifar_tune.reports.blocks import Block, Cell, Command, Prose, Row, Table, number_cell
+from cifar_tune.reports.blocks import Block, Cell, Prose, Row, Table, number_cell
 from cifar_tune.reports.study_blocks import configuration_cell, effect_cell, quantity_cell
 
 
@@ -27,18 +27,14 @@ def draw_reruns(record: ReportRecord) -> Iterator[Block]:
     fresh = record.fresh
     if fresh.confirmation is None and not fresh.reruns:
         return
-    study = record.arguments
     if fresh.confirmation is not None:
         yield _confirmation_table(fresh.confirmation)
-        yield Command("Confirm it on more seeds", f"cifar-tune best confirm {study}")
     if fresh.reruns:
         yield _reruns_table(fresh.reruns)
-        yield Command("Train the best again", f"cifar-tune best rerun {study}")
     for number, ablation in enumerate(fresh.ablations):
         id_ = f"ablation-table-{number}" if number else "ablation-table"
         yield _ablation_table(ablation, id_)
     yield Prose(fresh.test_use.sentence())
-    yield Command("Make this report again", record.report_command)
 
 
 def _confirmation_table(confirmation: Confirmation) -> Table:

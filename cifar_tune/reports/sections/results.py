@@ -1,73 +1,67 @@
-"""The section with what each named trial reached, beside what was published of it."""
+"""The section that compares the named trials: table, curves, times, what was published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
-import plotly.graph_objects as go
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from cifar_tune.config.trial import QUANTITIES
+from cifar_tune.evaluation.evidence import TrialRecord
 from cifar_tune.evaluation.named_trials import ModelRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import format_effect, format_key, format_quantity, short_name
-from cifar_tune.reports.blocks import (
-    Block,
-    Cell,
-    Command,
-    Missing,
-    Points,
-    Row,
-    Table,
-    number_cell,
-)
-from cifar_tune.reports.study_blocks import (
-    configuration_cell,
-    make_chart,
-    quantity_cell,
-    trial_anchor,
-)
-from cifar_tune.reports.theme import QUANTITY_COLOURS, SYMBOLS, error_bars, make_figure
-from cifar_tune.training.pictures.palette import COLOURS, LINE
-from cifar_tune.wording import format_count
+from cifar_tune.reports.blocks import Block, Cell, Chart, Points, Row, Table, number_cell
+from cifar_tune.reports.sections.curves import draw_curves
+from cifar_tune.reports.sections.reruns import draw_reruns
+from cifar_tune.reports.study_blocks import configuration_cell, quantity_cell
+from cifar_tune.reports.theme import NARROW, add_legend, make_axes, use_percent
+from cifar_tune.training.pictures.palette import LINE, TEST, VALIDATION
 
 
-def draw_results(record: ReportRecord) -> Iterator[Block]:
-    """Draw what is missing, then tables and figures of all that was measured."""
-    yield from (Missing(missing.what, missing.command) for missing in record.missing)
-    if not record.trained:
-        return
-    yield _results_table(record)
-    trials = [number for model in record.trained for number in model.trials]
-    stated = " Open symbols: as published, one run each." if _stated_beside(record) else ""
-    yield make_chart(
-        record,
-        "accuracies",
-        "Accuracy of each model",
-        "Mean over seeds with its 95 % interval, for the scatter of seeds and for the finite "
-        f"number of images; without a bar where there is one seed.{stated}",
-        plot_accuracies(record),
-        trials,
-    )
-    if len(record.trained) > 1 and record.pareto:
-        yield make_chart(
-            record,
+def draw_comparison(record: ReportRecord) -> Iterator[Block]:
+    """Draw tables and figures of all that was measured of the named trials."""
+    if record.trained:
+        yield _results_table(record)
+    yield from draw_curves(record)
+    if _times_differ(record) and record.pareto:
+        yield Chart(
             "accuracy-against-time",
             "Accuracy against time",
-            f"Mean {format_key(record.pareto_quantity)} and mean time of training and validation, "
-            f"with 95 % intervals, on {' and '.join(record.devices)}. Filled: no other is as good "
-            f"in both ({', '.join(map(short_name, record.pareto))}).",
-            plot_pareto(record),
-            trials,
+            f"Mean {format_key(record.pareto_quantity)} and mean time, with 95 % intervals, on "
+            f"{' and '.join(record.devices)}. Filled: no other is as good in both.",
+            partial(plot_pareto, record),
         )
+    yield from draw_reruns(record)
     if any(model.published for model in record.models):
         yield _published_table(record)
-        if not record.is_comparable:
-            yield Command(
-                "Run under the protocol of the published figures",
-                record.published_command,
-            )
     if record.remarks:
         yield Points(f"What to know of {record.published_source}", record.remarks)
+
+
+def _times_differ(record: ReportRecord) -> bool:
+    """Return whether the slowest model's time is apart from the fastest one's."""
+    by_number = {trial.number: trial for trial in record.trials}
+    ends = []
+    for model in record.trained:
+        time = model.measured.get("seconds")
+        if time is not None and time.low is not None and time.high is not None:
+            ends.append((time.low, time.high))
+        elif time is not None:
+            ends.append(_spread_of_epochs([by_number[number] for number in model.trials]))
+    return len(ends) > 1 and max(low for low, _ in ends) > min(high for _, high in ends)
+
+
+def _spread_of_epochs(trials: Sequence[TrialRecord]) -> tuple[float, float]:
+    """Return about where the time of a single run lies, from how its epochs differ."""
+    seconds = [epoch.seconds for trial in trials for epoch in trial.history]
+    mean = sum(seconds) / len(seconds)
+    variance = sum((second - mean) ** 2 for second in seconds) / max(len(seconds) - 1, 1)
+    room = 2 * math.sqrt(variance * len(seconds))
+    return sum(seconds) - room, sum(seconds) + room
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -75,29 +69,26 @@ def draw_results(record: ReportRecord) -> Iterator[Block]:
 
 def _results_table(record: ReportRecord) -> Table:
     reads = record.fresh.test_use.reads
+    values = [model.own for model in record.models]
+    varied = {key for own in values for key in own if any(it.get(key) != own[key] for it in values)}
     return Table(
         "results-table",
-        f"Measured here, on {' and '.join(record.devices)}",
+        "Named trials",
         ("model", "seeds", *map(format_key, QUANTITIES)),
-        tuple(map(_results_row, record.models)),
-        note="Mean over seeds, with its 95 % interval and the standard deviation; accuracies after "
-        "the last epoch. Training accuracy is that of the epoch's images as they were used, "
-        "augmentation and dropout included. Time is that of training and validation. The test "
-        f"images were read {format_count(reads, 'time')} for this study.",
+        tuple(_results_row(model, varied) for model in record.models),
+        note="Mean over seeds, 95 % interval and standard deviation over seeds, after the last "
+        "epoch; training accuracy with augmentation and dropout. Reads of the test images for this "
+        f"study: {reads}.",
     )
 
 
-def _results_row(model: ModelRecord) -> Row:
-    link = trial_anchor(model.trials[0]) if model.trials else ""
-    cells = [
-        configuration_cell(short_name(model.name), model.own, link=link),
-        number_cell(str(len(model.trials))),
-    ]
-    for key in QUANTITIES:
-        measured = model.measured.get(key)
-        link = "" if measured is None else trial_anchor(measured.trials[0])
-        cells.append(quantity_cell(key, measured, link=link, missing="missing"))
-    return Row(tuple(cells))
+def _results_row(model: ModelRecord, varied: Collection[str]) -> Row:
+    quantities = (
+        quantity_cell(key, model.measured.get(key), missing="missing") for key in QUANTITIES
+    )
+    own = {key: value for key, value in model.own.items() if key in varied}
+    name = configuration_cell(short_name(model.name), own)
+    return Row((name, number_cell(str(len(model.trials))), *quantities))
 
 
 def _published_table(record: ReportRecord) -> Table:
@@ -146,98 +137,56 @@ def _stated_beside(record: ReportRecord) -> list[ModelRecord]:
     return [model for model in record.models if model.is_comparable and model.published]
 
 
-# --- figures ------------------------------------------------------------------------------------
+# --- accuracy against time -----------------------------------------------------------------------
 
 
-def plot_accuracies(record: ReportRecord) -> go.Figure:
-    """Plot the accuracies of each model side by side, with intervals, and what was published."""
-    names = [short_name(model.name) for model in record.models]
-    places = {"tickvals": list(range(len(names))), "ticktext": names}
-    figure = make_figure(
-        "",
-        "accuracy (%)",
-        y_is_percent=True,
-        xaxis={**places, "range": [-0.5, len(names) - 0.5]},
-        yaxis={"range": [0, 1]},
-    )
-    for place, quantity in enumerate(QUANTITY_COLOURS):
-        _add_accuracy(figure, record, quantity, place)
-    return figure
-
-
-def _add_accuracy(figure: go.Figure, record: ReportRecord, quantity: str, place: int) -> None:
-    # Each model has a whole number on the axis, its three accuracies beside one another.
-    models = [
-        (number + 0.2 * (place - 1), model)
-        for number, model in enumerate(record.models)
-        if quantity in model.measured
-    ]
-    if not models:
-        return
-    figure.add_scatter(
-        x=[x for x, _ in models],
-        y=[model.measured[quantity].mean for _, model in models],
-        error_y=error_bars([model.measured[quantity] for _, model in models]),
-        mode="markers",
-        marker={"color": QUANTITY_COLOURS[quantity], "size": 9, "symbol": SYMBOLS[place]},
-        name=format_key(quantity),
-        text=[short_name(model.name) for _, model in models],
-        hovertemplate="%{text}: %{y:.1%}<extra>%{fullData.name}</extra>",
-    )
-    stated = [
-        (number + 0.2 * (place - 1), model.published[quantity])
-        for number, model in enumerate(record.models)
-        if model.is_comparable and quantity in model.published
-    ]
-    if stated:
-        figure.add_scatter(
-            x=[x for x, _ in stated],
-            y=[accuracy for _, accuracy in stated],
-            mode="markers",
-            marker={
-                "color": QUANTITY_COLOURS[quantity],
-                "size": 12,
-                "symbol": f"{SYMBOLS[place]}-open",
-                "line": {"width": 2},
-            },
-            name=f"{format_key(quantity)}, as published",
-        )
-
-
-def plot_pareto(record: ReportRecord) -> go.Figure:
-    """Plot accuracy against training time, with the front of models that none beats in both."""
+def plot_pareto(record: ReportRecord, width: int) -> Figure:
+    """Plot accuracy against time, with the front of models that none beats in both."""
     quantity = record.pareto_quantity
     models = [model for model in record.models if {quantity, "seconds"} <= model.measured.keys()]
-    longest = max((model.measured["seconds"].mean for model in models), default=0.0)
+    longest = max(model.measured["seconds"].mean for model in models)
     unit, size = ("minutes", 60.0) if longest >= 180 else ("seconds", 1.0)
-    figure = make_figure(
-        f"training time ({unit})",
-        f"{format_key(quantity)} (%)",
-        y_is_percent=True,
-        xaxis={"rangemode": "tozero"},
-    )
+    colour = TEST if quantity == "test_accuracy" else VALIDATION
+    figure, (axes,) = make_axes(width, 270)
+
+    def place_of(model: ModelRecord) -> tuple[float, float]:
+        return model.measured["seconds"].mean / size, model.measured[quantity].mean
+
     front = [model for name in record.pareto for model in models if model.name == name]
-    figure.add_scatter(
-        x=[model.measured["seconds"].mean / size for model in front],
-        y=[model.measured[quantity].mean for model in front],
-        mode="lines",
-        line={"color": LINE, "dash": "dot", "shape": "hv"},
-        name="Pareto front",
-        hoverinfo="skip",
-    )
-    for place, model in enumerate(models):
-        time, accuracy = model.measured["seconds"], model.measured[quantity]
-        colour = COLOURS[place % len(COLOURS)]
-        is_open = "" if model.name in record.pareto else "-open"
-        symbol = SYMBOLS[place % len(SYMBOLS)] + is_open
-        figure.add_scatter(
-            x=[time.mean / size],
-            y=[accuracy.mean],
-            error_x=error_bars([time], 1 / size, color=colour),
-            error_y=error_bars([accuracy], color=colour),
-            mode="markers",
-            marker={"color": colour, "size": 11, "symbol": symbol},
-            name=short_name(model.name),
-            hovertemplate=f"%{{y:.1%}} after %{{x:.1f}} {unit}<extra>%{{fullData.name}}</extra>",
-        )
+    axes.plot(
+        [model.measured["seconds"].mean / size for model in front],
+        [model.measured[quantity].mean for model in front],
+        drawstyle="steps-post", color=LINE, linestyle="--", linewidth=1.2, label="Pareto front",
+    )  # fmt: skip
+    for model in models:
+        time, accuracy, place = model.measured["seconds"], model.measured[quantity], place_of(model)
+        if accuracy.low is not None and accuracy.high is not None:
+            axes.plot([place[0]] * 2, [accuracy.low, accuracy.high], color=colour, alpha=0.55)
+        if time.low is not None and time.high is not None:
+            times = [time.low / size, time.high / size]
+            axes.plot(times, [place[1]] * 2, color=colour, alpha=0.55)
+        face = colour if model.name in record.pareto else "none"
+        axes.plot(*place, "o", markerfacecolor=face, markeredgecolor=colour, markersize=8)
+    axes.margins(x=0.12, y=0.15)
+    _name_points(axes, [(short_name(model.name), place_of(model)) for model in models])
+    use_percent(axes, most=6 if width > NARROW else 5)
+    axes.set_xlabel(f"time of training and validation ({unit})")
+    axes.set_ylabel(f"{format_key(quantity)} (%)")
+    add_legend(figure, [axes], 2)
     return figure
+
+
+def _name_points(axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) -> None:
+    named: list[tuple[float, float]] = []
+    for name, place in points:
+        shift = (8, -13) if _is_near(axes, place, named) else (8, 5)
+        axes.annotate(name, place, shift, textcoords="offset points", fontsize=11)
+        named.append(place)
+
+
+def _is_near(axes: Axes, place: tuple[float, float], others: Sequence[tuple[float, float]]) -> bool:
+    """Return whether a name above one of the other places would stand in the way."""
+    width, height = (high - low for low, high in (axes.get_xlim(), axes.get_ylim()))
+    return any(
+        abs(x - place[0]) < 0.12 * width and abs(y - place[1]) < 0.09 * height for x, y in others
+    )

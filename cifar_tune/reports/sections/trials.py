@@ -14,30 +14,30 @@ from cifar_tune.reports.blocks import (
     Cell,
     Command,
     Facts,
+    Missing,
     Prose,
     Row,
     Table,
     Tone,
     number_cell,
 )
-from cifar_tune.reports.study_blocks import trial_anchor
 
 _TONES: dict[str, Tone] = {"complete": "good", "fail": "bad", "pruned": "unsure"}
 
 
 def draw_trials(record: ReportRecord) -> Iterator[Block]:
-    """Draw the table of all trials, whose rows the rest of the page links to."""
+    """Draw the table of all trials."""
     rows = tuple(
-        Row(_cells(trial, is_best=trial.number == record.best), trial_anchor(trial.number))
+        Row(_cells(trial, is_best=trial.number == record.best), f"trial-{trial.number}")
         for trial in record.trials
     )
     yield Table(
         "trials-table",
-        "Every trial, with the command that trains it",
+        "Every trial",
         ("#", "trial", "state", "settings", "epochs", "training", "validation", "test", "time"),
         rows,
-        note="A sampled trial is made again by the whole study's command in an empty storage.",
-        is_long=len(rows) > 25,
+        note="A named trial is trained again by the command of the study with --only and --seeds.",
+        is_long=True,
     )
 
 
@@ -53,23 +53,44 @@ def _cells(trial: TrialRecord, *, is_best: bool) -> tuple[Cell, ...]:
         number_cell(str(trial.number)),
         Cell(trial.kind, note=seed, is_code=True),
         Cell(state, note=trial.failure, tone=_TONES.get(trial.state, "plain")),
-        Cell(format_params({**trial.params, **trial.settings}), note=trial.command),
+        Cell(format_params({**trial.params, **trial.settings})),
         number_cell(epochs),
         *map(number_cell, values),
     )
 
 
 def draw_protocol(record: ReportRecord) -> Iterator[Block]:
-    """Draw the protocol, where it ran, and the commands."""
-    protocol = [(format_key(key), format_setting(value)) for key, value in record.protocol.items()]
-    places = [("device", device) for device in record.devices]
-    places += [("software", software) for software in record.software]
-    plan = record.command.replace("study run", "study plan")
-    show = record.command.replace("study run", "study show")
+    """Draw the protocol, what sets it apart from the published one, and all trials."""
+    there = {key: theirs for key, theirs, _ in record.differences}
+    protocol = tuple(
+        (format_key(key), format_setting(value), there.get(key, ""))
+        for key, value in record.protocol.items()
+    )
     yield Prose(f"Profile {record.profile}: {record.profile_description}.")
-    yield Facts("What all trials have in common", tuple(protocol))
-    yield Facts("Where it ran", tuple(places))
+    yield Facts(
+        "What all trials have in common",
+        tuple(
+            (name, f"{ours} (published: {theirs})" if theirs else ours)
+            for name, ours, theirs in protocol
+        ),
+    )
+    settlement = record.answer.settlement
+    is_said = settlement is not None and all(model.trials for model in record.models)
+    said = settlement.command if settlement is not None and is_said else ""
+    # What would settle the question stands above all, where it says all that is missing.
+    missing = (missing for missing in record.missing if missing.command != said)
+    yield from (Missing(missing.what, missing.command) for missing in missing)
+    if record.trials:
+        yield from draw_trials(record)
+
+
+def list_commands(record: ReportRecord) -> Iterator[Command]:
+    """Return what to type, once for the whole page."""
     yield Command("Run the study, or what is left of it", record.command)
-    yield Command("See what a run would take", plan)
-    yield Command("Make this report again", record.report_command)
-    yield Command("See the study file and its trials in the terminal", show)
+    yield Command(
+        "Best configuration on fresh seeds", f"cifar-tune best confirm {record.arguments}"
+    )
+    yield Command("Its test accuracy", f"cifar-tune best rerun {record.arguments}")
+    yield Command("Make this report", record.report_command)
+    if record.published_command and record.differences:
+        yield Command("Run the published protocol", record.published_command)

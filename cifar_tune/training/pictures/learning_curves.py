@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cifar_tune.training.pictures.canvas import TEXT_SIZE, add_axes, begin_picture, to_png
-from cifar_tune.training.pictures.palette import COLOURS, TEXT
+from cifar_tune.training.pictures.palette import TEXT, TRAINING, VALIDATION
 from cifar_tune.training.records import EpochMetrics
 
 SIZE = (720, 400)
@@ -20,7 +20,7 @@ _MARKED_MOST = 40
 """Epochs up to which each has a marker."""
 _LOG_SPAN = 100.0
 """Of losses: from so many times the lowest on, the scale is logarithmic."""
-_LINES = (("training", COLOURS[0], "o"), ("validation", COLOURS[1], "s"))
+_LINES = (("training", TRAINING, "s"), ("validation", VALIDATION, "o"))
 
 
 def draw_learning_curves(epochs: Sequence[EpochMetrics], title: str, remark: str) -> bytes:

@@ -29,6 +29,11 @@ Machado, Oliveira and Fernandes, IEEE TVCG 15, 2009). The first six stay apart; 
 more than one use of a colour, need dashes or marker symbols beside them.
 """
 
+VALIDATION, TRAINING, TEST = COLOURS[0], COLOURS[1], COLOURS[2]
+"""What is measured on validation, training and test images, in reports, pictures and dashboard."""
+STOPPED = COLOURS[4]
+"""Trials that were stopped early, and what a figure compares its subject with."""
+
 SEQUENTIAL: tuple[tuple[float, str], ...] = (
     (0.0, "#f6f9fc"),
     (0.15, "#d3e3f1"),
