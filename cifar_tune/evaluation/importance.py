@@ -95,8 +95,7 @@ def _evaluate(
     varied = [key for key, values in searched.items() if len(values) > 1]
     if len(complete) < LEAST_TRIALS or not varied:
         return {}
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(complete)
+    study = _make_study(complete)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that all are alike shows in the figures
@@ -106,3 +105,15 @@ def _evaluate(
     except (ValueError, RuntimeError):  # e.g. every trial has the same value
         return {}
     return {key: float(value) for key, value in importances.items()}
+
+
+def _make_study(trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """Return a study in memory, without the line that Optuna prints of each."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(direction="maximize")
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study.add_trials(trials)
+    return study

@@ -23,7 +23,7 @@ from cifar_tune.errors import StorageError
 from cifar_tune.training.objective import TrainedTrial, run_trial
 from cifar_tune.training.pictures import confusion_matrix, learning_curves
 from cifar_tune.training.pictures.draw import choose_rows, draw_pictures
-from cifar_tune.training.pictures.palette import COLOURS, SEQUENTIAL
+from cifar_tune.training.pictures.palette import SEQUENTIAL, TRAINING, VALIDATION
 from cifar_tune.training.records import EpochMetrics, TrialFiles, TrialResult
 
 Pixels = npt.NDArray[np.uint8]
@@ -99,7 +99,7 @@ def epochs(count: int, **values: float) -> list[EpochMetrics]:
 def test_learning_curves_tell_training_from_validation(count: int) -> None:
     pixels = decode(learning_curves.draw_learning_curves(epochs(count), "a", "b"))
     below = pixels[60:]  # the legend
-    training, validation = (near(below, colour).nonzero() for colour in COLOURS[:2])
+    training, validation = (near(below, colour).nonzero() for colour in (TRAINING, VALIDATION))
     for side in (slice(0, 360), slice(360, 720)):
         heights = [
             np.mean([row for row, column in zip(*found, strict=True) if column in range(720)[side]])
