@@ -1,6 +1,9 @@
 """Turn a captured terminal screen into the README's picture, docs/pictures/study-run.svg.
 
-tmux new-session -d -s run -x 100 -y 40 "cifar-tune study run dropout; sleep 999"
+tmux new-session -d -s run -x 108 -y 48 "cifar-tune study run dropout; sleep 999"
+
+and, when a few trials have ended,
+
 tmux capture-pane -e -p -t run | python .ci/terminal_picture.py "cifar-tune study run dropout"
 """
 
@@ -12,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 100
+WIDTH = 108
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "study-run.svg"
 
 
