@@ -18,7 +18,6 @@ from cifar_tune.cli.console import (
     make_console,
     make_table,
     print_json,
-    waits,
 )
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import number_option, options
@@ -37,8 +36,7 @@ STUDY = "study"
 # --- speed --------------------------------------------------------------------------------------
 
 
-@command("bench", epilog="Example: cifar-tune bench --only scratch --rounds 5")
-@waits(LOADING)
+@command("bench", waits_for=LOADING, epilog="Example: cifar-tune bench --only scratch --rounds 5")
 @number_option("--rounds", "Epochs of each case, and whole studies.", default=3)
 @click.option(
     "--only",
@@ -142,8 +140,7 @@ def _format_spread(ratios: Sequence[float]) -> str:
 # --- what the runner itself costs ---------------------------------------------------------------
 
 
-@command("overhead", epilog="Example: cifar-tune overhead --finished 5000")
-@waits(LOADING)
+@command("overhead", waits_for=LOADING, epilog="Example: cifar-tune overhead --finished 5000")
 @number_option("--finished", "Finished trials that the study has.", default=1000)
 @number_option("--trials", "To be measured.", least=4, default=30)
 @options("json")
@@ -174,8 +171,7 @@ def overhead(finished: int, trials: int, as_json: bool) -> None:
 # --- how often verdicts are right ---------------------------------------------------------------
 
 
-@command("calibrate", epilog="Example: cifar-tune calibrate --rounds 200")
-@waits(LOADING)
+@command("calibrate", waits_for=LOADING, epilog="Example: cifar-tune calibrate --rounds 200")
 @number_option("--rounds", "Simulated studies for each figure.", least=20, default=200)
 @options("json")
 def calibrate(rounds: int, as_json: bool) -> None:

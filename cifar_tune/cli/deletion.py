@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_tune.cli.confirmation import check_answerable, confirm, yes_option
-from cifar_tune.cli.console import make_console, print_json, waits
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import study_options
 from cifar_tune.storage.location import StorageLocation
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 @command("delete", epilog="Example: cifar-tune study delete dropout --profile quick")
-@waits("Reading the study")
 @yes_option
 @study_options("profile", "epochs", "set", "storage", "json")
 def study_delete(study: StudySelector, is_confirmed: bool, as_json: bool) -> None:

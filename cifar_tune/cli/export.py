@@ -14,7 +14,6 @@ from cifar_tune.cli.console import (
     command_line,
     make_console,
     print_json,
-    waits,
 )
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import ChosenOptions, gather, number_option, options, study_options
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 
 @command("export", epilog="Example: cifar-tune best export dropout --out resnet18-dropout")
-@waits("Reading the study")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -97,8 +95,11 @@ def _print_export(exported: ModelExport, choice: Choice, onnx_difference: float 
         )
 
 
-@command("predict", epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg")
-@waits(LOADING)
+@command(
+    "predict",
+    waits_for=LOADING,
+    epilog="Example: cifar-tune predict resnet18-dropout cat.png ship.jpg",
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @number_option("--top", "Classes shown.", default=3)

@@ -37,11 +37,26 @@ class Command(click.Command):
 
     Attributes:
         sections: Sections by option, where they are others than those of ``OPTION_SECTIONS``.
+        waits_for: What a terminal shows at once, until the command has something to print.
     """
 
-    def __init__(self, *arguments: Any, sections: Mapping[str, str] | None = None, **settings: Any):
+    def __init__(
+        self,
+        *arguments: Any,
+        sections: Mapping[str, str] | None = None,
+        waits_for: str = "Reading the study",
+        **settings: Any,
+    ) -> None:
         super().__init__(*arguments, **settings)
         self.sections = dict(sections or {})
+        self.waits_for = waits_for
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, which loads and reads for a while before it prints anything."""
+        from cifar_tune.cli.console import waiting_for_command
+
+        with waiting_for_command(self.waits_for, ctx.params):
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, in sections where there are many."""

@@ -11,7 +11,6 @@ import click
 from cifar_tune.cli.console import (
     make_console,
     print_json,
-    waits,
 )
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import study_options
@@ -28,7 +27,6 @@ TERMINAL = "command line"
 
 
 @command("queue", epilog="Example: cifar-tune study queue dropout --param dropout_rate=0.25")
-@waits("Reading the study")
 @click.option(
     "--param",
     "params",

@@ -18,7 +18,6 @@ from cifar_tune import paths
 from cifar_tune.cli.console import (
     make_console,
     print_json,
-    waits,
 )
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import gather, study_options
@@ -68,7 +67,6 @@ class _ActivationOptions:
     sections=dict.fromkeys(("--study", "--trial", "--image", "--layer"), _OF_ACTIVATIONS),
     epilog="Example: cifar-tune report dropout",
 )
-@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "data-dir", "json")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the same numbers as CSV, one a line.")
 @click.option(

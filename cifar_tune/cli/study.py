@@ -22,7 +22,6 @@ from cifar_tune.cli.console import (
     run_on_console,
     show_run,
     study_header,
-    waits,
 )
 from cifar_tune.cli.deletion import study_delete
 from cifar_tune.cli.help import group
@@ -54,7 +53,7 @@ study.add_command(study_new)
 study.add_command(study_delete)
 
 
-@study.command("list", epilog="Example: cifar-tune study list")
+@study.command("list", waits_for="Reading study files", epilog="Example: cifar-tune study list")
 @options("storage", "json")
 def study_list(storage: str | None, as_json: bool) -> None:
     """List study files and what is stored of each."""
@@ -89,7 +88,6 @@ def study_list(storage: str | None, as_json: bool) -> None:
 
 
 @study.command("show", epilog="Example: cifar-tune study show dropout --profile quick")
-@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "json")
 def study_show(study: StudySelector, as_json: bool) -> None:
     """Show a study file and its stored trials.
@@ -135,8 +133,11 @@ _WORK = ("profile", "trials", "seeds", "only", "epochs", "set", "seed")
 _MACHINE = ("device", "workers", "per-gpu", "precision", "slots", "storage", "data-dir", "json")
 
 
-@study.command("plan", epilog="Example: cifar-tune study plan dropout --profile quick --trials 20")
-@waits("Reading the study file")
+@study.command(
+    "plan",
+    waits_for="Reading the study file",
+    epilog="Example: cifar-tune study plan dropout --profile quick --trials 20",
+)
 @study_options(*_WORK, *_MACHINE)
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
@@ -147,7 +148,8 @@ def study_plan(
 
     This machine is measured for a few seconds. NAME is the name of a study file or its path.
     """
-    from cifar_tune.search.progress import Spinner, plan_lines
+    from cifar_tune.search.progress import plan_lines
+    from cifar_tune.search.spinner import Spinner
 
     console = make_console(to_stderr=as_json)
 
@@ -184,8 +186,11 @@ def study_plan(
         console.print(Text.assemble(("missing    ", "yellow"), line), soft_wrap=True)
 
 
-@study.command("run", epilog="Example: cifar-tune study run dropout --profile quick --trials 10")
-@waits("Reading the study file")
+@study.command(
+    "run",
+    waits_for="Reading the study file",
+    epilog="Example: cifar-tune study run dropout --profile quick --trials 10",
+)
 @study_options(*_WORK, *_MACHINE, "timeout", "quiet")
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
@@ -227,7 +232,6 @@ def study_run(
 
 
 @study.command("export", epilog="Example: cifar-tune study export dropout --out dropout.json")
-@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage")
 @click.option(
     "--out",
@@ -257,8 +261,9 @@ def study_export(study: StudySelector, out: Path) -> None:
     )
 
 
-@study.command("import", epilog="Example: cifar-tune study import dropout.json")
-@waits("Reading the files")
+@study.command(
+    "import", waits_for="Reading the files", epilog="Example: cifar-tune study import dropout.json"
+)
 @click.argument(
     "files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True
 )

@@ -20,7 +20,6 @@ from cifar_tune.cli.console import (
     make_console,
     print_json,
     waiting,
-    waits,
 )
 from cifar_tune.cli.help import command, group
 from cifar_tune.cli.options import options, study_options
@@ -56,7 +55,6 @@ trial.add_command(trial_list)
 
 
 @trial.command("test", epilog="Example: cifar-tune trial test transfer scratch/seed=1 --yes")
-@waits("Reading the study")
 @yes_option
 @study_options(*_DATA)
 @click.argument("trial_name", metavar="[TRIAL]", required=False)
@@ -127,8 +125,7 @@ def _print_test_result(result: TestResult, location: StorageLocation) -> None:
     )
 
 
-@command("test-reads", epilog="Example: cifar-tune test-reads")
-@waits("Reading the ledger")
+@command("test-reads", waits_for="Reading the ledger", epilog="Example: cifar-tune test-reads")
 @options("storage", "json")
 def test_reads(storage: str | None, as_json: bool) -> None:
     """List every evaluation on the test images."""
@@ -165,7 +162,6 @@ def _read_ledger(location: StorageLocation) -> list[TestRead]:
 
 
 @trial.command("show", epilog="Example: cifar-tune trial show dropout 3")
-@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("trial_name", metavar="TRIAL")
 def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
@@ -225,7 +221,6 @@ def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
 
 
 @trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")
-@waits("Reading the study")
 @study_options(*_DATA)
 @click.argument("trial_name", metavar="TRIAL")
 def trial_rerun(
@@ -247,7 +242,7 @@ def trial_rerun(
 
     dossier = read_dossier(location, spec.study_name, trial_name)
 
-    from cifar_tune.search.progress import Spinner
+    from cifar_tune.search.spinner import Spinner
 
     console = make_console(to_stderr=as_json)
     seconds = sum(epoch.seconds for epoch in dossier.history)
@@ -302,7 +297,6 @@ def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
 
 
 @trial.command("drop", epilog="Example: cifar-tune trial drop dropout dropout/p=0.3/seed=2")
-@waits("Reading the study")
 @study_options("profile", "epochs", "set", "storage", "json")
 @click.argument("trial_name", metavar="[TRIAL]", required=False)
 def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_tune.cli.console import make_console, print_json, waits
+from cifar_tune.cli.console import make_console, print_json
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import number_option, study_options
 from cifar_tune.wording import format_count
@@ -23,7 +23,6 @@ _STATES = ("complete", "pruned", "failed", "running", "paused", "queued", "dropp
 
 
 @command("list", epilog="Example: cifar-tune trial list dropout --state complete --sort value")
-@waits("Reading the study")
 @click.option(
     "--state",
     "states",

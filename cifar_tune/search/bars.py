@@ -15,13 +15,13 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.config.wording import format_params
 from cifar_tune.search.observer import LiveRun, LiveTrial, Observer
 from cifar_tune.search.progress import (
-    Spinner,
     describe_resumed,
     plan_lines,
     state_style,
     trial_line,
 )
 from cifar_tune.search.run_progress import RunProgress
+from cifar_tune.search.spinner import Spinner
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.wording import format_accuracy, format_clock
 

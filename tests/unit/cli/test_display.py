@@ -13,13 +13,14 @@ from command_line import Cli, run_dropout
 from rich.console import Console
 
 from cifar_tune.cli import tables
-from cifar_tune.cli.console import make_console, show_run, waiting
+from cifar_tune.cli.console import make_console, show_run
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.bars import Bars
 from cifar_tune.search.observer import Observer
 from cifar_tune.search.plan import Plan
-from cifar_tune.search.progress import PlainLines, Spinner, plan_lines, trial_line
+from cifar_tune.search.progress import PlainLines, plan_lines, trial_line
+from cifar_tune.search.spinner import Spinner
 from cifar_tune.storage.location import locate_storage
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.records import EpochMetrics
@@ -117,7 +118,7 @@ def test_what_is_waited_for_is_shown_on_a_terminal_only() -> None:
         assert screen.getvalue() == ""
 
 
-def test_who_shows_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_shows_a_run() -> None:
     console, _ = terminal()
     with show_run(console) as observer:
         assert isinstance(observer, Bars)
@@ -126,9 +127,25 @@ def test_who_shows_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     console.quiet = True
     with show_run(console) as observer:
         assert type(observer) is Observer
-    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal to rich
-    with waiting("Loading PyTorch"):
-        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_shown"),
+    [
+        (("test-reads",), True),
+        (("study", "list"), True),
+        (("study", "show", "dropout"), True),
+        (("test-reads", "--json"), False),
+    ],
+)
+def test_every_command_says_at_once_what_it_waits_for(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], is_shown: bool
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # a terminal to Rich
+    answer = cli(*arguments)
+    assert answer.code == 0
+    assert ("Reading " in answer.out.partition("\x1b[2K")[0]) is is_shown
+    assert answer.out.count("\x1b[?25l") == answer.out.count("\x1b[?25h"), "the cursor is back"
 
 
 @pytest.mark.parametrize(
