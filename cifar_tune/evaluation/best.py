@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import Candidate, group
 from cifar_tune.evaluation.dataframes import import_pandas
-from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
+from cifar_tune.evaluation.fresh_runs import ConfirmedCandidate, FreshRuns, read_fresh_runs
 from cifar_tune.evaluation.ranking import Ranking, Standing, rank
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.invocations import study_arguments
@@ -130,7 +130,7 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
     own = ranking = rank(candidates, images, top, same_images=same_images)
     confirmed = _fresh_outcomes(fresh)
     if confirmed:
-        known = [replace(it, fresh=confirmed.get(it.label, ())) for it in candidates]
+        known = [_with_fresh(it, confirmed) for it in candidates]
         ranking = rank(known, images, top, same_images=same_images)
     return BestRecord(
         **vars(fresh),
@@ -142,10 +142,17 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
     )
 
 
-def _fresh_outcomes(fresh: FreshRuns) -> dict[str, tuple[float, ...]]:
+def _fresh_outcomes(fresh: FreshRuns) -> dict[str, ConfirmedCandidate]:
     """Return what a confirmation gave so far, by configuration."""
     candidates = fresh.confirmation.candidates if fresh.confirmation is not None else ()
-    return {it.candidate.label: it.outcomes for it in candidates if it.outcomes}
+    return {it.candidate.label: it for it in candidates if it.outcomes}
+
+
+def _with_fresh(candidate: Candidate, confirmed: Mapping[str, ConfirmedCandidate]) -> Candidate:
+    known = confirmed.get(candidate.label)
+    if known is None:
+        return candidate
+    return replace(candidate, fresh=known.outcomes, seeds=candidate.seeds + known.seeds)
 
 
 def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:

@@ -81,9 +81,8 @@ def calibrate(rounds: int, seed: int = 0) -> Iterator[Rate]:
         for seeds in SEED_COUNTS:
             yield from _coverage(world, seeds, rounds, random)
     for world in WORLDS:
-        for family in FAMILIES:
-            yield _false_verdicts(world, family, 0.0, "supported", rounds, random)
-            yield _false_verdicts(world, family, SMALLEST_EFFECT, "refuted", rounds, random)
+        yield from _false_verdicts(world, 0.0, "supported", rounds, random)
+        yield from _false_verdicts(world, SMALLEST_EFFECT, "refuted", rounds, random)
     for world in ADVISED_WORLDS:
         for family in FAMILIES:
             yield _right_with_advice(world, family, rounds, random)
@@ -119,26 +118,27 @@ def covers(estimate: Estimate, truth: float) -> bool:
 
 
 def _false_verdicts(
-    world: World, family: int, truth: float, wrong: str, rounds: int, random: np.random.Generator
-) -> Rate:
-    """Return how often one claim or more of a family gets the verdict ``wrong`` at any look.
+    world: World, truth: float, wrong: str, rounds: int, random: np.random.Generator
+) -> Iterator[Rate]:
+    """Yield how often one claim or more of a family gets the verdict ``wrong`` at any look.
 
-    Each is about a model that is better than one baseline by the true difference ``truth``.
+    Each is about a model that is better than one baseline by the true difference ``truth``. The
+    smaller families are the first claims of the largest.
     """
-    accuracies = (world.accuracy, *[world.accuracy + truth] * family)
-    hits = []
-    for _ in range(rounds):
+    largest = max(FAMILIES)
+    accuracies = (world.accuracy, *[world.accuracy + truth] * largest)
+    hits = np.zeros((len(FAMILIES), rounds), dtype=bool)
+    for number in range(rounds):
         simulated = simulate(world, accuracies, LOOKED_AT[-1], random)
-        hits.append(any(_is_wrong(simulated, family, seeds, wrong) for seeds in LOOKED_AT))
+        for seeds in LOOKED_AT:
+            claims = [[contrast(simulated, model, seeds)] for model in range(1, largest + 1)]
+            for place, family in enumerate(FAMILIES):
+                judged = judge(claims[:family], gives_advice=False)
+                hits[place, number] |= any(it.verdict == wrong for it in judged)
     kind = "no difference" if wrong == "supported" else "the smallest effect"
     what = f"{kind}: a claim of the family is {wrong} in one of {len(LOOKED_AT)} looks"
-    highest = (1 - LEVEL) / 2
-    return rate_of(what, world, (LOOKED_AT[-1], family), np.array(hits), (0.0, highest))
-
-
-def _is_wrong(simulated: Simulated, family: int, seeds: int, wrong: str) -> bool:
-    claims = [[contrast(simulated, model, seeds)] for model in range(1, family + 1)]
-    return any(judgement.verdict == wrong for judgement in judge(claims, gives_advice=False))
+    for family, of_family in zip(FAMILIES, hits, strict=True):
+        yield rate_of(what, world, (LOOKED_AT[-1], family), of_family, (0.0, (1 - LEVEL) / 2))
 
 
 def _right_with_advice(world: World, family: int, rounds: int, random: np.random.Generator) -> Rate:

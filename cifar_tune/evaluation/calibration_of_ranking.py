@@ -17,7 +17,7 @@ from cifar_tune.evaluation.simulation import World, simulate
 CONFIGURATIONS = 12
 SEEDS = 3
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
-CASES = 50
+CASES = 200
 """Fewer cases than this say nothing of a bin."""
 TOLERANCE = 0.05
 """How far "is best" may be from how often it is true."""
@@ -32,7 +32,7 @@ class Search:
 
     Attributes:
         between: The standard deviation of the true accuracies.
-        replicated: How many configurations have ``SEEDS`` seeds; the others have one.
+        replicated: How many configurations have so many ``seeds``; the others have one.
         failed: How many of them fail.
     """
 
@@ -40,23 +40,25 @@ class Search:
     between: float
     replicated: int = CONFIGURATIONS
     failed: int = 0
+    seeds: int = SEEDS
 
 
-def _search(
-    name: str, luck: float, *, between: float = 0.02, heavy: bool = False, replicated: int = 12
-) -> Search:
-    world = World(f"ranking: {name}", luck, 1.5, 0.7, 2_000, has_heavy_tails=heavy)
-    return Search(world, between, replicated)
+def _world(name: str, luck: float) -> World:
+    return World(f"ranking: {name}", luck, 1.5, 0.7, 2_000)
 
 
 SEARCHES = (
-    _search("all replicated", 0.05),
-    _search("seeds scatter most", 0.12),
-    _search("four replicated", 0.03, replicated=4),
-    _search("heavy tails", 0.06, heavy=True),
-    replace(_search("half of them fail", 0.03, between=0.01, replicated=6), failed=6),
+    Search(_world("all replicated", 0.05), 0.02),
+    Search(_world("seeds scatter most", 0.12), 0.02),
+    Search(_world("two seeds", 0.05), 0.02, seeds=2),
+    Search(_world("four replicated", 0.03), 0.02, replicated=4),
+    Search(replace(_world("heavy tails", 0.06), has_heavy_tails=True), 0.02),
+    Search(replace(_world("unequal spreads", 0.02), later=6.0), 0.02),
+    Search(replace(_world("seeds in common", 0.1), common=0.7), 0.02),
+    Search(replace(_world("many easy images", 0.1), shared=3.0, accuracy=0.93), 0.01),
+    Search(_world("half of them fail", 0.03), 0.01, replicated=6, failed=6),
 )
-GUESSED = _search("no replicate", 0.05, replicated=0)
+GUESSED = Search(_world("no replicate", 0.05), 0.02, replicated=0)
 RANKING_FIGURES = 3 * len(SEARCHES) + 1
 
 
@@ -105,7 +107,7 @@ def _rank(search: Search, random: np.random.Generator) -> _Ranked:
     simulated = simulate(world, truth.tolist(), 2 * SEEDS, random)
     candidates = []
     for number in range(CONFIGURATIONS):
-        seeds = SEEDS if number < search.replicated else 1
+        seeds = search.seeds if number < search.replicated else 1
         outcomes = simulated.outcomes(number, seeds)
         candidates.append(Candidate(f"trial-{number}", (number,), outcomes, {}, {}))
     ranking = rank(candidates, world.images)
@@ -130,7 +132,7 @@ def _bias(search: Search, ranked: list[_Ranked]) -> Rate:
         ]
     )
     what = "expected accuracy of the best, above the true one"
-    return _mean_of(what, search.world.name, errors, BIAS)
+    return _mean_of(what, search.world.name, search.seeds, errors, BIAS)
 
 
 def _coverage(search: Search, ranked: list[_Ranked]) -> Rate:
@@ -143,7 +145,9 @@ def _coverage(search: Search, ranked: list[_Ranked]) -> Rate:
     rate, low, high = float(shares.mean()), 0.93, 1.0
     holds = low - 3 * error <= rate <= high
     what = "interval of what is expected holds the truth"
-    return Rate(what, search.world.name, SEEDS, CONFIGURATIONS, rate, error, low, high, holds)
+    return Rate(
+        what, search.world.name, search.seeds, CONFIGURATIONS, rate, error, low, high, holds
+    )
 
 
 def _reliability(ranked: list[_Ranked]) -> Iterator[Rate]:
@@ -155,11 +159,11 @@ def _reliability(ranked: list[_Ranked]) -> Iterator[Rate]:
         if chosen.sum() >= CASES:
             what = f'"is best" of {100 * low:.0f} to {100 * min(high, 1):.0f} %: true more often'
             errors = true[chosen] - said[chosen]
-            yield _mean_of(what, "ranking: all of these", errors, TOLERANCE)
+            yield _mean_of(what, "ranking: all of these", SEEDS, errors, TOLERANCE)
 
 
-def _mean_of(what: str, world: str, errors: Floats, bound: float) -> Rate:
+def _mean_of(what: str, world: str, seeds: int, errors: Floats, bound: float) -> Rate:
     mean = float(errors.mean())
     error = float(errors.std() / math.sqrt(len(errors)))
     holds = abs(mean) <= bound + 3 * error
-    return Rate(what, world, SEEDS, CONFIGURATIONS, mean, error, -bound, bound, holds, "points")
+    return Rate(what, world, seeds, CONFIGURATIONS, mean, error, -bound, bound, holds, "points")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ class Candidate:
         params: The values of the searched hyperparameters.
         settings: What a named trial sets for itself besides.
         fresh: The validation accuracies on fresh seeds that a confirmation gave.
+        seeds: The seed of each of them all; if empty, those of the same place have the same one.
     """
 
     label: str
@@ -30,11 +31,20 @@ class Candidate:
     params: dict[str, float]
     settings: dict[str, Any]
     fresh: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     @property
     def measured(self) -> tuple[float, ...]:
         """All outcomes, those of the study first."""
         return self.outcomes + self.fresh
+
+    @property
+    def measured_seeds(self) -> tuple[Hashable, ...]:
+        """The seed of each of all outcomes."""
+        if self.seeds:
+            return self.seeds
+        places = (("study", self.outcomes), ("fresh", self.fresh))
+        return tuple((whose, place) for whose, part in places for place in range(len(part)))
 
     @property
     def measured_mean(self) -> float:
@@ -88,6 +98,7 @@ def group(trials: Iterable[TrialSummary | TrialRecord]) -> list[Candidate]:
             outcomes=tuple(trial.val_accuracy or 0.0 for trial in replicates),
             params=dict(replicates[0].params),
             settings=dict(replicates[0].settings),
+            seeds=tuple(known_seed(trial.seed, trial.number) for trial in replicates),
         )
         for label, replicates in by_label.items()
     ]
@@ -97,3 +108,8 @@ def configuration_label(name: str | None, number: int) -> str:
     """Return what a configuration is called, from the name and the number of one of its trials."""
     model = (name or "").rpartition("/")[0]
     return model or f"sampled/trial-{number}"
+
+
+def known_seed(seed: int | None, number: int) -> int:
+    """Return the seed of a trial; where none is recorded, a number that no other trial has."""
+    return -1 - number if seed is None else seed

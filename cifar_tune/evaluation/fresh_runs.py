@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cifar_tune.config.derived import ABLATED, PURPOSES, Purpose, derived_name
-from cifar_tune.evaluation.candidates import Candidate
+from cifar_tune.evaluation.candidates import Candidate, known_seed
 from cifar_tune.evaluation.evidence import Evidence, gather
 from cifar_tune.evaluation.measure import compare, measure, replicates
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
@@ -26,6 +26,7 @@ class ConfirmedCandidate:
     Attributes:
         val_accuracy: The validation accuracy over the fresh seeds; None before the first is done.
         outcomes: The validation accuracy of each fresh seed.
+        seeds: These seeds.
         observed: The mean that put it on the short list.
         behind: How much better the confirmed best is, in pairs; None for the best itself.
     """
@@ -33,6 +34,7 @@ class ConfirmedCandidate:
     candidate: Candidate
     val_accuracy: Measured | None
     outcomes: tuple[float, ...]
+    seeds: tuple[int, ...]
     observed: float
     behind: ContrastRecord | None
 
@@ -205,15 +207,16 @@ def _read_confirmation(evidence: Evidence, candidates: Mapping[str, Candidate]) 
     counts = {label: 0 if mean is None else mean.seeds for label, mean in accuracies.items()}
     seeds = max(counts.values(), default=0)
     best = next((label for label in ranked if counts[label] == seeds > 0), None)
+    measured = {
+        label: [trial for trial in replicates(evidence, label) if "val_accuracy" in trial.values]
+        for label in ranked
+    }
     confirmed = {
         label: ConfirmedCandidate(
             candidate=candidates[label],
             val_accuracy=accuracies[label],
-            outcomes=tuple(
-                trial.values["val_accuracy"]
-                for trial in replicates(evidence, label)
-                if "val_accuracy" in trial.values
-            ),
+            outcomes=tuple(trial.values["val_accuracy"] for trial in measured[label]),
+            seeds=tuple(known_seed(trial.seed, trial.number) for trial in measured[label]),
             observed=candidates[label].mean,
             behind=None
             if best is None or label == best

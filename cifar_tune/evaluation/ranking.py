@@ -94,13 +94,14 @@ def rank(
     Each outcome of the candidates, at least one, was measured on so many validation images, on the
     same ones or each on others. The short list has ``top`` of them, by default ``SHORTLIST``.
     """
-    posterior = infer([_observe(candidate, images, same_images) for candidate in candidates])
+    observed = [_observe(candidate, images) for candidate in candidates]
+    posterior = infer(observed, same_images=same_images)
     probabilities = np.bincount(posterior.draws.argmax(axis=1), minlength=len(candidates))
     # What all share cancels in a comparison, but not in an accuracy.
     shared = 1 - OWN_IMAGES - DISAGREEMENT if same_images else 0.0
     common = np.random.default_rng(1).standard_normal((len(posterior.draws), 1))
-    variances = [shared * binomial_variance(it.measured_mean, images) for it in candidates]
-    draws = posterior.draws + common * np.sqrt(variances)
+    variances = [shared * it.of_images for it in observed]
+    draws = posterior.draws + posterior.shared + common * np.sqrt(variances)
     ends = np.clip(np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0), 0.0, 1.0)
     standings = [
         Standing(candidate, float(low), float(high), float(mean), float(probability))
@@ -124,13 +125,10 @@ def rank(
     )
 
 
-def _observe(candidate: Candidate, images: int, same_images: bool) -> Observed:
+def _observe(candidate: Candidate, images: int) -> Observed:
     of_images = binomial_variance(candidate.measured_mean, images)
     # An accuracy of 0 or 1 has no binomial variance; half an image's worth stands for it.
-    of_images = max(of_images, 0.25 / images**2)
-    if same_images:
-        return Observed(candidate.measured, OWN_IMAGES * of_images, DISAGREEMENT * of_images)
-    return Observed(candidate.measured, 0.0, of_images)
+    return Observed(candidate.measured, candidate.measured_seeds, max(of_images, 0.25 / images**2))
 
 
 def pooled_sd(candidates: Sequence[Candidate]) -> float | None:

@@ -4,16 +4,18 @@ A configuration's observed mean is its true accuracy with the noise of its seeds
 that are easy for it alone; what all configurations share cancels. The true accuracies are normal
 around a centre, but for some that failed and lie anywhere below it: a few that fail do not make the
 others look different. Spreads over seeds are log-normal around that of the study. Nothing of this
-is fixed: the centre, the scatter, the share that failed and every spread are integrated over on a
-grid, and the posterior is drawn from (Gelman, "Prior distributions for variance parameters in
-hierarchical models", Bayesian Analysis 1, 2006). Numbers in, numbers out.
+is fixed: the centre, the scatter, the share that failed, the shares of images and every spread are
+integrated over (Gelman, "Prior distributions for variance parameters in hierarchical models",
+Bayesian Analysis 1, 2006), by importance sampling whose proposals are learnt in rounds (Cappé,
+Guillin, Marin, Robert, "Population Monte Carlo", Journal of Computational and Graphical Statistics
+13, 2004). Numbers in, numbers out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,41 +23,45 @@ from scipy import special
 
 from cifar_tune.evaluation.ranking_prior import (
     BETWEEN,
+    DISAGREEMENT,
+    OWN_IMAGES,
     SPREAD,
     SPREAD_OF_CONFIGURATIONS,
     SPREAD_OF_STUDIES,
+    WEIGHT_OF_SHARES,
 )
+from cifar_tune.evaluation.ranking_seeds import draw_effects
 
 Floats = npt.NDArray[np.float64]
 
-DRAWS = 1_000
+ROUNDS = (800, 1_000, 2_400)
+"""How many points each round of importance sampling has; the last one is used."""
+KERNELS = 50
+"""From how many points of a round the next one is proposed."""
+DRAWS = 800
 """Draws of what all configurations share; of each, ``REPEATS`` draws of their accuracies."""
 REPEATS = 8
-CENTRES = 48
-_LOG_SPREADS = np.linspace(math.log(2e-4), math.log(0.2), 24)
-_PLACES = np.linspace(-3, 3, 13)
-"""Where the spread of a study may be, in standard deviations of the prior."""
-_WIDTHS = ((SPREAD_OF_CONFIGURATIONS / 5, 0.85), (SPREAD_OF_CONFIGURATIONS, 0.15))
-"""How the spreads of its configurations may scatter, with weights: nearly equal, or as recorded."""
-_SCATTERS = np.geomspace(5e-4, 0.3, 14)
-_FAILED = ((0.0, 0.4), (0.1, 0.2), (0.25, 0.15), (0.5, 0.15), (0.75, 0.1))
-"""Shares of configurations that may have failed, with weights."""
+EFFECTS = 8
+"""Draws of what seeds have in common for all configurations."""
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
+_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+_SCATTERS = math.log(3e-4), math.log(0.5)
 _LEAST = 1e-300
 _LEAST_CENTRE = 1e-3
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The outcomes of one configuration, and the noise that its images make.
+    """The outcomes of one configuration.
 
     Attributes:
-        own: The variance of its mean from images that are easy for it alone.
-        floor: The least variance over seeds, from images on which they disagree.
+        seeds: Which seed each outcome has; equal ones are paired across configurations.
+        of_images: The binomial variance of one outcome.
     """
 
     outcomes: tuple[float, ...]
-    own: float
-    floor: float
+    seeds: tuple[Hashable, ...]
+    of_images: float
 
 
 @dataclass(frozen=True)
@@ -64,208 +70,228 @@ class Posterior:
 
     Attributes:
         expected: The mean of each [n].
-        draws: Draws of all of them together [draws, n].
+        draws: Draws of all of them together [draws, n], without what all share.
+        shared: Draws of what the seeds add to all of them [draws, 1].
         seed_sd: The spread over seeds of a configuration of the study, the posterior median.
     """
 
     expected: Floats
     draws: Floats
+    shared: Floats
     seed_sd: float
 
 
 @dataclass(frozen=True)
-class _Spreads:
-    """The spreads over seeds that configurations may have.
+class _Data:
+    """What was observed, with each draw of the effects of seeds taken out.
 
     Attributes:
-        of_study: The logarithm of the prior of each spread of the study, and width around it [w].
-        given_study: What that makes of the spread of one configuration [w, s].
-        likelihoods: How well each spread agrees with a configuration's seeds [s, n].
-        variances: The variance of its observed mean with that spread [s, n].
-    """
-
-    of_study: Floats
-    given_study: Floats
-    likelihoods: Floats
-    variances: Floats
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """The grid over what configurations share, and densities of the observed means in it.
-
-    Attributes:
-        centres: The places where the centre may be [c].
-        usual: The density for a configuration of the usual kind [s, a, c, n].
-        failed: The density for one that failed [s, c, n].
+        means: The mean outcome [e, n].
+        squares: The sum of squares around it [e, n].
+        seeds: The number of seeds [n].
+        of_images: The binomial variance of one outcome [n].
+        same_images: Whether all are measured on the same images.
     """
 
     means: Floats
-    centres: Floats
-    usual: Floats
+    squares: Floats
+    seeds: Floats
+    of_images: Floats
+    same_images: bool
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Places of what all configurations share, each [h].
+
+    Attributes:
+        main: The centre, and the logarithms of the scatter and of the spread over seeds [h, 3].
+        width: How the spreads of configurations scatter.
+        failed: The share of configurations that failed.
+        own: The share of the binomial variance from images that are easy for one alone.
+        disagreement: The share from images on which seeds disagree.
+    """
+
+    main: Floats
+    width: Floats
     failed: Floats
+    own: Floats
+    disagreement: Floats
+
+    def take(self, places: npt.NDArray[np.int64]) -> _Points:
+        """Return the points at these places."""
+        return _Points(*(part[places] for part in vars(self).values()))
 
 
-def infer(observed: Sequence[Observed]) -> Posterior:
+@dataclass(frozen=True)
+class _Kinds:
+    """What each configuration may be at each point: failed or not, with each spread of its own.
+
+    Attributes:
+        weights: How likely it is, not normalised [h, 2, q, n].
+        variances: The variance of its observed mean [h, q, n].
+        means: The observed mean [h, n].
+    """
+
+    weights: Floats
+    variances: Floats
+    means: Floats
+
+
+def infer(observed: Sequence[Observed], *, same_images: bool = True) -> Posterior:
     """Return the posterior of the true accuracies of configurations."""
-    means = np.array([np.mean(one.outcomes) for one in observed])
-    spreads = _spreads(observed)
     random = np.random.default_rng(0)
-    if len(observed) == 1:
-        return _infer_alone(means, spreads, random)
-    centres, of_centres = _centres(means, spreads)
-    cells = _cells(means, spreads, centres)
-    weighted = spreads.given_study[:, :, None] * spreads.likelihoods
-    usual = np.einsum("wsn,sacn->wacn", weighted, cells.usual, optimize=True)
-    failed = np.einsum("wsn,scn->wcn", weighted, cells.failed, optimize=True)[:, None]
-    # The places are even in the logarithm of the scatter, so its density is times itself.
-    of_scatters = np.log(_SCATTERS / (1 + (_SCATTERS / BETWEEN) ** 2))
-    prior = spreads.of_study[:, None, None] + of_scatters[:, None] + np.log(of_centres)
-    logs = np.stack(
-        [
-            np.log((1 - share) * usual + share * failed + _LEAST).sum(axis=-1)
-            + prior
-            + math.log(weight)
-            for share, weight in _FAILED
-        ]
+    effects, shared_sds = draw_effects(
+        [it.outcomes for it in observed], [it.seeds for it in observed], EFFECTS, random
     )
-    return _draw(np.exp(logs - logs.max()), spreads, cells, random)
-
-
-def _spreads(observed: Sequence[Observed]) -> _Spreads:
-    seeds = np.array([len(one.outcomes) for one in observed])
-    squares = np.array([np.var(one.outcomes) * len(one.outcomes) for one in observed])
-    totals = np.exp(2 * _LOG_SPREADS)[:, None] + [one.floor for one in observed]
-    logs = -(seeds - 1) / 2 * np.log(totals) - squares / (2 * totals)
-    centres = math.log(SPREAD) + SPREAD_OF_STUDIES * _PLACES
-    widths = np.array([width for width, _ in _WIDTHS])[:, None, None]
-    given = np.exp(-0.5 * ((_LOG_SPREADS - centres[:, None]) / widths) ** 2)
-    given = given.reshape(-1, len(_LOG_SPREADS))
-    of_study = np.log([[weight] for _, weight in _WIDTHS]) - _PLACES**2 / 2
-    return _Spreads(
-        of_study=of_study.ravel(),
-        given_study=given / given.sum(axis=1, keepdims=True),
-        likelihoods=np.exp(logs - logs.max(axis=0)),
-        variances=totals / seeds + [one.own for one in observed],
+    data = _Data(
+        means=np.array([[np.mean(part) for part in draw] for draw in effects]),
+        squares=np.array([[np.var(part) * len(part) for part in draw] for draw in effects]),
+        seeds=np.array([len(it.outcomes) for it in observed]),
+        of_images=np.array([it.of_images for it in observed]),
+        same_images=same_images,
     )
+    points, proposed = _first_points(data, random)
+    for size in ROUNDS[1:]:
+        weights, _ = _weigh(points, proposed, data)
+        points, proposed = _next_points(points, np.sqrt(weights), size, data, random)
+    weights, kinds = _weigh(points, proposed, data)
+    chosen = _resample(weights, DRAWS)
+    shared_sd = np.tile(shared_sds[_effects(ROUNDS[-1])[chosen]], REPEATS)[:, None]
+    shared = shared_sd * random.standard_normal(shared_sd.shape)
+    posterior = _draw(points.take(chosen), _take(kinds, chosen), shared, random)
+    # One alone says what it says: there is nothing to draw it towards.
+    return posterior if len(observed) > 1 else replace(posterior, expected=data.means[0])
 
 
-def _centres(means: Floats, spreads: _Spreads) -> tuple[Floats, Floats]:
-    """Return places where the centre may be, dense where configurations are, with their weights."""
-    room = 3 * math.sqrt(float(np.median(spreads.variances[len(_LOG_SPREADS) // 2])))
-    ordered = np.sort([*means, means.min() - room, means.max() + room])
-    places = np.linspace(0, len(ordered) - 1, CENTRES)
-    dense = np.interp(places, np.arange(len(ordered)), ordered)
-    centres = np.unique(np.clip(dense, _LEAST_CENTRE, 1.0))
-    return centres, np.gradient(centres)
+# --- what all configurations share ----------------------------------------------------------------
 
 
-def _cells(means: Floats, spreads: _Spreads, centres: Floats) -> _Cells:
-    totals = spreads.variances[:, None, None, :] + (_SCATTERS**2)[:, None, None]
-    squares = (means - centres[:, None]) ** 2
-    usual = np.exp(-squares / (2 * totals)) / np.sqrt(2 * math.pi * totals)
-    deviations = np.sqrt(spreads.variances)[:, None, :]
-    below = special.ndtr((centres[:, None] - means) / deviations)
-    mass = below - special.ndtr(-means / deviations)
-    return _Cells(means, centres, usual, mass / centres[:, None])
+def _first_points(data: _Data, random: np.random.Generator) -> tuple[_Points, Floats]:
+    """Return points all over the place, with the logarithm of the density that they come from."""
+    size = ROUNDS[0]
+    scatter = random.uniform(*_SCATTERS, size)
+    spread = random.normal(math.log(SPREAD), 1.2 * SPREAD_OF_STUDIES, size)
+    width = np.hypot(np.exp(scatter), np.exp(spread))
+    at = data.means[0][random.integers(data.means.shape[1], size=size)]
+    centre = at + width * random.standard_normal(size)
+    distances = (centre[:, None] - data.means[0]) / width[:, None]
+    density = np.exp(-0.5 * distances**2).mean(axis=1) / width + _LEAST
+    main = np.stack([centre, scatter, spread], axis=1)
+    of_spread = -0.5 * ((spread - math.log(SPREAD)) / (1.2 * SPREAD_OF_STUDIES)) ** 2
+    return _with_the_rest(main, data, random), np.log(density) + of_spread
+
+
+def _next_points(
+    points: _Points, weights: Floats, size: int, data: _Data, random: np.random.Generator
+) -> tuple[_Points, Floats]:
+    """Return points near the likely ones, with the logarithm of their density."""
+    weights = weights / weights.sum()
+    kernels = points.main[_resample(weights, KERNELS)]
+    covariance = np.cov(points.main.T, aweights=weights) + 1e-10 * np.eye(3)
+    root = np.linalg.cholesky(covariance / 2)
+    main = kernels[random.integers(KERNELS, size=size)]
+    main = main + random.standard_normal((size, 3)) @ root.T
+    places, centres = (np.linalg.solve(root, part.T).T for part in (main, kernels))
+    distances = (places**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1)
+    distances = distances - 2 * places @ centres.T
+    density = np.log(np.exp(-0.5 * distances).mean(axis=1) + _LEAST)
+    return _with_the_rest(main, data, random), density
+
+
+def _with_the_rest(main: Floats, data: _Data, random: np.random.Generator) -> _Points:
+    """Return points whose other parts are drawn from their prior."""
+    size = len(main)
+    own, disagreement = np.zeros(size), np.ones(size)
+    if data.same_images:
+        shares = np.array([OWN_IMAGES, DISAGREEMENT, 1 - OWN_IMAGES - DISAGREEMENT])
+        own, disagreement, _ = random.dirichlet(WEIGHT_OF_SHARES * shares, size).T
+    failed = random.uniform(0, 0.8, size) * (random.random(size) < 0.5)
+    if data.means.shape[1] == 1:
+        failed[:] = 0.0
+    width = SPREAD_OF_CONFIGURATIONS * np.abs(random.standard_normal(size))
+    return _Points(main, width, failed, own, disagreement)
+
+
+def _weigh(points: _Points, proposed: Floats, data: _Data) -> tuple[Floats, _Kinds]:
+    """Return the importance weights of points, with what configurations may be there."""
+    kinds = _find_kinds(points, data)
+    centre, scatter, spread = points.main.T
+    logs = np.log(kinds.weights.sum(axis=(1, 2)) + _LEAST).sum(axis=1) - proposed
+    # The density of the logarithm of the scatter is that of the scatter, times itself.
+    logs += scatter - np.log1p((np.exp(scatter) / BETWEEN) ** 2)
+    logs -= 0.5 * ((spread - math.log(SPREAD)) / SPREAD_OF_STUDIES) ** 2
+    logs[(centre < _LEAST_CENTRE) | (centre > 1) | (scatter < _SCATTERS[0])] = -np.inf
+    effects = _effects(len(logs))
+    for effect in range(EFFECTS):
+        of_effect = logs[effects == effect]
+        logs[effects == effect] -= special.logsumexp(of_effect)
+    return np.exp(logs) / EFFECTS, kinds
+
+
+def _effects(size: int) -> npt.NDArray[np.int64]:
+    return np.arange(size) % EFFECTS
+
+
+def _find_kinds(points: _Points, data: _Data) -> _Kinds:
+    centre, scatter, spread = (part[:, None, None] for part in points.main.T)
+    logs = spread + points.width[:, None, None] * _NODES[:, None]
+    totals = np.exp(2 * logs) + points.disagreement[:, None, None] * data.of_images
+    effects = _effects(len(points.main))
+    means, squares = data.means[effects], data.squares[effects]
+    seen = -0.5 * ((data.seeds - 1) * np.log(totals) + squares[:, None] / totals)
+    seen = np.exp(seen - seen.max(axis=(0, 1))) * _NODE_WEIGHTS[:, None]
+    variances = totals / data.seeds + points.own[:, None, None] * data.of_images
+    around = variances + np.exp(2 * scatter)
+    distances = means[:, None] - centre
+    usual = np.exp(-0.5 * distances**2 / around) / np.sqrt(2 * math.pi * around)
+    failed = special.ndtr(-distances / np.sqrt(variances)) / np.maximum(centre, _LEAST_CENTRE)
+    share = points.failed[:, None, None]
+    weights = np.stack([(1 - share) * seen * usual, share * seen * failed], axis=1)
+    return _Kinds(weights, variances, means)
+
+
+def _resample(weights: Floats, size: int) -> npt.NDArray[np.int64]:
+    """Return places as often as their weights say, with the least noise."""
+    totals = np.cumsum(weights)
+    places: npt.NDArray[np.int64] = np.searchsorted(
+        totals, (np.arange(size) + 0.5) / size * totals[-1]
+    )
+    return places
+
+
+def _take(kinds: _Kinds, places: npt.NDArray[np.int64]) -> _Kinds:
+    return _Kinds(*(part[places] for part in vars(kinds).values()))
 
 
 # --- draws --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What each configuration is, given what all share and its own spread [draws, s, n].
-
-    Attributes:
-        weights: How likely its spread is, and after all spreads once more those of one that failed.
-        middle: The mean of a usual one.
-        width: The standard deviation of a usual one.
-        low: The mean of one that failed.
-        top: How far the centre is above its observed mean, in ``deviations`` [s, n].
-    """
-
-    means: Floats
-    deviations: Floats
-    weights: Floats
-    middle: Floats
-    width: Floats
-    low: Floats
-    top: Floats
-
-    def draw(self, random: np.random.Generator) -> Floats:
-        """Draw the true accuracies once [draws, n]."""
-        shape = len(self.weights), 1, len(self.means)
-        chosen = (self.weights.cumsum(axis=1) < random.random(shape)).sum(axis=1, keepdims=True)
-        chosen = np.minimum(chosen, self.weights.shape[1] - 1)
-        has_failed, spread = np.divmod(chosen, len(_LOG_SPREADS))
-        middle, width, top, deviation = (
-            np.take_along_axis(np.broadcast_to(part, self.middle.shape), spread, axis=1)
-            for part in (self.middle, self.width, self.top, self.deviations)
-        )
-        usual = middle + width * random.standard_normal(shape)
-        # A flat density below the centre, cut off there.
-        quantiles = np.clip(random.random(shape) * special.ndtr(top), 1e-15, 1.0)
-        low = np.maximum(self.means + deviation * special.ndtri(quantiles), 0.0)
-        drawn: Floats = np.where(has_failed == 1, low, usual)[:, 0]
-        return drawn
-
-
-def _draw(
-    posterior: Floats, spreads: _Spreads, cells: _Cells, random: np.random.Generator
-) -> Posterior:
-    """Draw what configurations share from its posterior [f, w, a, c], then what they are."""
-    totals = np.cumsum(posterior.ravel())
-    places = np.searchsorted(totals, (np.arange(DRAWS) + 0.5) / DRAWS * totals[-1])
-    shares, widths, scatters, at = np.unravel_index(places, posterior.shape)
-    share = np.array([share for share, _ in _FAILED])[shares][:, None, None]
-    own = spreads.given_study[widths][:, :, None] * spreads.likelihoods
-    usual = own * cells.usual[:, scatters, at].swapaxes(0, 1) * (1 - share)
-    failed = own * cells.failed[:, at].swapaxes(0, 1) * share
-    weights = np.concatenate([usual, failed], axis=1) + _LEAST
+def _draw(points: _Points, kinds: _Kinds, shared: Floats, random: np.random.Generator) -> Posterior:
+    """Draw the true accuracies, given what they share."""
+    centre, scatter, spread = (part[:, None, None] for part in points.main.T)
+    means, deviations = kinds.means[:, None], np.sqrt(kinds.variances)
+    pulled = 1 / (1 + kinds.variances / np.exp(2 * scatter))
+    middle, width = centre + pulled * (means - centre), np.sqrt(pulled) * deviations
+    # One that failed has a flat density below the centre, cut off there.
+    top = (centre - means) / deviations
+    mass = np.maximum(special.ndtr(top), _LEAST)
+    density = np.exp(-0.5 * top**2) / math.sqrt(2 * math.pi)
+    low = np.clip(means - deviations * density / mass, 0.0, centre)
+    weights = kinds.weights.reshape(len(centre), -1, means.shape[-1]) + _LEAST
     weights /= weights.sum(axis=1, keepdims=True)
-    given = _given(cells.centres[at], _SCATTERS[scatters] ** 2, weights, spreads, cells.means)
-    both = np.concatenate([given.middle, given.low], axis=1)
-    draws = np.concatenate([given.draw(random) for _ in range(REPEATS)])
-    by_spread = weights.mean(axis=(0, 2)).reshape(2, -1).sum(axis=0)
-    return Posterior((weights * both).sum(axis=1).mean(axis=0), draws, _median_spread(by_spread))
-
-
-def _given(
-    centres: Floats, scatters: Floats, weights: Floats, spreads: _Spreads, means: Floats
-) -> _Given:
-    """Return what configurations are, given a centre and a variance around it for each draw."""
-    centre, scatter = centres[:, None, None], scatters[:, None, None]
-    deviations = np.sqrt(spreads.variances)
-    pulled = scatter / (scatter + spreads.variances)
-    bottom, top = -means / deviations, (centre - means) / deviations
-    mass = np.maximum(special.ndtr(top) - special.ndtr(bottom), _LEAST)
-    low = means - deviations * (_density(top) - _density(bottom)) / mass
-    return _Given(
-        means=means,
-        deviations=deviations,
-        weights=weights,
-        middle=centre + pulled * (means - centre),
-        width=np.sqrt(pulled) * deviations,
-        low=np.clip(low, 0.0, centre),
-        top=top,
-    )
-
-
-def _infer_alone(means: Floats, spreads: _Spreads, random: np.random.Generator) -> Posterior:
-    """Return what a configuration says by itself: there is nothing to draw it towards."""
-    own = spreads.given_study * spreads.likelihoods[:, 0]
-    weights = np.exp(spreads.of_study) @ own
-    weights /= weights.sum()
-    chosen = random.choice(len(weights), size=DRAWS * REPEATS, p=weights)
-    errors = np.sqrt(spreads.variances[chosen]) * random.standard_normal((len(chosen), 1))
-    return Posterior(means, means + errors, _median_spread(weights))
-
-
-def _median_spread(weights: Floats) -> float:
-    return math.exp(float(np.interp(0.5, weights.cumsum(), _LOG_SPREADS)))
-
-
-def _density(places: Floats) -> Floats:
-    density: Floats = np.exp(-0.5 * places**2) / math.sqrt(2 * math.pi)
-    return density
+    expected = (weights * np.concatenate([middle, low], axis=1)).sum(axis=1).mean(axis=0)
+    shape = len(centre), 1, means.shape[-1]
+    totals, draws = weights.cumsum(axis=1), []
+    for _ in range(REPEATS):
+        chosen = (totals < random.random(shape)).sum(axis=1, keepdims=True)
+        has_failed, node = np.divmod(np.minimum(chosen, 2 * len(_NODES) - 1), len(_NODES))
+        mid, wide, deviation, above = (
+            np.take_along_axis(part, node, axis=1) for part in (middle, width, deviations, top)
+        )
+        usual = mid + wide * random.standard_normal(shape)
+        quantiles = np.clip(random.random(shape) * special.ndtr(above), 1e-15, 1.0)
+        cut = np.maximum(means + deviation * special.ndtri(quantiles), 0.0)
+        draws.append(np.where(has_failed == 1, cut, usual)[:, 0])
+    spreads = np.exp(spread[:, 0] + points.width[:, None] * _NODES[node[:, 0]])
+    return Posterior(expected, np.concatenate(draws), shared, float(np.median(spreads)))

@@ -24,7 +24,6 @@ mean of the two. ``calibration`` measures what comes of that.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,8 +57,6 @@ class Estimate:
         images: How many images each outcome was measured on; 0 for none.
         seed_variance: The sample variance s² of the outcomes; None with one seed.
         shared_variance: The covariance c of outcomes that share images.
-        low: The lower end of the interval; None with one seed, which has no spread.
-        high: The upper end of the interval.
     """
 
     mean: float
@@ -67,8 +64,28 @@ class Estimate:
     images: int
     seed_variance: float | None
     shared_variance: float
-    low: float | None
-    high: float | None
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the interval; None with one seed, which has no spread."""
+        return None if self._half is None else self.mean - self._half
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the interval; None with one seed."""
+        return None if self._half is None else self.mean + self._half
+
+    @functools.cached_property
+    def _half(self) -> float | None:
+        """Half of the interval's length: computed where it is asked for, as verdicts do not."""
+        if self.seed_variance is None:
+            return None
+        spread, shared, seeds = self.seed_variance, self.shared_variance, self.seeds
+        beyond = (1 - LEVEL) / 2
+        degrees = degrees_of_freedom(spread, shared, seeds, self.images)
+        deviation = math.sqrt(total_variance(spread, shared, seeds))
+        short = -float(special.stdtrit(degrees, beyond)) * deviation
+        return (short + distance_beyond(beyond, spread, shared, seeds)) / 2
 
     @property
     def sd(self) -> float | None:
@@ -103,16 +120,11 @@ def estimate_from_outcomes(
     """
     mean = float(np.mean(outcomes))
     if len(outcomes) == 1:
-        return Estimate(mean, 1, images, None, shared_variance, None, None)
+        return Estimate(mean, 1, images, None, shared_variance)
     spread = float(np.var(outcomes, ddof=1))
     if shared_variance == 0:
         spread = max(spread, rounding_variance(images))
-    seeds, beyond = len(outcomes), (1 - LEVEL) / 2
-    deviation = math.sqrt(total_variance(spread, shared_variance, seeds))
-    degrees = degrees_of_freedom(spread, shared_variance, seeds, images)
-    short = -float(special.stdtrit(degrees, beyond)) * deviation
-    half = (short + distance_beyond(beyond, spread, shared_variance, seeds)) / 2
-    return Estimate(mean, seeds, images, spread, shared_variance, mean - half, mean + half)
+    return Estimate(mean, len(outcomes), images, spread, shared_variance)
 
 
 def binomial_variance(accuracy: float, images: int) -> float:
@@ -136,33 +148,28 @@ def collapse_bound(seeds: int) -> float:
 
 def _mean_covariance(readings: Sequence[Reading]) -> float:
     """Return the mean covariance of the outcomes of two seeds, from the images that they share."""
-    rows = readings[0].rows
-    if all(np.array_equal(rows, reading.rows) for reading in readings[1:]):
-        return _mean_covariance_of_equals(np.stack([reading.values for reading in readings]))
-    pairs = list(itertools.combinations(readings, 2))
-    total, total_shared, weights = 0.0, 0, 0.0
-    for one, other in pairs:
-        _, here, there = np.intersect1d(one.rows, other.rows, return_indices=True)
-        left, right = one.values[here], other.values[there]
-        shared = len(left)
-        weights += shared / (len(one.rows) * len(other.rows))
-        if shared > 1:
-            covariance = float((left - left.mean()) @ (right - right.mean())) / (shared - 1)
-            total += shared * covariance
-            total_shared += shared
-    # One figure an image, the same for all pairs; a pair tells as much of it as it shares images.
-    return total / total_shared * weights / len(pairs) if total_shared else 0.0
-
-
-def _mean_covariance_of_equals(values: Floats) -> float:
-    """Return the same for values [seeds, images] of common images, without a loop over pairs."""
-    seeds, images = values.shape
-    if images < 2:
+    rows = [reading.rows for reading in readings]
+    if all(np.array_equal(rows[0], other) for other in rows[1:]):
+        values = np.stack([reading.values for reading in readings])
+        present = np.ones_like(values)
+    else:
+        # A column for each image; 0 where a seed was not measured on it.
+        everyone, columns = np.unique(np.concatenate(rows), return_inverse=True)
+        values, present = np.zeros((2, len(rows), len(everyone)))
+        seeds = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+        values[seeds, columns] = np.concatenate([reading.values for reading in readings])
+        present[seeds, columns] = 1.0
+    pairs = np.triu_indices(len(rows), 1)
+    shared = (present @ present.T)[pairs]
+    sums = values @ present.T
+    products = (values @ values.T)[pairs] - sums[pairs] * sums.T[pairs] / np.maximum(shared, 1)
+    known = shared > 1
+    if not known.any():
         return 0.0
-    centred = values - values.mean(axis=1, keepdims=True)
-    total = centred.sum(axis=0)
-    of_pairs = float(total @ total - (centred * centred).sum()) / (images - 1)
-    return float(of_pairs / (seeds * (seeds - 1)) / images)
+    # One figure an image, the same for all pairs; a pair tells as much of it as it shares images.
+    per_image = float((shared * products)[known] @ (1 / (shared[known] - 1))) / shared[known].sum()
+    sizes = np.array([len(part) for part in rows])
+    return float(per_image * (shared / np.outer(sizes, sizes)[pairs]).mean())
 
 
 def total_variance(spread: float, shared: float, seeds: int) -> float:

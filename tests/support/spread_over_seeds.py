@@ -136,6 +136,26 @@ def describe() -> Iterator[str]:
         f"{len(spreads)} configurations: SPREAD = {median:.4f}; of studies {between:.1f}; "
         f"of configurations {within:.1f}"
     )
+    scatters = list(between_configurations())
+    yield f"Configurations of a study scatter, in points: {_format_points(scatters)}"
+    yield f"BETWEEN = {np.median(scatters):.2f}"
+
+
+def between_configurations() -> Iterator[float]:
+    """Yield by how much the means of the configurations of each recorded study scatter."""
+    for path in sorted((DATA / "results").glob("*.json")):
+        for study in json.loads(path.read_text(encoding="utf-8"))["studies"]:
+            by_model = defaultdict(list)
+            for trial in study["trials"]:
+                name = str(trial["attributes"].get("name", "")).rpartition("/")[0]
+                if trial["state"] == "complete":
+                    by_model[name or str(trial["number"])].append(trial["value"])
+            if len(by_model) > 2:
+                yield float(np.std([np.mean(values) for values in by_model.values()], ddof=1))
+
+
+def _format_points(fractions: Sequence[float]) -> str:
+    return ", ".join(f"{100 * fraction:.2f}" for fraction in sorted(fractions))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import spread_over_seeds
 
 from cifar_tune.evaluation.candidates import Candidate
 from cifar_tune.evaluation.ranking import SHORTLIST, pooled_sd, rank
-from cifar_tune.evaluation.ranking_prior import DISAGREEMENT, OWN_IMAGES, SPREAD
+from cifar_tune.evaluation.ranking_prior import BETWEEN, DISAGREEMENT, OWN_IMAGES, SPREAD
+from cifar_tune.evaluation.ranking_seeds import draw_effects
 
 IMAGES = 1_000
 
@@ -110,6 +111,7 @@ def test_the_prior_is_what_the_recorded_studies_say() -> None:
     printed = "\n".join(spread_over_seeds.describe())
     assert f"OWN_IMAGES = {OWN_IMAGES}; DISAGREEMENT = {DISAGREEMENT}" in printed
     assert f"SPREAD = {SPREAD}; of studies 0.3; of configurations 0.8" in printed
+    assert f"BETWEEN = {BETWEEN}" in printed
 
 
 def test_probabilities_add_up_and_are_the_same_each_time() -> None:
@@ -152,3 +154,50 @@ def test_accuracies_of_nothing_and_of_all() -> None:
     ranking = rank([candidate(0, 0.0), candidate(1, 1.0), candidate(2, 1.0)], 50)
     assert ranking.observed_best.candidate.numbers == (1,)
     assert all(np.isfinite(one.expected) for one in ranking.standings)
+
+
+def test_what_seeds_have_in_common_cancels_in_a_comparison() -> None:
+    """Seeds move all configurations by two points together, and each by 0.3 points besides."""
+    generator = np.random.default_rng(4)
+    effects = generator.normal(0, 0.02, 5)
+    values = 0.7 + 0.008 * np.arange(6)[:, None] + effects + generator.normal(0, 0.003, (6, 5))
+    paired = [candidate(number, *outcomes) for number, outcomes in enumerate(values)]
+    apart = [
+        replace(one, seeds=tuple(100 * number + k for k in range(5)))
+        for number, one in enumerate(paired)
+    ]
+    together, alone = (rank(candidates, 10_000) for candidates in (paired, apart))
+    assert together.standings[0].candidate.numbers == (5,)
+    assert together.standings[0].probability > 0.9
+    assert alone.standings[0].probability < 0.7
+    # It does not cancel in an accuracy.
+    first = together.standings[0]
+    assert first.high - first.low > 0.02
+
+
+def test_effects_of_seeds_are_found_where_there_are_some() -> None:
+    generator = np.random.default_rng(5)
+    effects = np.array([0.03, -0.02, 0.01, -0.02])
+    names = [(3, 1, 4, 2)] * 8 + [(3,)]
+    noise = generator.normal(0, 0.002, (9, 4))
+    outcomes = [tuple(0.5 + 0.02 * j + effects + noise[j]) for j in range(8)]
+    outcomes.append((0.5 + effects[0],))
+    taken, shared = draw_effects(outcomes, names, 6, generator)
+    left = np.array([[part.std() for part in draw[:8]] for draw in taken])
+    assert left.max() < 0.01
+    assert np.mean([draw[8][0] for draw in taken]) == pytest.approx(0.5, abs=0.004)
+    assert 0.005 < np.median(shared) < 0.05
+
+
+@pytest.mark.parametrize(
+    "names", [[(1,), (1,)], [(1, 2), (3, 4)], [(1, 2), (1,)], [(1, 2), (1, 3)]]
+)
+def test_without_two_seeds_in_common_there_is_nothing_to_take_out(
+    names: list[tuple[int, ...]],
+) -> None:
+    outcomes = [tuple(0.5 + 0.1 * seed for seed in seeds) for seeds in names]
+    taken, shared = draw_effects(outcomes, names, 3, np.random.default_rng(0))
+    assert not shared.any()
+    for draw in taken:
+        for part, whole in zip(draw, outcomes, strict=True):
+            assert tuple(part) == whole

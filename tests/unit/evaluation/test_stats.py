@@ -161,7 +161,7 @@ def test_two_seeds_that_tie_are_no_certainty(difference: float) -> None:
 
 
 def test_no_spread_at_all_shows_nothing() -> None:
-    same = Estimate(5.0, 3, 0, 0.0, 0.0, 5.0, 5.0)
+    same = Estimate(5.0, 3, 0, 0.0, 0.0)
     assert judge([[Contrast(same, 0.01)]])[0].verdict == "undecided"
 
 
