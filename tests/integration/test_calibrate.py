@@ -20,6 +20,7 @@ def test_calibration_holds(cli: Cli) -> None:
     worlds = {one["world"] for one in figures}
     assert {"heavy tails", "unequal spreads", "seeds in common", "many easy images"} <= worlds
     assert {"one run in twenty collapses", "ranking: half of them fail"} <= worlds
+    assert {"ranking: two seeds", "ranking: unequal spreads", "ranking: seeds in common"} <= worlds
 
 
 def test_a_figure_that_does_not_hold_ends_it_with_1(
