@@ -12,11 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
+from cifar_tune.cli.defaults import describe_used
 from cifar_tune.search.preparation import Prepared, load_materials, run_prepared, settle_precision
 from cifar_tune.storage.passwords import mask_passwords
 from cifar_tune.wording import escape_controls, format_field
@@ -164,8 +166,14 @@ def show_run(console: Console) -> Iterator[Observer]:
 
 
 def print_study(console: Console, name: str, title: str) -> None:
-    """Print which study it is, before anything that takes long to load."""
+    """Print which study it is, before anything that takes long to load.
+
+    Where options have their values from a file, that is said too.
+    """
     console.print(format_field("study", f"{name}: {title}"), soft_wrap=True)
+    used = describe_used(click.get_current_context())
+    if used:
+        console.print(format_field("defaults", used), soft_wrap=True)
 
 
 def run_on_console(

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from cifar_tune.cli.defaults import name_the_file, read_default_map
+from cifar_tune.errors import CifarTuneError
+
 OPTION_SECTIONS: Mapping[str, Sequence[str]] = {
     "What to run": (
         *("--profile", "--trials", "--seeds", "--only", "--seed", "--top", "--trial", "--name"),
@@ -57,6 +60,29 @@ class Command(click.Command):
 
         with waiting_for_command(self.waits_for, ctx.params):
             return super().invoke(ctx)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse arguments; what is not given is as the current folder has it."""
+        is_run = not ({"-h", "--help"} & set(args) or extra.get("resilient_parsing"))
+        if parent is not None and is_run:
+            extra.setdefault("default_map", read_default_map(parent))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with a default is said of its file."""
+        try:
+            return super().invoke(ctx)
+        except CifarTuneError as error:
+            renamed = name_the_file(error, ctx)
+            if renamed is error:
+                raise
+            raise renamed from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, in sections where there are many."""

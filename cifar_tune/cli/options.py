@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_tune import paths
+from cifar_tune.cli.defaults import is_given
 from cifar_tune.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def select_study(
     from cifar_tune.storage.selector import StudySelector
 
     file, its_profile, its_settings = split_study_name(name)
-    if its_profile is not None and profile not in (None, its_profile):
+    if its_profile is not None and profile not in (None, its_profile) and is_given("profile"):
         raise InputError(f"--profile {profile}: expected {its_profile}, as in {name}, or none")
     overrides = dict(map(parse_override, (*its_settings, *settings)))
     return StudySelector(file, its_profile or profile, overrides, storage)
@@ -264,7 +265,7 @@ _SHARED: dict[str, Decorator] = {
         help="The training images, or the validation images too.",
     ),
     "quiet": click.option(
-        "--quiet", "is_quiet", is_flag=True, help="Print the result and errors only."
+        "--quiet/--no-quiet", "is_quiet", help="Print the result and errors only."
     ),
     "json": click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."

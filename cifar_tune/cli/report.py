@@ -19,6 +19,7 @@ from cifar_tune.cli.console import (
     make_console,
     print_json,
 )
+from cifar_tune.cli.defaults import is_given
 from cifar_tune.cli.help import command
 from cifar_tune.cli.options import gather, study_options
 from cifar_tune.errors import InputError, StorageError
@@ -166,9 +167,10 @@ def _refuse(flags: Mapping[str, object], owner: str) -> None:
 def _write_document(study: StudySelector, output: _OutputOptions) -> None:
     path, location = Path(study.name), study.location
     parameters = click.get_current_context().params
+    parameters = {name: value for name, value in parameters.items() if is_given(name)}
     flags = {"profile": "profile", "epochs": "epochs", "set": "settings"}
     flags |= {"json": "as_json", "csv": "as_csv"}
-    values = {flag: parameters[parameter] for flag, parameter in flags.items()}
+    values = {flag: parameters.get(parameter) for flag, parameter in flags.items()}
     _refuse(values, f"a report of one study, {path} is a template")
     if output.figure_format != "svg":
         raise InputError(f"--figure-format {output.figure_format}: expected svg with a template")

@@ -133,6 +133,31 @@ def test_study_files(attack: Attack) -> None:
     attack(once)
 
 
+DEFAULTS = """\
+storage = "s.db"
+profile = "quick"
+workers = 2
+device = "cpu"
+quiet = false
+"""
+
+
+def test_defaults_of_a_folder(attack: Attack) -> None:
+    table = f"[tool.cifar-tune]\n{DEFAULTS}"
+
+    def once(attacker: Attacker) -> None:
+        path, text = attacker.source.choice(
+            [("cifar-tune.toml", DEFAULTS), ("pyproject.toml", table)]
+        )
+        content = mutations.change_lines(text, mutations.WRONG_TOML, attacker.source)
+        Path(path).write_bytes(content)
+        attacker.call("study", "show", "dropout")
+        attacker.call("study", "list", "--help")
+        Path(path).unlink()
+
+    attack(once)
+
+
 def test_overrides(attack: Attack) -> None:
     keys = ("epochs", "batch_size", "learning_rate", "head", "data", "normalize_mean", "nope", "")
 
@@ -292,6 +317,8 @@ READERS = (
     ("test-reads",),
     ("study", "export", "dropout", "--out", "out.json"),
     ("trial", "drop", "dropout", "1"),
+    ("trial", "list", "dropout", "--sort", "value"),
+    ("study", "delete", "dropout", "--yes"),
 )
 ATTRIBUTES = ("trial_user_attributes", "study_user_attributes", "trial_system_attributes")
 

@@ -58,8 +58,8 @@ def test_help_of_the_whole_imports_no_command() -> None:
         "run('--help')\n"
         "rooms = {name for name in sys.modules if name.startswith('cifar_tune.')}\n"
         "assert rooms <= {'cifar_tune.errors', 'cifar_tune.cli', 'cifar_tune.cli.app',\n"
-        "    'cifar_tune.cli.help', 'cifar_tune.storage', 'cifar_tune.storage.passwords',\n"
-        "    'cifar_tune.wording'}, rooms\n"
+        "    'cifar_tune.cli.help', 'cifar_tune.cli.defaults', 'cifar_tune.storage',\n"
+        "    'cifar_tune.storage.passwords', 'cifar_tune.wording'}, rooms\n"
         "assert 'rich' not in sys.modules"
     )
 
