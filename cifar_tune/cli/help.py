@@ -54,13 +54,6 @@ class Command(click.Command):
         self.sections = dict(sections or {})
         self.waits_for = waits_for
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, which loads and reads for a while before it prints anything."""
-        from cifar_tune.cli.console import waiting_for_command
-
-        with waiting_for_command(self.waits_for, ctx.params):
-            return super().invoke(ctx)
-
     def make_context(
         self,
         info_name: str | None,
@@ -75,9 +68,15 @@ class Command(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what is wrong with a default is said of its file."""
+        """Run the command, which loads and reads for a while before it prints anything.
+
+        What is wrong with a default is said of its file.
+        """
+        from cifar_tune.cli.console import waiting_for_command
+
         try:
-            return super().invoke(ctx)
+            with waiting_for_command(self.waits_for, ctx.params):
+                return super().invoke(ctx)
         except CifarTuneError as error:
             renamed = name_the_file(error, ctx)
             if renamed is error:

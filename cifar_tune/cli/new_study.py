@@ -10,7 +10,11 @@ from cifar_tune.cli.console import make_console
 from cifar_tune.cli.help import command
 
 
-@command("new", epilog="Example: cifar-tune study new my-study --from dropout")
+@command(
+    "new",
+    waits_for="Reading study files",
+    epilog="Example: cifar-tune study new my-study --from dropout",
+)
 @click.argument("name")
 @click.option("--from", "source", metavar="STUDY", help="Copy this study file.")
 @click.option(
