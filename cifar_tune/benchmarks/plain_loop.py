@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,6 +49,8 @@ def plain_transform(config: TrialConfig) -> Callable[[Image.Image], Tensor]:
     strength, flips = config.augmentation_strength, config.flip_probability
     if config.crop_padding:
         steps.append(transforms.RandomCrop(IMAGE_SIZE, config.crop_padding))
+    if config.auto_augment:
+        steps.append(transforms.RandomApply([transforms.TrivialAugmentWide()], config.auto_augment))
     if config.input_size != IMAGE_SIZE:
         steps.append(transforms.Resize(config.input_size))
     flips = min(FLIP_PROBABILITY * strength, 0.5) if flips is None else flips
@@ -57,7 +60,17 @@ def plain_transform(config: TrialConfig) -> Callable[[Image.Image], Tensor]:
         steps.append(transforms.RandomRotation(ROTATION_DEGREES * strength))
     steps.append(transforms.ToTensor())
     steps.append(transforms.Normalize(config.normalize_mean, config.normalize_std))
+    if config.erase_size:
+        steps.append(partial(_erase_plainly, side=round(config.erase_size * config.input_size)))
     return transforms.Compose(steps)  # type: ignore[no-any-return]
+
+
+def _erase_plainly(image: Tensor, side: int) -> Tensor:
+    """Erase a square around a pixel, as the code of DeVries and Taylor (2017) does."""
+    size = image.shape[-1]
+    left, top = (int(place) - side // 2 for place in torch.randint(size, (2,)))
+    image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
+    return image
 
 
 class PlainLoop:
@@ -122,6 +135,7 @@ class PlainLoop:
         config = replace(
             self._config, augmentation_strength=0.0, flip_probability=None, crop_padding=0
         )
+        config = replace(config, auto_augment=0.0, erase_size=0.0)
         loader = DataLoader(PlainImages(part, config), config.batch_size)
         model = self._model if self._average is None else self._average
         model.eval()

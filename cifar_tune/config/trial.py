@@ -213,6 +213,31 @@ class TrialConfig:
             shares_graph=True,
         ),
     ] = 0.0
+    # Müller and Hutter (2021), "TrivialAugment: Tuning-free Yet State-of-the-Art".
+    auto_augment: Annotated[
+        float,
+        Hyperparameter(
+            "share of training images that get one operation of TrivialAugment before resizing",
+            short="auto",
+            label="share of TrivialAugment",
+            ge=0,
+            le=1,
+            shares_graph=True,
+        ),
+    ] = 0.0
+    # DeVries and Taylor (2017), "Improved Regularization of Convolutional Neural Networks".
+    erase_size: Annotated[
+        float,
+        Hyperparameter(
+            "cutout: side of the square that is erased from each training image, as a fraction of "
+            "the image's side; 0 is none",
+            short="erase",
+            label="size of erased squares",
+            ge=0,
+            le=1,
+            shares_graph=True,
+        ),
+    ] = 0.0
     # Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization".
     mixup_alpha: Annotated[
         float,
@@ -244,7 +269,7 @@ class TrialConfig:
     def augments(self) -> bool:
         """Whether training images are changed from epoch to epoch."""
         changes = (self.augmentation_strength, self.flip_probability, self.crop_padding)
-        return any(changes) or self.mixes
+        return any(changes) or bool(self.auto_augment or self.erase_size or self.mixes)
 
     @property
     def mixes(self) -> bool:

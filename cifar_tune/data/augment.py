@@ -5,8 +5,10 @@ The report's recipe is, per image: ``Resize(size)``, ``RandomHorizontalFlip(0.40
 Pillow images. Pillow computes resize and rotation in fixed-point integers; the same integers are
 computed here, so that every device gives the pixels that Pillow gives.
 
-Sources: Pillow's ``src/libImaging/Resample.c`` (bilinear, two passes of 8 bits, 22-bit weights),
-``src/libImaging/Geometry.c`` (``affine_fixed``, 16-bit fractions) and ``Image.rotate``.
+Before them an image may be cropped and get an operation of TrivialAugment, and after them a square
+of it may be erased.
+
+Source: Pillow's ``src/libImaging/Resample.c`` (bilinear, two passes of 8 bits, 22-bit weights).
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ import torch
 from torch import Tensor
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.data.auto_augment import Operations, apply_operations, draw_operations
 from cifar_tune.data.draw_record import DrawRecord
+from cifar_tune.data.geometry import affine_pixels, inside_boxes, rotation_matrices, shift_pixels
 from cifar_tune.data.mixing import MixDraws
 
 FLIP_PROBABILITY = 0.40
 ROTATION_DEGREES = 30.0
 
 _WEIGHT_BITS = 22
-_AFFINE_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -35,24 +38,26 @@ class Draws(DrawRecord):
 
     Attributes:
         flip: bool [N], whether the image is mirrored left to right.
-        affine: int32 [N, 6], the inverse rotation in 16-bit fixed point. The pixel at column x
-            and row y comes from column ``(a2 + a0·x + a1·y) >> 16`` and row
-            ``(a5 + a3·x + a4·y) >> 16``.
+        affine: int32 [N, 6], the inverse rotation, as ``affine_pixels`` takes it.
         shift: int64 [N, 2], columns and rows by which a random crop has moved the image before it
             is resized, to the left and up; None without crops.
+        operations: of TrivialAugment, before the image is resized; None without it.
+        erased: int64 [N, 4], left, top, right and bottom of what is erased; None for nothing.
         mixing: How training images are mixed with one another; None where they are not.
     """
 
     flip: Tensor
     affine: Tensor
     shift: Tensor | None = None
+    operations: Operations | None = None
+    erased: Tensor | None = None
     mixing: MixDraws | None = None
 
 
 def draw(
     count: int, config: TrialConfig, generator: torch.Generator, device: torch.device
 ) -> Draws | None:
-    """Draw flips, rotations and crops, each image its own; None where there is no augmentation.
+    """Draw what changes each image; None where there is no augmentation.
 
     With the strength 1 they are the report's recipe. The flip probability grows with the strength
     up to one half, where it is strongest, unless it is given; the rotation up to ±120° at 4. The
@@ -67,29 +72,19 @@ def draw(
     affine = rotation_matrices(turn * (ROTATION_DEGREES * strength), config.input_size)
     most = config.crop_padding
     shift = torch.randint(-most, most + 1, (count, 2), generator=generator) if most else None
-    return Draws(flip, affine, shift).to(device)
+    share, operations = config.auto_augment, None
+    if share:
+        operations = draw_operations(count, share, generator)
+    erased = _draw_squares(count, config, generator) if config.erase_size else None
+    return Draws(flip, affine, shift, operations, erased).to(device)
 
 
-def rotation_matrices(degrees: Tensor, size: int) -> Tensor:
-    """Return inverse rotations about the centre, int32 [N, 6], as ``Draws.affine`` has them.
-
-    ``degrees`` (float64 [N]) are counter-clockwise as for ``Image.rotate``; ``size`` is the height
-    and width of the image in pixels.
-    """
-    radians = degrees * (math.pi / 180)
-    cos, sin = radians.cos(), radians.sin()
-    centre = size / 2
-    across = cos * -centre + sin * centre + centre  # where column 0, row 0 comes from
-    down = -sin * centre - cos * centre + centre
-    rows = (
-        cos,
-        -sin,
-        across + (cos - sin) / 2,  # half a pixel on: from corners to centres
-        sin,
-        cos,
-        down + (sin + cos) / 2,
-    )
-    return (torch.stack(rows, dim=1) * (1 << _AFFINE_BITS) + 0.5).floor().to(torch.int32)
+def _draw_squares(count: int, config: TrialConfig, generator: torch.Generator) -> Tensor:
+    """Return boxes [N, 4] around pixels drawn anywhere; what is outside of the image is cut off."""
+    size = config.input_size
+    side = round(config.erase_size * size)
+    first = torch.randint(size, (count, 2), generator=generator) - side // 2
+    return torch.cat([first, first + side], dim=1).clamp(0, size)
 
 
 def transform(images: Tensor, draws: Draws | None, size: int, mean: Tensor, std: Tensor) -> Tensor:
@@ -105,44 +100,18 @@ def transform(images: Tensor, draws: Draws | None, size: int, mean: Tensor, std:
     Returns:
         float32 [N, 3, size, size] in channels-last memory order.
     """
-    pixels = images if draws is None or draws.shift is None else _shift(images, draws.shift)
+    pixels = images if draws is None or draws.shift is None else shift_pixels(images, draws.shift)
+    if draws is not None and draws.operations is not None:
+        pixels = apply_operations(pixels, draws.operations)
     if size != images.shape[-1]:
         across = _resize_last(pixels.to(torch.int32), size)
         pixels = _resize_last(across.transpose(2, 3), size).transpose(2, 3)
     if draws is not None:
-        pixels = _flip_and_rotate(pixels, draws)
+        pixels = affine_pixels(pixels, draws.affine, draws.flip)
     scaled = (pixels.to(torch.float32) / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    if draws is not None and draws.erased is not None:
+        scaled = scaled.masked_fill(inside_boxes(draws.erased, size), 0)
     return scaled.contiguous(memory_format=torch.channels_last)
-
-
-def _shift(pixels: Tensor, shift: Tensor) -> Tensor:
-    """Move each image to the left and up; what comes in from outside is black."""
-    size = pixels.shape[-1]
-    steps = torch.arange(size, device=pixels.device)
-    column = (steps + shift[:, :1]).view(-1, 1, size)
-    row = (steps + shift[:, 1:]).view(-1, size, 1)
-    return _take_pixels(pixels, column, row)
-
-
-def _flip_and_rotate(pixels: Tensor, draws: Draws) -> Tensor:
-    """Trace each pixel back through rotation and flip; those from outside the image are black."""
-    size = pixels.shape[-1]
-    steps = torch.arange(size, device=pixels.device, dtype=torch.int32)
-    x, y = steps.view(1, 1, size), steps.view(1, size, 1)
-    a0, a1, a2, a3, a4, a5 = (part.view(-1, 1, 1) for part in draws.affine.unbind(dim=1))
-    column = (a2 + a0 * x + a1 * y) >> _AFFINE_BITS
-    row = (a5 + a3 * x + a4 * y) >> _AFFINE_BITS
-    column = torch.where(draws.flip.view(-1, 1, 1), size - 1 - column, column)
-    return _take_pixels(pixels, column, row)
-
-
-def _take_pixels(pixels: Tensor, column: Tensor, row: Tensor) -> Tensor:
-    """Return images of the pixels at these places, black where a place is outside the image."""
-    size = pixels.shape[-1]
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    index = row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
-    flat = index.to(torch.int64).flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
-    return pixels.flatten(2).gather(2, flat).view_as(pixels) * inside.unsqueeze(1)
 
 
 def _resize_last(pixels: Tensor, size: int) -> Tensor:

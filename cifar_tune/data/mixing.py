@@ -17,6 +17,7 @@ from torch import Tensor
 from cifar_tune.config.seeds import derive_seed
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.draw_record import DrawRecord
+from cifar_tune.data.geometry import inside_boxes
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,8 @@ def mix_images(images: Tensor, draws: MixDraws) -> Tensor:
     """Mix a batch float32 [B, 3, S, S]."""
     other = images.roll(1, 0)
     weights = draws.pixel_weights.to(images.dtype).view(-1, 2, 1, 1, 1)
-    steps = torch.arange(images.shape[-1], device=images.device)
-    left, top, right, bottom = (side.view(-1, 1) for side in draws.box.unbind(dim=1))
-    across = ((steps >= left) & (steps < right)).view(-1, 1, 1, len(steps))
-    down = ((steps >= top) & (steps < bottom)).view(-1, 1, len(steps), 1)
-    mixed = torch.where(across & down, other, other * weights[:, 1] + images * weights[:, 0])
+    inside = inside_boxes(draws.box, images.shape[-1])
+    mixed = torch.where(inside, other, other * weights[:, 1] + images * weights[:, 0])
     return mixed.contiguous(memory_format=torch.channels_last)
 
 

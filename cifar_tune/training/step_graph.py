@@ -290,7 +290,8 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
         (name, value.shape, value.dtype, value.requires_grad)
         for name, value in model.named_parameters()
     )
-    parts = (config.augments, config.mixes, config.ema_decay > 0)
+    parts = (config.augments, config.mixes)
+    parts += tuple(getattr(config, key) > 0 for key in ("ema_decay", "auto_augment", "erase_size"))
     return parts, step, modules, parameters
 
 

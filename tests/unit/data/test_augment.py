@@ -12,7 +12,8 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from cifar_tune.config.trial import TrialConfig
-from cifar_tune.data.augment import Draws, draw, rotation_matrices, transform
+from cifar_tune.data.augment import Draws, draw, transform
+from cifar_tune.data.geometry import rotation_matrices
 from cifar_tune.data.search_data import SearchData
 
 MakeConfig = Callable[..., TrialConfig]
@@ -48,6 +49,32 @@ def test_equals_torchvision_bit_for_bit(
         picture = functional.rotate(picture, float(turns[index]))
         theirs = functional.normalize(functional.to_tensor(picture), MEAN, STD)
         assert torch.equal(ours[index], theirs)
+
+
+def test_squares_are_erased_as_torchvision_erases(
+    bundled: SearchData, make_config: MakeConfig
+) -> None:
+    config = replace(make_config(input_size=48), erase_size=0.3)
+    plain = replace(config, erase_size=0.0)
+    draws, same = (
+        draw(400, given, torch.Generator().manual_seed(3), CPU) for given in (config, plain)
+    )
+    assert draws is not None
+    assert same is not None
+    assert draws.erased is not None
+    assert torch.equal(draws.affine, same.affine), "the other draws are what they were"
+    images = torch.tensor(bundled.train.images[:400])
+    whole, ours = (
+        transform(images, given, 48, torch.tensor(MEAN), torch.tensor(STD))
+        for given in (same, draws)
+    )
+    sizes = set()
+    for index, (left, top, right, bottom) in enumerate(draws.erased.tolist()):
+        height, width = bottom - top, right - left
+        erased = functional.erase(whole[index], top, left, height, width, torch.zeros(()))
+        assert torch.equal(ours[index], erased)
+        sizes.add(height)
+    assert sizes == set(range(7, 15)), "14 px; at the border what is inside"
 
 
 def test_strength_zero_is_resize_and_normalise_only(

@@ -73,7 +73,7 @@ def train(config: TrialConfig, split: DeviceSplit, weights: Weights, *, cuts: bo
         (2, {"precision": "bf16"}),
         (5, {"precision": "bf16"}),
         (2, {"augmentation_strength": 1.0}),
-        (2, {"mixup_alpha": 0.4}),
+        (2, {"mixup_alpha": 0.4, "auto_augment": 0.5}),
     ],
     ids=str,
 )

@@ -97,6 +97,7 @@ FORMS = {
     "decoupled decay": {"weight_decay": 0.1, "label_smoothing": 0.1, "flip_probability": 0.3},
     "averages": {"ema_decay": 0.4, "weight_decay": 0.1, "freeze_depth": 1},
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "crop_padding": 4, "warmup_epochs": 1},
+    "changed images": {"auto_augment": 0.8, "erase_size": 0.4, "flip_probability": 0.5},
 }
 
 
@@ -110,6 +111,7 @@ def test_a_graph_gives_what_single_calls_give(
     assert train(first, bundled, tmp_path / "graph", graphs) == expected
     # The second trial has the same graph, with other numbers in it.
     numbers = {"dropout_rate": 0.6, "learning_rate": 0.003, "augmentation_strength": 2.0}
+    numbers |= {"auto_augment": 0.5, "erase_size": 0.3} if first.auto_augment else {}
     numbers |= {"ema_decay": 0.2} if first.ema_decay else {}
     numbers |= {"mixup_alpha": 1.0, "cutmix_probability": 0.2} if first.mixes else {}
     second = replace(first, **numbers, seed=8)
@@ -194,8 +196,10 @@ def test_graphs_are_shared_by_the_form_of_the_step_alone(
     assert captured_with(augmentation_strength=0.0) == 8  # the oldest was let go
     assert captured_with(ema_decay=0.9) == 9
     assert captured_with(ema_decay=0.99) == 9
-    assert captured_with(mixup_alpha=0.4) == 10
-    assert captured_with(cutmix_probability=1.0) == 10
+    assert captured_with(erase_size=0.4) == captured_with(erase_size=0.5) == 10
+    assert captured_with(auto_augment=0.4) == captured_with(auto_augment=0.5) == 11
+    assert captured_with(mixup_alpha=0.4) == 12
+    assert captured_with(cutmix_probability=1.0) == 12
 
 
 def test_with_fewer_images_than_a_batch_there_is_nothing_to_replay(
