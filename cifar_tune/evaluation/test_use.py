@@ -59,8 +59,8 @@ class TestUse:
         if self.trials_after:
             many = "1 trial was" if self.trials_after == 1 else f"{self.trials_after} trials were"
             warnings.append(
-                f"{many} run after the first read of the test images: a choice among "
-                "configurations since may have been made with those in sight."
+                f"{many} run after the first read of the test images: the choice of a "
+                "configuration may depend on them."
             )
         return warnings
 

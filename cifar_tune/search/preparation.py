@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 REQUESTED = "as requested"
 """Why it is this profile, or precision, where it was given."""
+OF_STORED_STUDY = "that of the stored study"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Prepared:
         workers: How many of them are trained at once, and where.
         root: The folder of imported images and weights.
         precision: The precision that was asked for; None takes the stored study's, else chooses.
+        precision_reason: Why it is this one, in words.
     """
 
     spec: StudySpec
@@ -118,6 +120,7 @@ class Prepared:
     workers: WorkerChoice
     root: Path
     precision: Precision | None = None
+    precision_reason: str = REQUESTED
 
 
 def prepare(
@@ -234,12 +237,13 @@ def prepare_derived(
     device, workers = machine.choose()
     return Prepared(
         spec=derive_spec(spec, purpose, named, seeds),
-        reason=f"that of {spec.study_name}",
+        reason=OF_STORED_STUDY,
         location=location,
         device=device,
         workers=workers,
         root=machine.root,
         precision=read_precision(location, spec.study_name),
+        precision_reason=OF_STORED_STUDY,
     )
 
 
@@ -320,9 +324,9 @@ def settle_precision(prepared: Prepared) -> tuple[Prepared, PrecisionCheck]:
     with explain_errors(prepared.location):
         stored = studies.read_precision(prepared.location, spec.study_name)
     if prepared.precision is not None:
-        check = PrecisionCheck(prepared.precision, REQUESTED)
+        check = PrecisionCheck(prepared.precision, prepared.precision_reason)
     elif stored is not None:
-        check = PrecisionCheck(stored, "that of the stored study")
+        check = PrecisionCheck(stored, OF_STORED_STUDY)
     else:
         check = check_precision(example_config(spec), prepared.device, prepared.workers.threads)
     return replace(prepared, spec=replace(spec, precision=check.precision)), check
