@@ -29,21 +29,27 @@ if TYPE_CHECKING:
     from cifar_tune.search.objective import Objective
     from cifar_tune.search.runner import StudyOutcome
     from cifar_tune.search.trial_callbacks import TrialCallback, TrialInfo
+    from cifar_tune.tracking.mlflow import MLflowCallback
+    from cifar_tune.tracking.tensorboard import TensorBoardCallback
+    from cifar_tune.tracking.wandb import WandbCallback
     from cifar_tune.training.records import EpochMetrics, TrialResult
 
 _MODULES = {
     "BestRecord": "evaluation.best",
     "CifarTuneError": "errors",
     "EpochMetrics": "training.records",
+    "MLflowCallback": "tracking.mlflow",
     "Objective": "search.objective",
     "Rerun": "evaluation.fresh_runs",
     "StudyOutcome": "search.runner",
     "StudySpec": "config.study_file",
+    "TensorBoardCallback": "tracking.tensorboard",
     "TestResult": "evaluation.test_reads",
     "TrialCallback": "search.trial_callbacks",
     "TrialConfig": "config.trial",
     "TrialInfo": "search.trial_callbacks",
     "TrialResult": "training.records",
+    "WandbCallback": "tracking.wandb",
     "best_trials": "api.best",
     "confirm_best": "api.best",
     "create_study": "api.studies",
@@ -64,15 +70,18 @@ __all__ = [
     "BestRecord",
     "CifarTuneError",
     "EpochMetrics",
+    "MLflowCallback",
     "Objective",
     "Rerun",
     "StudyOutcome",
     "StudySpec",
+    "TensorBoardCallback",
     "TestResult",
     "TrialCallback",
     "TrialConfig",
     "TrialInfo",
     "TrialResult",
+    "WandbCallback",
     "__version__",
     "best_trials",
     "confirm_best",

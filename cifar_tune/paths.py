@@ -149,6 +149,16 @@ UNFINISHED_PATTERN = ".*.part"
 """Files that were being written when their process died."""
 
 
+def event_files_folder(database: Path) -> Path:
+    """Return the folder of TensorBoard's event files of all studies of a database."""
+    return _beside(database, "tensorboard")
+
+
+def event_files(folder: Path, study_name: str, number: int) -> Path:
+    """Return the folder of a trial's event files in one of event files."""
+    return folder / _file_name(study_name) / f"trial-{number}"
+
+
 def report_file(database: Path, name: str) -> Path:
     """Return the file of a study's report, or of one that has a name of its own."""
     return database.with_name("reports") / f"{_file_name(name)}.html"

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from bottle import FormsDict, HTTPResponse, request
 
 from cifar_tune.dashboard.access import Access, refuse
-from cifar_tune.reports.environment import make_environment
+from cifar_tune.environment import make_environment
 
 SIGN_IN = "/login"
 MAX_FORM_BYTES = 4096

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.names import model_of, resolve_name, suggest_name
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.wording import format_params
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import Candidate, group
 from cifar_tune.evaluation.dataframes import import_pandas
 from cifar_tune.evaluation.fresh_runs import ConfirmedCandidate, FreshRuns, read_fresh_runs
 from cifar_tune.evaluation.ranking import Ranking, Standing, rank
+from cifar_tune.notebook import render_table
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.wording import format_accuracy, format_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +73,34 @@ class BestRecord(FreshRuns):
             InputError: pandas is not installed (``cifar-tune[notebook]``).
         """
         return import_pandas().DataFrame(list(map(_frame_row, self.ranking.standings)))  # type: ignore[no-any-return]
+
+    def _repr_html_(self) -> str:
+        """Show the ranking in a notebook."""
+        ranking = self.ranking
+        rows = [
+            (
+                standing.candidate.label,
+                format_params(standing.candidate.own),
+                len(standing.candidate.measured),
+                format_accuracy(standing.candidate.mean),
+                format_accuracy(standing.expected),
+                f"{format_accuracy(standing.low)} to {format_accuracy(standing.high)}",
+                format_percent(standing.probability, 0),
+            )
+            for standing in ranking.standings
+        ]
+        columns = (
+            "configuration",
+            "values",
+            "seeds",
+            "validation accuracy",
+            "expected on new seeds",
+            "95 % interval",
+            "probability of being the best",
+        )
+        text = f"best by validation: {ranking.observed_best.candidate.label}; "
+        text += f"likely best: {self.likely_best.label}"
+        return render_table(self.spec.study_name, text, columns, rows, self.test_use.sentence())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ranking and what was run since, as JSON has them."""

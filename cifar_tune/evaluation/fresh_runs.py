@@ -15,8 +15,10 @@ from cifar_tune.evaluation.evidence import Evidence, gather
 from cifar_tune.evaluation.measure import compare, measure, replicates
 from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.test_use import TestUse, read_test_use
+from cifar_tune.notebook import render_table
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import StorageLocation, explain_errors
+from cifar_tune.wording import format_accuracy, format_duration
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,26 @@ class Rerun:
     test_accuracy: Measured | None
     seconds: Measured | None
     replicates: tuple[dict[str, Any], ...]
+
+    def _repr_html_(self) -> str:
+        """Show the seeds in a notebook."""
+        rows = [
+            (
+                replicate["replicate"],
+                format_accuracy(replicate["val_accuracy"]),
+                format_accuracy(replicate["test_accuracy"]),
+                format_duration(replicate["seconds"]),
+            )
+            for replicate in self.replicates
+        ]
+        columns = ("seed", "validation accuracy", "test accuracy", "time")
+        test = self.test_accuracy
+        text = "not evaluated on the test images"
+        if test is not None:
+            text = f"test accuracy {format_accuracy(test.mean)}"
+        if test is not None and test.low is not None and test.high is not None:
+            text += f", 95 % interval {format_accuracy(test.low)} to {format_accuracy(test.high)}"
+        return render_table(self.candidate.label, text, columns, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration with its figures as JSON has them."""

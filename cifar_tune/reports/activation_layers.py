@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from cifar_tune.environment import make_environment
 from cifar_tune.reports.blocks import Cell, Chart, Prose, Row, Section, Table, number_cell
-from cifar_tune.reports.environment import make_environment
 from cifar_tune.reports.theme import NARROW, add_legend, make_axes, use_percent
 from cifar_tune.training.pictures.activation_record import (
     ActivationRecord,

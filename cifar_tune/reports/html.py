@@ -14,10 +14,10 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from cifar_tune.environment import make_environment
 from cifar_tune.errors import StorageError
 from cifar_tune.files import write_text
 from cifar_tune.reports.blocks import Chart, Page, Pictures, Table, number_columns
-from cifar_tune.reports.environment import make_environment
 from cifar_tune.reports.theme import HALF, NARROW, WIDE, for_page, report_style, to_svg
 
 _TEMPLATES = Path(__file__).parent / "templates"

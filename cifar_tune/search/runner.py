@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.config.wording import format_params
 from cifar_tune.errors import StudyGoneError, WeightsError
 from cifar_tune.files import check_disk_space
+from cifar_tune.notebook import render_table
 from cifar_tune.search.budget import Spending
 from cifar_tune.search.dispatcher import Dispatcher
 from cifar_tune.search.observer import Annotator, MakeAnnotator, Observer
@@ -39,6 +42,7 @@ from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.storage.study_folders import is_claimed
 from cifar_tune.storage.waiting import waits_end_when
+from cifar_tune.wording import format_accuracy, format_count, format_duration
 from cifar_tune.workers.protocol import Materials, Pool
 
 if TYPE_CHECKING:
@@ -84,6 +88,30 @@ class StudyOutcome:
                 "why": self.why_left,
             },
         }
+
+    def _repr_html_(self) -> str:
+        """Show the trials in a notebook."""
+        counts = Counter(trial.outcome for trial in self.trials)
+        text = ", ".join(f"{count} {state}" for state, count in counts.items())
+        if self.best is not None:
+            text += f"; best by validation: {format_accuracy(self.best.val_accuracy)}, "
+            text += self.best.label
+        rows = [
+            (
+                trial.number,
+                trial.name or trial.origin,
+                trial.outcome,
+                format_params({**trial.params, **trial.settings}),
+                trial.epochs,
+                format_accuracy(trial.val_accuracy),
+                "-" if trial.seconds is None else format_duration(trial.seconds),
+            )
+            for trial in self.trials
+        ]
+        columns = ("trial", "name", "state", "values", "epochs", "validation accuracy", "time")
+        left = f"{format_count(self.left.trials, 'trial')} left" if self.left.trials else ""
+        note = ": ".join(filter(None, (left, self.why_left)))
+        return render_table("study", text, columns, rows, note)
 
     @property
     def is_done(self) -> bool:

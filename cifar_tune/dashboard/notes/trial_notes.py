@@ -12,6 +12,7 @@ from cifar_tune.config.derived import Purpose, purpose_of
 from cifar_tune.config.schema import PublishedFigures
 from cifar_tune.config.study_file import StudySpec, name_in_commands
 from cifar_tune.config.trial import QUANTITIES, SEARCHABLE
+from cifar_tune.environment import make_environment
 from cifar_tune.evaluation.named_trials import known_figures, protocol_differences
 from cifar_tune.evaluation.wording import (
     format_differences,
@@ -19,7 +20,6 @@ from cifar_tune.evaluation.wording import (
     format_quantity,
     format_setting,
 )
-from cifar_tune.reports.environment import make_environment
 from cifar_tune.reports.markdown import code, code_block, pipe_table, plain
 from cifar_tune.storage.invocations import name_options, storage_options, train_command
 from cifar_tune.storage.location import StorageLocation

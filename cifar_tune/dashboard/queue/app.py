@@ -22,9 +22,9 @@ from cifar_tune.config.study_file import (
 )
 from cifar_tune.config.wording import format_params
 from cifar_tune.data.search_data import has_images
+from cifar_tune.environment import make_environment
 from cifar_tune.errors import CifarTuneError, InputError, StudyFileError
 from cifar_tune.models.stored_weights import missing_weights
-from cifar_tune.reports.environment import make_environment
 from cifar_tune.search.service import Service
 from cifar_tune.storage.database_errors import DAMAGE, is_damage
 from cifar_tune.storage.queue import TrialQueue
