@@ -18,6 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
+from cifar_tune import paths
 from cifar_tune.cli.defaults import describe_used
 from cifar_tune.search.preparation import Prepared, load_materials, run_prepared, settle_precision
 from cifar_tune.storage.passwords import mask_passwords
@@ -119,6 +120,7 @@ class OutputOptions:
 
     as_json: bool = False
     is_quiet: bool = False
+    log: str | None = None
 
     @property
     def is_shown(self) -> bool:
@@ -174,6 +176,25 @@ def print_study(console: Console, name: str, title: str) -> None:
     used = describe_used(click.get_current_context())
     if used:
         console.print(format_field("defaults", used), soft_wrap=True)
+
+
+def log_run(output: OutputOptions, prepared: Prepared, observer: Observer) -> Observer:
+    """Return who shows a run, and logs it to TensorBoard too where that was asked for.
+
+    Raises:
+        InputError: TensorBoard is not installed.
+    """
+    if output.log is None:
+        return observer
+
+    from cifar_tune.search.trial_callbacks import CallbackObserver
+    from cifar_tune.tracking.tensorboard import TensorBoardCallback
+
+    folder = paths.event_files_folder(prepared.location.beside)
+    callback = TensorBoardCallback(folder)
+    command = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    output.progress_console().print(format_field("log", command), soft_wrap=True)
+    return CallbackObserver(prepared.spec.study_name, [callback], observer)
 
 
 def run_on_console(

@@ -22,7 +22,7 @@ OPTION_SECTIONS: Mapping[str, Sequence[str]] = {
     "Output": (
         *("--state", "--sort", "--limit"),
         *("--from", "--out", "--overwrite", "--onnx", "--figures", "--figure-format", "--check"),
-        *("--json", "--csv", "--quiet", "--yes", "--help"),
+        *("--log", "--json", "--csv", "--quiet", "--yes", "--help"),
     ),
 }
 """Sections of options in the order of a help, by the first name of each option."""

@@ -264,6 +264,12 @@ _SHARED: dict[str, Decorator] = {
         show_default=True,
         help="The training images, or the validation images too.",
     ),
+    "log": click.option(
+        "--log",
+        type=click.Choice(["tensorboard"]),
+        help="Also write each epoch to event files beside the storage; needs "
+        "cifar-tune[tensorboard].",
+    ),
     "quiet": click.option(
         "--quiet/--no-quiet", "is_quiet", help="Print the result and errors only."
     ),

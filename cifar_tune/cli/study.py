@@ -16,6 +16,7 @@ from cifar_tune.cli.console import (
     LOADING,
     OutputOptions,
     announce,
+    log_run,
     make_console,
     print_json,
     print_study,
@@ -191,7 +192,7 @@ def study_plan(
     waits_for="Reading the study file",
     epilog="Example: cifar-tune study run dropout --profile quick --trials 10",
 )
-@study_options(*_WORK, *_MACHINE, "timeout", "quiet")
+@study_options(*_WORK, *_MACHINE, "timeout", "log", "quiet")
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)
 @gather("output", OutputOptions)
@@ -217,7 +218,8 @@ def study_run(
         from cifar_tune.search.runner import RunOptions
 
         options = RunOptions(work.trials, seconds, seed=work.seed)
-        outcome = run_on_console(prepared, console, options, observer)
+        logged = log_run(output, prepared, observer)
+        outcome = run_on_console(prepared, console, options, logged)
     if output.as_json:
         print_json({**study_header(prepared.spec, prepared.location), **outcome.to_dict()})
     elif output.is_quiet:

@@ -48,7 +48,7 @@ class WandbCallback(TrialCallback):
     def epoch_ended(self, info: TrialInfo, metrics: EpochMetrics) -> None:
         """Log the metrics."""
         run = self._runs[info.study_name, info.trial.number]
-        run.log(list_metrics(metrics), step=metrics.epoch)
+        run.log(list_metrics(metrics), step=metrics.epoch, commit=True)
 
     def trial_ended(self, info: TrialInfo) -> None:
         """End the run."""

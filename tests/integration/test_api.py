@@ -431,3 +431,17 @@ def test_nothing_is_printed(spec: ct.StudySpec, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "")
     assert dataclasses.is_dataclass(spec)
     assert os.environ["CIFAR_TUNE_WORKERS"] == "inline"
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def test_a_run_is_logged_to_tensorboard(spec: ct.StudySpec, cli: Cli) -> None:
+    run = ["study", "run", "tiny", "--only", "tiny/p=0.3", "--seeds", "1", "--log", "tensorboard"]
+    for key, value in spec.overrides.items():
+        run += ["--set", f"{key}={value}"]
+    answer = cli(*run)
+    assert answer.code == 0, answer.err
+    assert "tensorboard --logdir storage/cifar-tune-tensorboard" in answer.out
+    (trial,) = Path("storage/cifar-tune-tensorboard").glob("tiny_quick*/trial-0")
+    assert any(path.name.startswith("events.out.tfevents") for path in trial.iterdir())
