@@ -27,6 +27,7 @@ from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.search import costs
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.optuna_private import get_engine, get_study_id
+from cifar_tune.wording import format_accuracy
 from cifar_tune.workers import train_task
 
 SMALL = {"train_images": 64, "validation_images": 50, "batch_size": 32}
@@ -368,6 +369,7 @@ def test_the_best_is_confirmed_run_again_and_loaded(
     assert confirmed.test_use.reads == 0
     rerun = ct.rerun_best(trained, n_seeds=1)
     assert rerun.test_accuracy is not None
+    assert f"test accuracy {format_accuracy(rerun.test_accuracy.mean)}" in rerun._repr_html_()
     assert rerun.test_accuracy.seeds == 1
     assert ct.rerun_best(trained, n_seeds=1) == rerun  # no image was read again
     assert capsys.readouterr() == ("", "")
@@ -431,6 +433,20 @@ def test_nothing_is_printed(spec: ct.StudySpec, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "")
     assert dataclasses.is_dataclass(spec)
     assert os.environ["CIFAR_TUNE_WORKERS"] == "inline"
+
+
+def test_results_show_themselves_in_a_notebook(trained: ct.StudySpec) -> None:
+    outcome = ct.run_study(trained, n_trials=0)
+    best = ct.best_trials(trained)
+    for shown in (outcome._repr_html_(), best._repr_html_()):
+        assert shown.count("<tr>") == 4  # the head and three trials
+        assert "tiny/p=0.3" in shown
+        assert "%" in shown
+    assert "3 complete; best by validation" in outcome._repr_html_()
+    evil = dataclasses.replace(outcome.trials[0], name="<script>alert(1)</script>")
+    html = dataclasses.replace(outcome, trials=(evil,), why_left="<b>")._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
 
 
 # --- the command line ----------------------------------------------------------------------------
