@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import click
+from click.shell_completion import CompletionItem
 
 from cifar_tune import __version__
 from cifar_tune.cli.help import Group, write_sections
@@ -93,6 +94,9 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "data": ("data", "List, download, import and verify images."),
         "weights": ("data", "List, download and import pretrained weights."),
     },
+    "Shell": {
+        "completion": ("completion", "Print a script that completes commands in a shell."),
+    },
     "Measurements": {
         "bench": ("bench", "Time training against a plain and a tuned PyTorch loop."),
         "overhead": ("bench", "Measure the overhead of a study beside its training."),
@@ -123,6 +127,15 @@ class LazyGroup(Group):
         module = importlib.import_module(f"cifar_tune.cli.{_LISTED[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return what completes the name of a command or an option, importing no command."""
+        items = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _LISTED.items()
+            if name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one line for each command, by section, importing none."""

@@ -27,6 +27,7 @@ from cifar_tune.cli.options import (
     STUDY,
     WORKERS,
     ChosenOptions,
+    completes,
     gather,
     number_option,
     options,
@@ -171,6 +172,7 @@ def best_rerun(
 @click.option(
     "--against",
     metavar="NAMED",
+    shell_complete=completes("named trials"),
     help="Reset to the values of this named trial; by default the file's first.",
 )
 @click.option(
@@ -178,6 +180,7 @@ def best_rerun(
     "groups",
     multiple=True,
     metavar="KEY[,KEY]",
+    shell_complete=completes("searched hyperparameters"),
     help="Reset this hyperparameter alone, or several together; by default each that differs "
     "by itself. May be repeated.",
 )

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cifar_tune.cli.console import make_console, make_table, print_json
 from cifar_tune.cli.help import command
-from cifar_tune.cli.options import options, select_study, study_options
+from cifar_tune.cli.options import completes, options, select_study, study_options, trial_argument
 from cifar_tune.errors import StorageError
 from cifar_tune.files import replacing
 from cifar_tune.storage.location import locate_storage
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     waits_for="Reading the studies",
     epilog="Example: cifar-tune study compare dropout dropout:quick:epochs=8",
 )
-@click.argument("names", metavar="STUDY STUDY...", nargs=-1, required=True)
+@click.argument(
+    "names",
+    metavar="STUDY STUDY...",
+    nargs=-1,
+    required=True,
+    shell_complete=completes("studies"),
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,8 +78,8 @@ def study_compare(
     "diff", waits_for="Reading the studies", epilog="Example: cifar-tune trial diff dropout 2 7"
 )
 @study_options("profile", "epochs", "set", "storage", "json")
-@click.argument("first_name", metavar="TRIAL")
-@click.argument("second_name", metavar="TRIAL")
+@trial_argument("first_name")
+@trial_argument("second_name")
 def trial_diff(study: StudySelector, first_name: str, second_name: str, as_json: bool) -> None:
     """Show what differs between two trials and their results.
 

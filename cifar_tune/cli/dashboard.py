@@ -21,7 +21,7 @@ from cifar_tune.cli.console import (
     run_on_console,
 )
 from cifar_tune.cli.help import command
-from cifar_tune.cli.options import WORKERS, gather, options, select_study
+from cifar_tune.cli.options import WORKERS, completes, gather, options, select_study
 from cifar_tune.cli.queue import TERMINAL, nameable
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.search.preparation import MachineOptions, Prepared, WorkOptions, prepare
@@ -141,7 +141,7 @@ def _announce(
 
 
 @command("serve", waits_for=LOADING, epilog="Example: cifar-tune serve transfer dropout --open")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=completes("studies"))
 @options("profile", "seeds", *WORKERS, "precision", "storage", "data-dir", *_SERVED)
 @gather("work", WorkOptions)
 @gather("machine", MachineOptions)

@@ -19,7 +19,7 @@ from cifar_tune.storage.passwords import mask_passwords
 if TYPE_CHECKING:
     from cifar_tune.config.defaults import FolderDefaults
 
-_FILES = ("cifar-tune.toml", "pyproject.toml")
+FILES = ("cifar-tune.toml", "pyproject.toml")
 _PARAMETERS = {"data_dir": "root", "quiet": "is_quiet"}
 """Names of parameters that are others than the key."""
 _VARIABLES = {
@@ -38,7 +38,7 @@ def read_default_map(ctx: click.Context) -> dict[str, Any]:
     Raises:
         InputError: A file is wrong.
     """
-    if not any(map(os.path.exists, _FILES)):
+    if not any(map(os.path.exists, FILES)):
         return {}
 
     from cifar_tune.config.defaults import read_defaults

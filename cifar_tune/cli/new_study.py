@@ -8,6 +8,7 @@ import click
 
 from cifar_tune.cli.console import make_console
 from cifar_tune.cli.help import command
+from cifar_tune.cli.options import completes
 
 
 @command(
@@ -16,7 +17,13 @@ from cifar_tune.cli.help import command
     epilog="Example: cifar-tune study new my-study --from dropout",
 )
 @click.argument("name")
-@click.option("--from", "source", metavar="STUDY", help="Copy this study file.")
+@click.option(
+    "--from",
+    "source",
+    metavar="STUDY",
+    help="Copy this study file.",
+    shell_complete=completes("studies"),
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

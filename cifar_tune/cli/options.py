@@ -92,9 +92,28 @@ def study_options(*names: str) -> Decorator:
             study = select_study(name, profile, (*settings, *more), storage)
             return command(study=study, **values)
 
-        return click.argument("name")(options(*names)(run))
+        named = click.argument("name", shell_complete=completes("studies"))
+        return named(options(*names)(run))
 
     return attach
+
+
+def trial_argument(name: str = "trial_name", *, required: bool = True) -> Decorator:
+    """Return the argument TRIAL: the number or the name of a stored trial."""
+    metavar = "TRIAL" if required else "[TRIAL]"
+    names = completes("trials")
+    return click.argument(name, metavar=metavar, required=required, shell_complete=names)
+
+
+def completes(kind: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return what completes a parameter in a shell; its module is imported only then."""
+
+    def find(ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        from cifar_tune.cli.completions import complete
+
+        return complete(kind)(ctx, param, incomplete)
+
+    return find
 
 
 def select_study(
@@ -135,8 +154,9 @@ class _TrialNumber(click.ParamType[int]):
 # --- the options --------------------------------------------------------------------------------
 
 
-def _text(name: str, metavar: str, text: str) -> Decorator:
-    return click.option(name, metavar=metavar, help=text)
+def _text(name: str, metavar: str, text: str, kind: str | None = None) -> Decorator:
+    words = None if kind is None else completes(kind)
+    return click.option(name, metavar=metavar, help=text, shell_complete=words)
 
 
 def number_option(
@@ -150,7 +170,9 @@ def number_option(
 
 
 _SHARED: dict[str, Decorator] = {
-    "profile": _text("--profile", "NAME", "Profile of the study file; by default the machine's."),
+    "profile": _text(
+        "--profile", "NAME", "Profile of the study file; by default the machine's.", "profiles"
+    ),
     "trials": number_option(
         "--trials",
         "Sample N trials more, instead of filling up to the number in the study file.",
@@ -161,6 +183,7 @@ _SHARED: dict[str, Decorator] = {
         "--only",
         multiple=True,
         metavar="NAME",
+        shell_complete=completes("named trials"),
         help="Of the named trials run only this one; sample none unless --trials says so. May be "
         "repeated.",
     ),
@@ -175,6 +198,7 @@ _SHARED: dict[str, Decorator] = {
         "settings",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=completes("settings"),
         help="Change a key of the protocol; makes a study of its own. May be repeated.",
     ),
     "seed": number_option(
@@ -182,12 +206,15 @@ _SHARED: dict[str, Decorator] = {
         "The study's seed, from which all others derive; 0 unless stored otherwise.",
         least=0,
     ),
-    "device": _text("--device", "NAME", "auto, cpu, mps, cuda or cuda:N.  [default: auto]"),
+    "device": _text(
+        "--device", "NAME", "auto, cpu, mps, cuda or cuda:N.  [default: auto]", "devices"
+    ),
     "workers": _text(
         "--workers",
         "N|ray[:ADDRESS]",
         "Trials at once: a number, auto, inline (in this process) or on a Ray cluster; else "
         "$CIFAR_TUNE_WORKERS.  [default: auto]",
+        "workers",
     ),
     "per-gpu": number_option(
         "--per-gpu", "Worker processes on each GPU.  [default: 1]", metavar="K"
@@ -204,6 +231,7 @@ _SHARED: dict[str, Decorator] = {
         "NAME",
         "auto, fp32 or bf16; auto takes bf16 where a check at a study's first run shows that it is "
         "faster and agrees. Else $CIFAR_TUNE_PRECISION.  [default: auto]",
+        "precisions",
     ),
     "timeout": _text(
         "--timeout",
@@ -211,7 +239,10 @@ _SHARED: dict[str, Decorator] = {
         "End after so long, such as 2h, 90min or 45s; no trial is begun that would not finish.",
     ),
     "storage": _text(
-        "--storage", "PATH|URL", "Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db."
+        "--storage",
+        "PATH|URL",
+        "Database; else $CIFAR_TUNE_STORAGE, else storage/cifar-tune.db.",
+        "files",
     ),
     "data-dir": click.option(
         "--data-dir",
@@ -255,7 +286,11 @@ _SHARED: dict[str, Decorator] = {
         "--trial", type=_TrialNumber(), metavar="NUMBER", help="This trial instead of the best."
     ),
     "named": click.option(
-        "--name", "trial_name", metavar="NAMED", help="This named trial instead of the best."
+        "--name",
+        "trial_name",
+        metavar="NAMED",
+        shell_complete=completes("named trials"),
+        help="This named trial instead of the best.",
     ),
     "train-on": click.option(
         "--train-on",

@@ -13,7 +13,7 @@ from cifar_tune.cli.console import (
     print_json,
 )
 from cifar_tune.cli.help import command
-from cifar_tune.cli.options import study_options
+from cifar_tune.cli.options import completes, study_options
 from cifar_tune.errors import InputError
 from cifar_tune.search.preparation import choose_profile
 from cifar_tune.storage.location import StorageLocation, explain_errors
@@ -32,6 +32,7 @@ TERMINAL = "command line"
     "params",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=completes("requested values"),
     help="Value of a searched hyperparameter; the sampler draws the others. May be repeated.",
 )
 @click.option("--cancel", metavar="ID", help="Cancel a request that waits.")

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from cifar_tune.cli.compare import trial_diff
 from cifar_tune.cli.confirmation import confirm, yes_option
 from cifar_tune.cli.console import (
@@ -22,7 +20,7 @@ from cifar_tune.cli.console import (
     waiting,
 )
 from cifar_tune.cli.help import command, group
-from cifar_tune.cli.options import options, study_options
+from cifar_tune.cli.options import options, study_options, trial_argument
 from cifar_tune.cli.trial_list import trial_list
 from cifar_tune.storage.location import (
     StorageLocation,
@@ -57,7 +55,7 @@ trial.add_command(trial_list)
 @trial.command("test", epilog="Example: cifar-tune trial test transfer scratch/seed=1 --yes")
 @yes_option
 @study_options(*_DATA)
-@click.argument("trial_name", metavar="[TRIAL]", required=False)
+@trial_argument(required=False)
 def trial_test(
     study: StudySelector,
     trial_name: str | None,
@@ -163,7 +161,7 @@ def _read_ledger(location: StorageLocation) -> list[TestRead]:
 
 @trial.command("show", epilog="Example: cifar-tune trial show dropout 3")
 @study_options("profile", "epochs", "set", "storage", "json")
-@click.argument("trial_name", metavar="TRIAL")
+@trial_argument()
 def trial_show(study: StudySelector, trial_name: str, as_json: bool) -> None:
     """Show a trial: configuration, versions, digests, epochs.
 
@@ -222,7 +220,7 @@ def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
 
 @trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")
 @study_options(*_DATA)
-@click.argument("trial_name", metavar="TRIAL")
+@trial_argument()
 def trial_rerun(
     study: StudySelector,
     trial_name: str,
@@ -298,7 +296,7 @@ def _describe_reproduction(reproduction: Reproduction) -> Iterator[str]:
 
 @trial.command("drop", epilog="Example: cifar-tune trial drop dropout dropout/p=0.3/seed=2")
 @study_options("profile", "epochs", "set", "storage", "json")
-@click.argument("trial_name", metavar="[TRIAL]", required=False)
+@trial_argument(required=False)
 def trial_drop(study: StudySelector, trial_name: str | None, as_json: bool) -> None:
     """End a paused trial without training it further.
 
