@@ -14,7 +14,7 @@ Guillin, Marin, Robert, "Population Monte Carlo", Journal of Computational and G
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +43,8 @@ DRAWS = 800
 REPEATS = 8
 EFFECTS = 8
 """Draws of what seeds have in common for all configurations."""
+CHUNK = 60_000
+"""Of how many configurations, over all points, the figures are in memory at once."""
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 _SCATTERS = math.log(3e-4), math.log(0.5)
@@ -110,6 +112,7 @@ class _Points:
         failed: The share of configurations that failed.
         own: The share of the binomial variance from images that are easy for one alone.
         disagreement: The share from images on which seeds disagree.
+        effect: The draw of the effects of seeds that the point goes by.
     """
 
     main: Floats
@@ -117,10 +120,17 @@ class _Points:
     failed: Floats
     own: Floats
     disagreement: Floats
+    effect: npt.NDArray[np.int64]
 
-    def take(self, places: npt.NDArray[np.int64]) -> _Points:
+    def take(self, places: npt.NDArray[np.int64] | slice) -> _Points:
         """Return the points at these places."""
         return _Points(*(part[places] for part in vars(self).values()))
+
+    def split(self, configurations: int) -> Iterator[_Points]:
+        """Yield them in parts that fit into memory."""
+        size = max(1, CHUNK // configurations)
+        for start in range(0, len(self.main), size):
+            yield self.take(slice(start, start + size))
 
 
 @dataclass(frozen=True)
@@ -153,13 +163,10 @@ def infer(observed: Sequence[Observed], *, same_images: bool = True) -> Posterio
     )
     points, proposed = _first_points(data, random)
     for size in ROUNDS[1:]:
-        weights, _ = _weigh(points, proposed, data)
+        weights = _weigh(points, proposed, data)
         points, proposed = _next_points(points, np.sqrt(weights), size, data, random)
-    weights, kinds = _weigh(points, proposed, data)
-    chosen = _resample(weights, DRAWS)
-    shared_sd = np.tile(shared_sds[_effects(ROUNDS[-1])[chosen]], REPEATS)[:, None]
-    shared = shared_sd * random.standard_normal(shared_sd.shape)
-    posterior = _draw(points.take(chosen), _take(kinds, chosen), shared, random)
+    chosen = points.take(_resample(_weigh(points, proposed, data), DRAWS))
+    posterior = _draw(chosen, data, shared_sds, random)
     # One alone says what it says: there is nothing to draw it towards.
     return posterior if len(observed) > 1 else replace(posterior, expected=data.means[0])
 
@@ -210,37 +217,35 @@ def _with_the_rest(main: Floats, data: _Data, random: np.random.Generator) -> _P
     if data.means.shape[1] == 1:
         failed[:] = 0.0
     width = SPREAD_OF_CONFIGURATIONS * np.abs(random.standard_normal(size))
-    return _Points(main, width, failed, own, disagreement)
+    return _Points(main, width, failed, own, disagreement, np.arange(size) % EFFECTS)
 
 
-def _weigh(points: _Points, proposed: Floats, data: _Data) -> tuple[Floats, _Kinds]:
-    """Return the importance weights of points, with what configurations may be there."""
-    kinds = _find_kinds(points, data)
+def _weigh(points: _Points, proposed: Floats, data: _Data) -> Floats:
+    """Return the importance weights of points."""
     centre, scatter, spread = points.main.T
-    logs = np.log(kinds.weights.sum(axis=(1, 2)) + _LEAST).sum(axis=1) - proposed
+    parts = (_find_kinds(part, data).weights for part in points.split(len(data.seeds)))
+    each = [np.log(part.sum(axis=(1, 2)) + _LEAST).sum(axis=1) for part in parts]
+    logs = np.concatenate(each) - proposed
     # The density of the logarithm of the scatter is that of the scatter, times itself.
     logs += scatter - np.log1p((np.exp(scatter) / BETWEEN) ** 2)
     logs -= 0.5 * ((spread - math.log(SPREAD)) / SPREAD_OF_STUDIES) ** 2
     logs[(centre < _LEAST_CENTRE) | (centre > 1) | (scatter < _SCATTERS[0])] = -np.inf
-    effects = _effects(len(logs))
     for effect in range(EFFECTS):
-        of_effect = logs[effects == effect]
-        logs[effects == effect] -= special.logsumexp(of_effect)
-    return np.exp(logs) / EFFECTS, kinds
-
-
-def _effects(size: int) -> npt.NDArray[np.int64]:
-    return np.arange(size) % EFFECTS
+        own = points.effect == effect
+        logs[own] -= special.logsumexp(logs[own])
+    weights: Floats = np.exp(logs) / EFFECTS
+    return weights
 
 
 def _find_kinds(points: _Points, data: _Data) -> _Kinds:
     centre, scatter, spread = (part[:, None, None] for part in points.main.T)
     logs = spread + points.width[:, None, None] * _NODES[:, None]
     totals = np.exp(2 * logs) + points.disagreement[:, None, None] * data.of_images
-    effects = _effects(len(points.main))
-    means, squares = data.means[effects], data.squares[effects]
-    seen = -0.5 * ((data.seeds - 1) * np.log(totals) + squares[:, None] / totals)
-    seen = np.exp(seen - seen.max(axis=(0, 1))) * _NODE_WEIGHTS[:, None]
+    means, squares = data.means[points.effect], data.squares[points.effect][:, None]
+    # Relative to the spread that fits best, so that it is no number too small.
+    best = np.maximum(squares / np.maximum(data.seeds - 1, 1), 1e-3 * data.of_images)
+    seen = (data.seeds - 1) * np.log(totals / best) + squares * (1 / totals - 1 / best)
+    seen = np.exp(-0.5 * seen) * _NODE_WEIGHTS[:, None]
     variances = totals / data.seeds + points.own[:, None, None] * data.of_images
     around = variances + np.exp(2 * scatter)
     distances = means[:, None] - centre
@@ -260,38 +265,51 @@ def _resample(weights: Floats, size: int) -> npt.NDArray[np.int64]:
     return places
 
 
-def _take(kinds: _Kinds, places: npt.NDArray[np.int64]) -> _Kinds:
-    return _Kinds(*(part[places] for part in vars(kinds).values()))
-
-
 # --- draws --------------------------------------------------------------------------------------
 
 
-def _draw(points: _Points, kinds: _Kinds, shared: Floats, random: np.random.Generator) -> Posterior:
+def _draw(
+    points: _Points, data: _Data, shared_sds: Floats, random: np.random.Generator
+) -> Posterior:
     """Draw the true accuracies, given what they share."""
-    centre, scatter, spread = (part[:, None, None] for part in points.main.T)
+    shared = np.tile(shared_sds[points.effect], REPEATS)[:, None]
+    shared = shared * random.standard_normal(shared.shape)
+    parts = [
+        _draw_part(part, _find_kinds(part, data), random) for part in points.split(len(data.seeds))
+    ]
+    expected = np.concatenate([expected for expected, _ in parts]).mean(axis=0)
+    draws = np.concatenate([draws for _, draws in parts], axis=1)
+    nodes = random.choice(_NODES, p=_NODE_WEIGHTS, size=len(points.main))
+    spread = math.exp(float(np.median(points.main[:, 2] + points.width * nodes)))
+    return Posterior(expected, draws.reshape(-1, draws.shape[-1]), shared, spread)
+
+
+def _draw_part(
+    points: _Points, kinds: _Kinds, random: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return the means [h, n] and draws [repeats, h, n] of the true accuracies at points."""
+    centre, scatter = points.main[:, :2].T[:, :, None, None]
     means, deviations = kinds.means[:, None], np.sqrt(kinds.variances)
     pulled = 1 / (1 + kinds.variances / np.exp(2 * scatter))
     middle, width = centre + pulled * (means - centre), np.sqrt(pulled) * deviations
     # One that failed has a flat density below the centre, cut off there.
     top = (centre - means) / deviations
-    mass = np.maximum(special.ndtr(top), _LEAST)
+    below = special.ndtr(top)
     density = np.exp(-0.5 * top**2) / math.sqrt(2 * math.pi)
-    low = np.clip(means - deviations * density / mass, 0.0, centre)
+    low = np.clip(means - deviations * density / np.maximum(below, _LEAST), 0.0, centre)
     weights = kinds.weights.reshape(len(centre), -1, means.shape[-1]) + _LEAST
     weights /= weights.sum(axis=1, keepdims=True)
-    expected = (weights * np.concatenate([middle, low], axis=1)).sum(axis=1).mean(axis=0)
+    expected = (weights * np.concatenate([middle, low], axis=1)).sum(axis=1)
     shape = len(centre), 1, means.shape[-1]
     totals, draws = weights.cumsum(axis=1), []
     for _ in range(REPEATS):
         chosen = (totals < random.random(shape)).sum(axis=1, keepdims=True)
         has_failed, node = np.divmod(np.minimum(chosen, 2 * len(_NODES) - 1), len(_NODES))
-        mid, wide, deviation, above = (
-            np.take_along_axis(part, node, axis=1) for part in (middle, width, deviations, top)
+        mid, wide, deviation, mass = (
+            np.take_along_axis(part, node, axis=1) for part in (middle, width, deviations, below)
         )
         usual = mid + wide * random.standard_normal(shape)
-        quantiles = np.clip(random.random(shape) * special.ndtr(above), 1e-15, 1.0)
+        quantiles = np.clip(random.random(shape) * mass, 1e-15, 1.0)
         cut = np.maximum(means + deviation * special.ndtri(quantiles), 0.0)
         draws.append(np.where(has_failed == 1, cut, usual)[:, 0])
-    spreads = np.exp(spread[:, 0] + points.width[:, None] * _NODES[node[:, 0]])
-    return Posterior(expected, np.concatenate(draws), shared, float(np.median(spreads)))
+    return expected, np.array(draws)
