@@ -46,6 +46,29 @@ def protocol_faults(
             yield f"{prefix}{key}: is missing; expected it here or in space"
 
 
+def batch_faults(
+    where: str, protocol: Mapping[str, Any], ranges: Mapping[str, Range]
+) -> Iterator[str]:
+    """Yield the fault of searched batch sizes of which one leaves a last batch of one image.
+
+    The images are those of a trial, or with the validation images those of a re-run on both.
+    """
+    counts = [protocol.get(key) for key in ("train_images", "validation_images")]
+    training, validation = (count if isinstance(count, int) else 0 for count in counts)
+    if "batch_size" not in ranges or not training or not validation:
+        return
+    sizes = ranges["batch_size"]
+    for images in (training, training + validation):
+        alone = [size for size in range(int(sizes.low), int(sizes.high) + 1) if images % size == 1]
+        if alone:
+            yield (
+                f"{where}: space.batch_size from {sizes.low} to {sizes.high} with {images} images: "
+                f"expected sizes that leave no last batch of one image, as {alone[0]} does: batch "
+                "norm needs two"
+            )
+            return
+
+
 def named_protocol_faults(
     where: str, protocol: Mapping[str, Any], named: object, searched: Collection[str]
 ) -> Iterator[str]:
@@ -68,6 +91,7 @@ def _profile_faults(
     protocol = profile.get("protocol")
     if isinstance(protocol, dict):
         yield from protocol_faults(f"{where}.protocol", protocol, searched)
+        yield from batch_faults(f"{where}.protocol", protocol, _valid_ranges(raw.get("space")))
         yield from named_protocol_faults(f"{where}.protocol", protocol, raw.get("named"), searched)
     trials = profile.get("trials")
     if isinstance(trials, int) and trials > 0:

@@ -68,7 +68,8 @@ class Conditions(Strict):
 class Protocol(Hyperparameters, Conditions):
     """What all trials of a study have in common; the fields are those of ``TrialConfig``.
 
-    A hyperparameter is given here where the study does not search it. Those that ``TrialConfig``
+    A hyperparameter is given here where the study does not search it, ``batch_size`` too, which is
+    among the conditions for the order of the keys. Those that ``TrialConfig``
     has a default for may be left out: then they are what the assignment had.
     """
 
@@ -88,9 +89,10 @@ class Protocol(Hyperparameters, Conditions):
                 f"train_images + validation_images = {images}",
                 f"at most {FULL_SET_IMAGES}, the training set of CIFAR-10",
             )
-        if self.train_images % self.batch_size == 1:
+        batch_size = self.given().get("batch_size")  # it may be searched
+        if batch_size and self.train_images % batch_size == 1:
             raise fault(
-                f"batch_size = {self.batch_size} with train_images = {self.train_images}",
+                f"batch_size = {batch_size} with train_images = {self.train_images}",
                 "sizes that leave no last batch of one image: batch norm needs two",
             )
         return self

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cifar_tune import paths
-from cifar_tune.config.cross_faults import cross_faults, named_protocol_faults, protocol_faults
+from cifar_tune.config.cross_faults import (
+    batch_faults,
+    cross_faults,
+    named_protocol_faults,
+    protocol_faults,
+)
 from cifar_tune.config.faults import schema_faults, suggest
 from cifar_tune.config.names import resolve_key, resolve_name, suggest_key, suggest_name
 from cifar_tune.config.schema import Claim, NamedTrial, Profile, Protocol, StudyFile
@@ -294,6 +299,7 @@ def _override(loaded: LoadedStudyFile, profile_name: str, overrides: Mapping[str
     faults = (
         faults
         or [*schema_faults(Protocol, raw), *protocol_faults("", raw, searched)]
+        or list(batch_faults(", ".join(overrides), raw, searched))
         or list(named_protocol_faults("", raw, loaded.raw.get("named"), searched))
     )
     if faults:

@@ -50,7 +50,6 @@ class TrialConfig:
             ReLU, Dropout(p), Linear(256, 10).
         frozen_batch_norm: ``batch``: batch norm in the frozen part normalises with batch
             statistics and its running averages move; ``running``: it is a fixed function.
-        batch_size: The images in a training step; the last step of an epoch has the rest.
         epochs: The passes over the training images.
         seed: The seed of initialisation, order, augmentation and dropout.
         train_on: ``train``, or ``train+val``: on the validation images too. Then what is measured
@@ -75,7 +74,15 @@ class TrialConfig:
     weights: str
     head: Head
     frozen_batch_norm: FrozenBatchNorm
-    batch_size: int
+    batch_size: Annotated[
+        int,
+        Hyperparameter(
+            "images in a training step; the last step of an epoch has the rest",
+            short="batch",
+            ge=2,
+            le=50_000,
+        ),
+    ]
     epochs: int
     dropout_rate: Annotated[
         float,

@@ -17,7 +17,7 @@ from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
-from cifar_tune.search.plan import Costs, StepTimes, example_config, freeze_depths
+from cifar_tune.search.plan import Costs, StepTimes, batch_sizes, example_config, freeze_depths
 from cifar_tune.training.device import keep_freed_memory, return_freed_memory, torch_threads
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
@@ -36,6 +36,8 @@ Run = Callable[[int], float]
 def measure_costs(spec: StudySpec, device: torch.device, workers: WorkerChoice) -> Costs:
     """Time the steps of a study's trials at the least and the greatest freeze depth they have.
 
+    So it is done with the least and the greatest batch size where they differ.
+
     Trials that will share the processor of this machine share it here too: two that run at once
     take longer than one alone.
     """
@@ -43,13 +45,21 @@ def measure_costs(spec: StudySpec, device: torch.device, workers: WorkerChoice) 
     shallow, deep = freeze_depths(spec)
     is_shared = device.type == "cpu" and workers.pool.has_processes_here
     at_once = workers.at_once if is_shared else 1
+    least, most = batch_sizes(spec)
     with torch_threads(workers.threads):
         times = {
-            depth: measure_steps(replace(example, freeze_depth=depth), device, at_once)
+            (depth, size): measure_steps(
+                replace(example, freeze_depth=depth, batch_size=size), device, at_once
+            )
             for depth in {shallow, deep}
+            for size in {least, most}
         }
     return_freed_memory()  # this process trains nothing
-    return Costs(shallow, times[shallow], deep, times[deep])
+    small, large = (
+        Costs(shallow, times[shallow, size], deep, times[deep, size], size)
+        for size in (least, most)
+    )
+    return large if least == most else replace(large, small=small)
 
 
 def measure_steps(config: TrialConfig, device: torch.device, at_once: int = 1) -> StepTimes:

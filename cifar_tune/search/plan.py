@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
+from cifar_tune.config.space import Range
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.search.pruners import expect_pruning
@@ -51,28 +53,43 @@ class StepTimes:
 class Costs:
     """Steps measured at the least and at the greatest freeze depth that a study's trials have.
 
-    The deeper the freeze, the less is computed; in between it is taken to be in proportion.
+    The deeper the freeze, the less is computed; in between it is taken to be in proportion. So it
+    is with batches of a size between two that were measured.
+
+    Attributes:
+        batch_size: The images in a batch; 0 if all trials have the same.
+        small: The costs of the smallest batches; None if all trials have the same size.
     """
 
     shallow_depth: int
     shallow: StepTimes
     deep_depth: int
     deep: StepTimes
+    batch_size: int = 0
+    small: Costs | None = None
 
-    def at(self, freeze_depth: float) -> StepTimes:
-        """Return the expected step times at a freeze depth."""
+    def at(self, freeze_depth: float, batch_size: int = 0) -> StepTimes:
+        """Return the expected step times at a freeze depth and, where they differ, batch size."""
         span = self.deep_depth - self.shallow_depth
         share = (freeze_depth - self.shallow_depth) / span if span else 0.0
-        mixed = {
-            part.name: (1 - share) * getattr(self.shallow, part.name)
-            + share * getattr(self.deep, part.name)
-            for part in fields(StepTimes)
-        }
-        return StepTimes(**mixed)
+        times = _between(self.shallow, self.deep, share)
+        if self.small is None:
+            return times
+        share = (self.batch_size - batch_size) / (self.batch_size - self.small.batch_size)
+        return _between(times, self.small.at(freeze_depth), share)
 
     def epoch_seconds(self, config: TrialConfig) -> tuple[float, float, float]:
-        """Return the seconds of an epoch at the freeze depth of a trial: low, expected, high."""
-        return self.at(config.freeze_depth).epoch_seconds(config)
+        """Return the seconds of an epoch of a trial: low, expected, high."""
+        return self.at(config.freeze_depth, config.batch_size).epoch_seconds(config)
+
+
+def _between(first: StepTimes, second: StepTimes, share: float) -> StepTimes:
+    """Return what lies on the way from the first to the second."""
+    mixed = {
+        part.name: (1 - share) * getattr(first, part.name) + share * getattr(second, part.name)
+        for part in fields(StepTimes)
+    }
+    return StepTimes(**mixed)
 
 
 @dataclass(frozen=True)
@@ -157,10 +174,21 @@ def freeze_depths(spec: StudySpec) -> tuple[int, int]:
     return min(depths), max(depths)
 
 
+def batch_sizes(spec: StudySpec) -> tuple[int, int]:
+    """Return the least and the greatest batch size that a trial of the study may have."""
+    sizes = [spec.named_config(named, seed=0).batch_size for named in spec.named]
+    searched = spec.space.ranges().get("batch_size")
+    if spec.profile.trials and searched is not None:
+        sizes += [int(searched.low), int(searched.high)]
+    elif spec.profile.trials or not sizes:
+        sizes.append(example_config(spec).batch_size)
+    return min(sizes), max(sizes)
+
+
 def example_config(spec: StudySpec) -> TrialConfig:
     """Return a configuration of the study that costs as much as any of its sampled trials may."""
     params = {
-        name: values.low if name == "freeze_depth" else values.high
+        name: values.low if name in ("freeze_depth", "batch_size") else values.high
         for name, values in spec.space.ranges().items()
     }
     return spec.config(params, seed=0)
@@ -214,9 +242,15 @@ def _last_end(trials_seconds: Iterable[float], workers: int) -> float:
 def _sampled_epoch_seconds(
     spec: StudySpec, example: TrialConfig, costs: Costs
 ) -> tuple[float, float, float]:
-    """Return the seconds of an epoch of sampled trials: in the middle of the depths searched."""
-    searched = spec.space.ranges().get("freeze_depth")
-    depth = example.freeze_depth if searched is None else (searched.low + searched.high) / 2
-    low, median, high = costs.at(depth).epoch_seconds(example)
+    """Return the seconds of an epoch of sampled trials: in the middle of what is searched."""
+    ranges = spec.space.ranges()
+    middle = {key: _middle(ranges[key]) for key in ("freeze_depth", "batch_size") if key in ranges}
+    depth = middle.get("freeze_depth", example.freeze_depth)
+    usual = replace(example, batch_size=round(middle.get("batch_size", example.batch_size)))
+    low, median, high = costs.at(depth, usual.batch_size).epoch_seconds(usual)
     slowest = costs.epoch_seconds(example)[2]
     return low, median, max(high, slowest)
+
+
+def _middle(values: Range) -> float:
+    return math.sqrt(values.low * values.high) if values.log else (values.low + values.high) / 2

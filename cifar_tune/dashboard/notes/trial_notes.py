@@ -37,7 +37,6 @@ _SHOWN = (
     "train_images",
     "validation_images",
     "input_size",
-    "batch_size",
     "epochs",
     "seed",
 )

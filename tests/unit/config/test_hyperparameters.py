@@ -19,7 +19,11 @@ from cifar_tune.config.wording import format_params, long_name, short_name
 from cifar_tune.errors import StudyFileError
 from cifar_tune.search.samplers import distributions
 
-RANGES: dict[str, tuple[float, float]] = {"learning_rate": (0.1, 1.0), "cosine_t_max": (1, 2)}
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.1, 1.0),
+    "cosine_t_max": (1, 2),
+    "batch_size": (2, 3),
+}
 
 
 def make_space(key: str, *, log: bool = False) -> Space:

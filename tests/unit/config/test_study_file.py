@@ -13,6 +13,7 @@ from places import STUDY_FILES
 
 from cifar_tune.config.study_file import find_study_files, load_study_file, parse_override, resolve
 from cifar_tune.errors import StudyFileError
+from cifar_tune.search.plan import batch_sizes, example_config
 
 SHIPPED = STUDY_FILES
 TEXT = (SHIPPED / "dropout.toml").read_text(encoding="utf-8")
@@ -246,6 +247,34 @@ def test_each_fault_is_one_line(cli: Cli, tmp_path: Path, text: str, complaint: 
     assert len(answer.err.splitlines()) == 1, answer.err
     assert re.fullmatch(rf"error: {re.escape(str(path))}: .*{complaint}.*\n", answer.err)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def searching_batch_sizes(low: int, high: int) -> str:
+    """The dropout study with its batch size searched instead of the augmentation strength."""
+    searched = f"[space.batch_size]\nlow = {low}\nhigh = {high}\nlog = true\n\n[[named]]"
+    text = TEXT.replace("batch_size = 128\n", "").replace("[[named]]", searched, 1)
+    return re.sub(r"^params = \{", f"params = {{ batch_size = {high},", text, flags=re.M)
+
+
+def test_a_searched_batch_size_leaves_no_last_batch_of_one_image(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(searching_batch_sizes(16, 64), encoding="utf-8")
+    spec = resolve(load_study_file(str(path)), "quick")
+    params = {key: values.low for key, values in spec.space.ranges().items()}
+    assert spec.config(params, seed=1).batch_size == 16
+    assert batch_sizes(spec) == (16, 64)
+    assert example_config(spec).batch_size == 16
+    answer = cli("study", "plan", str(path), "--set", "train_images=1000")
+    assert answer.code == 2
+    assert answer.err == (
+        "error: --set train_images: space.batch_size from 16 to 64 with 1000 images: expected "
+        "sizes that leave no last batch of one image, as 27 does: batch norm needs two\n"
+    )
+    path.write_text(searching_batch_sizes(16, 1000), encoding="utf-8")
+    answer = cli("study", "show", str(path))
+    assert answer.code == 2
+    faults = answer.err.splitlines()
+    assert [fault for fault in faults if "with 6000 images" in fault and "as 857 does" in fault]
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:

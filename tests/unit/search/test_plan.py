@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cifar_tune.config.study_file import StudySpec, load_study_file, resolve
@@ -36,6 +38,20 @@ def test_step_times_in_between_are_in_proportion() -> None:
     assert COSTS.at(5) == COSTS.deep
     assert COSTS.at(2).train_median == pytest.approx(1.0 - 0.8 * 2 / 5)
     assert Costs(3, COSTS.deep, 3, COSTS.deep).at(3) == COSTS.deep
+
+
+def test_step_times_between_batch_sizes_are_in_proportion() -> None:
+    small = replace(COSTS, batch_size=32, shallow=StepTimes(0.3, 0.4, 0.5, 0.05))
+    costs = replace(COSTS, batch_size=128, small=small)
+    assert costs.at(0, 128) == COSTS.shallow
+    assert costs.at(0, 32) == small.shallow
+    assert costs.at(0, 64).train_median == pytest.approx(0.6)
+    assert costs.at(5, 64) == COSTS.deep
+    config = quick("transfer").config({}, 0)
+    wanted = replace(config, freeze_depth=0, batch_size=64)
+    batches = -(-config.validation_images // 64)
+    expected = 0.6 * config.train_images / 64 + batches * (0.05 * 2 / 3 + 0.1 / 3)
+    assert costs.epoch_seconds(wanted)[1] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
