@@ -42,14 +42,14 @@ class _BashComplete(BashComplete):
     source_template = _BASH
 
 
-@command("completion", epilog='Example: eval "$(cifar-tune completion bash)"')
+@command("completion", epilog="Example: cifar-tune completion bash")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script that completes commands in a shell.
 
     Studies, profiles, trials and hyperparameters are completed too. Bash (4.4 or newer) and zsh:
-    put the line of the example, with the shell's name, into ~/.bashrc or ~/.zshrc. Fish: write the
-    script to ~/.config/fish/completions/cifar-tune.fish.
+    put eval "$(cifar-tune completion bash)", with the shell's name, into ~/.bashrc or ~/.zshrc.
+    Fish: write the script to ~/.config/fish/completions/cifar-tune.fish.
     """
     from cifar_tune.cli.app import app
 

@@ -85,7 +85,8 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, in sections where there are many."""
-        titles = (_OTHER, *self.sections.values(), *OPTION_SECTIONS)
+        own = (title for title in self.sections.values() if title not in OPTION_SECTIONS)
+        titles = (_OTHER, *own, *OPTION_SECTIONS)
         rows: dict[str, list[Row]] = {title: [] for title in titles}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import shlex
 import sys
+import webbrowser
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from cifar_tune.cli.console import (
 )
 from cifar_tune.cli.defaults import is_given
 from cifar_tune.cli.help import command
-from cifar_tune.cli.options import gather, study_options
+from cifar_tune.cli.options import gather, options, study_options
 from cifar_tune.errors import InputError, StorageError
 from cifar_tune.files import write_text
 
@@ -50,6 +51,7 @@ class _OutputOptions:
     figures: Path | None
     figure_format: Literal["svg", "png"]
     check: bool
+    opens: bool
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class _ActivationOptions:
 
 @command(
     "report",
-    sections=dict.fromkeys(("--study", "--trial", "--image", "--layer"), _OF_ACTIVATIONS),
+    sections=dict.fromkeys(("--study", "--trial", "--image", "--layer"), _OF_ACTIVATIONS)
+    | {"--open": "Output"},
     epilog="Example: cifar-tune report dropout",
 )
 @study_options("profile", "epochs", "set", "storage", "data-dir", "json")
@@ -112,6 +115,7 @@ class _ActivationOptions:
 @click.option(
     "--layer", "layers", multiple=True, metavar="LAYER", help="One layer more. May be repeated."
 )
+@options("open")
 @gather("output", _OutputOptions)
 @gather("activations", _ActivationOptions)
 def report(study: StudySelector, output: _OutputOptions, activations: _ActivationOptions) -> None:
@@ -124,6 +128,8 @@ def report(study: StudySelector, output: _OutputOptions, activations: _Activatio
     """
     if output.as_json and output.as_csv:
         raise InputError("--json and --csv: expected one of the two")
+    if output.opens and (output.as_json or output.as_csv):
+        raise InputError("--open: belongs to a report as HTML")
     if study.name != ACTIVATIONS:
         flags = {
             "study": activations.study_name,
@@ -141,21 +147,30 @@ def report(study: StudySelector, output: _OutputOptions, activations: _Activatio
         if study.name == ACTIVATIONS
         else _make_study(study, names_storage=not (output.as_json or output.as_csv))
     )
-    if output.as_json:
-        print_json(record.to_dict())
-    elif output.as_csv:
-        rows = record.to_rows()
-        writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    out = output.out or paths.report_file(study.location.beside, name)
+    if output.as_json or output.as_csv:
+        _print_numbers(record, as_json=output.as_json)
     else:
-        _write_page(page, output.out or paths.report_file(study.location.beside, name))
+        _write_page(page, out)
     if output.figures is not None:
         from cifar_tune.reports.figure_files import write_figures
 
         files = write_figures(page, output.figures, output.figure_format)
         console = make_console(to_stderr=output.as_json or output.as_csv)
         console.print(f"{len(files)} figures in {output.figures}", soft_wrap=True)
+    if output.opens and not webbrowser.open(out.absolute().as_uri()):
+        make_console().print(f"No browser was found to open {out}.", soft_wrap=True)
+
+
+def _print_numbers(record: ReportRecord | ActivationRecord, *, as_json: bool) -> None:
+    """Print the numbers of a report as JSON, or as CSV."""
+    if as_json:
+        print_json(record.to_dict())
+        return
+    rows = record.to_rows()
+    writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def _refuse(flags: Mapping[str, object], owner: str) -> None:
@@ -171,6 +186,7 @@ def _write_document(study: StudySelector, output: _OutputOptions) -> None:
     flags = {"profile": "profile", "epochs": "epochs", "set": "settings"}
     flags |= {"json": "as_json", "csv": "as_csv"}
     values = {flag: parameters.get(parameter) for flag, parameter in flags.items()}
+    values["open"] = output.opens
     _refuse(values, f"a report of one study, {path} is a template")
     if output.figure_format != "svg":
         raise InputError(f"--figure-format {output.figure_format}: expected svg with a template")

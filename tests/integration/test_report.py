@@ -116,6 +116,30 @@ def test_default_place_is_printed(cli: Cli, database: Path, tmp_path: Path) -> N
     assert 1e5 < path.stat().st_size < 2e6
 
 
+def test_it_is_opened_in_the_browser_once_it_is_written(
+    cli: Cli, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def open_page(address: str) -> bool:
+        assert Path("report.html").exists()
+        opened.append(address)
+        return len(opened) == 1
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    page(cli, "final", database, "--open")
+    assert opened == [Path("report.html").absolute().as_uri()]
+    unopened = cli("report", "final", "--storage", str(database), "--out", "report.html", "--open")
+    assert unopened.code == 0
+    assert "No browser was found to open report.html." in unopened.out
+    Path("page.md.j2").write_text("text")
+    for arguments in (("final", "--json"), ("final", "--csv"), ("page.md.j2",)):
+        answer = cli("report", *arguments, "--storage", str(database), "--open")
+        assert answer.code == 2
+        assert answer.err.startswith("error: --open: belongs to a report")
+    assert len(opened) == 2
+
+
 def test_csv_has_the_numbers_of_the_json(cli: Cli, database: Path) -> None:
     record = cli("report", "transfer", "--storage", str(database), "--json").record
     out = cli("report", "transfer", "--storage", str(database), "--csv").out
