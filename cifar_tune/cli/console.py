@@ -223,8 +223,8 @@ def announce(prepared: Prepared, console: Console, preparing: Callable[[str], No
     fields = {
         "profile": f"{spec.profile_name}: {prepared.reason}",
         "changed": changed,
-        "images": f"{protocol.data}: {protocol.train_images:,} for training, "
-        f"{protocol.validation_images:,} for validation, {protocol.input_size} px, "
+        "images": f"{protocol.data}: {protocol.train_images:,} training, "
+        f"{protocol.validation_images:,} validation, {protocol.input_size} px, "
         f"{protocol.split} split",
         "weights": ", ".join(sorted(spec.weights())) or "none, random initialisation",
         "device": f"{describe_device(prepared.device)}, {prepared.workers}",

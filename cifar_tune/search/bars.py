@@ -66,7 +66,7 @@ class Bars(Observer):
         self._spinner.stop()
         self._run = RunProgress(plan, time.monotonic())
         self._live.planned(plan)
-        self.noted("\n".join(plan_lines(plan)))
+        self.noted("\n".join([*plan_lines(plan), ""]))
         self._study = self._progress.add_task("study", total=1.0, live="", count="")
         self._progress.start()
 
