@@ -31,7 +31,7 @@ from cifar_tune.storage.optuna_private import get_engine, get_latest_trial, get_
 from cifar_tune.storage.origin import is_request, select_own_trials
 from cifar_tune.storage.records import REFUSED, TrialSummary
 from cifar_tune.storage.studies import locate_study
-from cifar_tune.training.precision import read_precision
+from cifar_tune.training.options import read_precision
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import EpochEnded, Event, Materials, Started, Stepped
 from cifar_tune.workers.train_task import describe_failure, train

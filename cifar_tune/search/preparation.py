@@ -145,6 +145,7 @@ def prepare(
         InputError: Something cannot be done as asked.
     """
     from cifar_tune.config.study_file import resolve
+    from cifar_tune.training.options import read_device
 
     loaded = study.load_file()
     location = study.location
@@ -153,10 +154,11 @@ def prepare(
         resolve(loaded, study.profile, study.overrides, work.seeds, work.only)
     else:
         _check_any_profile(loaded, study, work)
+    precision = _read_precision(machine)
+    read_device(machine.device)
     on_checked(loaded)
     if begins_workers:
         _begin_workers(machine)
-    precision = _read_precision(machine)
     (device, workers), root = machine.choose(), machine.root
     profile, reason = study.profile, REQUESTED
     if profile is None:
@@ -214,7 +216,7 @@ def _begin_workers(machine: MachineOptions) -> None:
 
 
 def _read_precision(machine: MachineOptions) -> Precision | None:
-    from cifar_tune.training.precision import read_precision
+    from cifar_tune.training.options import read_precision
 
     return read_precision(machine.precision or os.environ.get("CIFAR_TUNE_PRECISION"))
 

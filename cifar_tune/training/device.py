@@ -11,6 +11,7 @@ from functools import cache
 import torch
 
 from cifar_tune.errors import DeviceError
+from cifar_tune.training.options import read_device
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 
@@ -23,15 +24,14 @@ def choose_device(wanted: str | None = None) -> torch.device:
     Raises:
         DeviceError: it is not a device's name, or there is none such here.
     """
+    asked = read_device(wanted)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if wanted in (None, "auto"):
+    if asked is None:
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind, _, index = str(wanted).partition(":")
-    if kind not in ("cpu", "mps", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-        raise DeviceError(f"--device {wanted}: expected auto, cpu, mps, cuda or cuda:N")
+    kind, index = asked
     if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
         raise DeviceError(f"--device {wanted}: PyTorch sees no {kind.upper()} device here")
-    if index and int(index) >= torch.cuda.device_count():
+    if index is not None and index >= torch.cuda.device_count():
         raise DeviceError(f"--device {wanted}: there are {torch.cuda.device_count()} CUDA devices")
     return torch.device(str(wanted))
 

@@ -18,7 +18,6 @@ from cifar_tune.data.cifar10 import CLASSES, IMAGE_SIZE
 from cifar_tune.data.loader import place, training_batches
 from cifar_tune.data.mixing import Labels
 from cifar_tune.data.search_data import Subset
-from cifar_tune.errors import InputError
 from cifar_tune.models.full_map_conv import replace_whole_map_convolutions
 from cifar_tune.models.resnet import initialise_model, seed_dropouts, set_training
 from cifar_tune.training.device import keep_freed_memory, torch_threads
@@ -41,19 +40,6 @@ class PrecisionCheck:
 
     precision: Precision
     why: str
-
-
-def read_precision(asked: str | None) -> Precision | None:
-    """Read ``--precision``; None for ``auto``.
-
-    Raises:
-        InputError: it is none of the three.
-    """
-    known: dict[str | None, Precision | None] = {None: None, "auto": None}
-    known |= {name: name for name in get_args(Precision)}
-    if asked not in known:
-        raise InputError(f"--precision {asked}: expected auto, fp32 or bf16")
-    return known[asked]
 
 
 def check_precision(config: TrialConfig, device: torch.device, threads: int) -> PrecisionCheck:

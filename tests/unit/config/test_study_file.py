@@ -100,7 +100,8 @@ def test_override_values_are_toml_or_text(text: str, value: object) -> None:
         (["--profile", "slow"], "expected one of the profiles"),
         (["--seeds", "0"], "0 is not in the range"),
         (["--trials", "many"], "'many' is not a valid integer"),
-        (["--device", "cuda:99"], "CUDA device"),
+        (["--precision", "fp16"], "expected auto, fp32 or bf16"),
+        (["--device", "cuda:one"], "expected auto, cpu, mps, cuda or cuda:N"),
         (["--device", "tpu"], "expected auto, cpu, mps, cuda or cuda:N"),
         (["--only", "p=0.5"], "--only p=0.5: expected a named trial: dropout/p=0.1"),
     ],
@@ -113,6 +114,14 @@ def test_wrong_options(
     assert answer.code == 2
     assert complaint in answer.err
     assert answer.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_is_not_here(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("study", "run", "dropout", "--device", "cuda:99")
+    assert answer.code == 2
+    assert "CUDA device" in answer.err
+    assert answer.out.splitlines() == ["study      dropout: Dropout rate before the classifier"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -122,5 +122,5 @@ def test_slots_are_settled_once(spec: StudySpec, monkeypatch: pytest.MonkeyPatch
     settled = settle_slots(open_, spec, CUDA, said.append)
     assert (settled.slots, settled.at_once) == (2, 4)
     assert said == [
-        "slots: 2, by training steps a second: 100 with 1, 190 with 2, 191 with 4, 150 with 8"
+        "slots: 2 (training steps per second: 100 with 1, 190 with 2, 191 with 4, 150 with 8)"
     ]
