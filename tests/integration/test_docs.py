@@ -254,7 +254,7 @@ def test_marked_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None
     load = cifar_tune.load_study_file
 
     def load_tiny(name: str, **options: Any) -> cifar_tune.StudySpec:
-        return load(name, **options, overrides=TINY_PROTOCOL)
+        return load(name, **options, overrides=TINY_PROTOCOL, only=["dropout/p=0.3"])
 
     monkeypatch.setattr(cifar_tune, "load_study_file", load_tiny)
     for number, text in enumerate(marked(page, "python")):
