@@ -74,8 +74,10 @@ class Simulated:
 
         With ``seeds`` it is from the first of them.
         """
-        values = self.correct[model] - (0.0 if than is None else self.correct[than])
-        parts = list(zip(self.rows, values, strict=True))[:seeds]
+        values = self.correct[model][:seeds]
+        if than is not None:
+            values = values - self.correct[than][:seeds]
+        parts = zip(self.rows[:seeds], values, strict=True)
         return estimate_from_images([Reading(rows, correct[rows]) for rows, correct in parts])
 
     def last(self, seeds: int) -> Simulated:

@@ -149,7 +149,7 @@ def collapse_bound(seeds: int) -> float:
 def _mean_covariance(readings: Sequence[Reading]) -> float:
     """Return the mean covariance of the outcomes of two seeds, from the images that they share."""
     rows = [reading.rows for reading in readings]
-    if all(np.array_equal(rows[0], other) for other in rows[1:]):
+    if all(other is rows[0] or np.array_equal(rows[0], other) for other in rows[1:]):
         values = np.stack([reading.values for reading in readings])
         present = np.ones_like(values)
     else:

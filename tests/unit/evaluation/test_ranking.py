@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import spread_over_seeds
 
+from cifar_tune.evaluation import ranking_model
 from cifar_tune.evaluation.candidates import Candidate
 from cifar_tune.evaluation.ranking import SHORTLIST, pooled_sd, rank
 from cifar_tune.evaluation.ranking_prior import BETWEEN, DISAGREEMENT, OWN_IMAGES, SPREAD
@@ -201,3 +202,14 @@ def test_without_two_seeds_in_common_there_is_nothing_to_take_out(
     for draw in taken:
         for part, whole in zip(draw, outcomes, strict=True):
             assert tuple(part) == whole
+
+
+def test_many_configurations_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates = [candidate(number, 0.6 + number / 100, 0.61) for number in range(8)]
+    whole = rank(candidates, IMAGES)
+    monkeypatch.setattr(ranking_model, "CHUNK", 1_000)
+    parts = rank(candidates, IMAGES)
+    for one, other in zip(whole.standings, parts.standings, strict=True):
+        assert one.candidate == other.candidate
+        assert one.expected == pytest.approx(other.expected, abs=1e-9)
+        assert one.probability == pytest.approx(other.probability, abs=0.03)
