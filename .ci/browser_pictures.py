@@ -37,7 +37,7 @@ def main() -> None:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         report = write_report(Path(folder))
-        take(browser, report.as_uri(), "report", (1200, 1560), ".js-plotly-plot .main-svg")
+        take(browser, report.as_uri(), "report", (1200, 1560), ".plot-wide svg")
         with serve() as url:
             study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{STORAGE}")
             trials = f"{url}/dashboard/studies/{study._study_id}/trials"

@@ -16,11 +16,16 @@ from cifar_tune.storage.location import StorageLocation, explain_errors
 
 @dataclass(frozen=True)
 class Compared:
-    """Models with their complete trials, and what else is stored beside them."""
+    """Models with their complete trials, and what else is stored beside them.
+
+    Attributes:
+        named: The database that commands name; None names none.
+    """
 
     basis: Basis
     evidence: Evidence
     spec: StudySpec
+    named: StorageLocation | None
     models: dict[str, list[TrialRecord]]
 
 
@@ -34,24 +39,28 @@ def read_confirmed(location: StorageLocation, study_name: str) -> Evidence | Non
     return gather(location, name, "cifar-tune best confirm")
 
 
-def choose_compared(evidence: Evidence, confirmed: Evidence | None, spec: StudySpec) -> Compared:
+def choose_compared(
+    evidence: Evidence,
+    confirmed: Evidence | None,
+    spec: StudySpec,
+    named: StorageLocation | None,
+) -> Compared:
     """Return the confirmation if it has two models, else the named trials, else the sampled."""
     if confirmed is not None:
         labels = confirmed.definition["named"]
         models = {label: replicates(confirmed, label) for label in labels}
         models = {label: trials for label, trials in models.items() if trials}
         if len(models) > 1:
-            return Compared("confirmation", confirmed, spec, models)
-    named = {one.name: replicates(evidence, one.name) for one in spec.named}
-    named = {name: trials for name, trials in named.items() if trials}
-    if len(named) > 1:
-        return Compared("named", evidence, spec, named)
+            return Compared("confirmation", confirmed, spec, named, models)
+    models = {one.name: replicates(evidence, one.name) for one in spec.named}
+    models = {name: trials for name, trials in models.items() if trials}
+    if len(models) > 1:
+        return Compared("named", evidence, spec, named, models)
     sampled = {
         configuration_label(None, trial.number): [trial]
         for trial in evidence.complete
         if not trial.name
     }
     if sampled:
-        named |= sampled
-        return Compared("sampled", evidence, spec, named)
-    return Compared("named", evidence, spec, named)
+        return Compared("sampled", evidence, spec, named, models | sampled)
+    return Compared("named", evidence, spec, named, models)

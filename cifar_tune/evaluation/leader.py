@@ -36,13 +36,13 @@ def read_answer(location: StorageLocation, spec: StudySpec) -> Answer:
         InputError: The study is not stored.
         StorageError: The storage cannot be read.
     """
-    arguments = study_arguments(spec, location)
-    evidence = gather(location, spec.study_name, f"cifar-tune study run {arguments}")
-    return compute_answer(evidence, read_confirmed(location, spec.study_name), spec, arguments)
+    command = f"cifar-tune study run {study_arguments(spec, location)}"
+    evidence = gather(location, spec.study_name, command)
+    return compute_answer(evidence, read_confirmed(location, spec.study_name), spec, location)
 
 
 def compute_answer(
-    evidence: Evidence, confirmed: Evidence | None, spec: StudySpec, arguments: str
+    evidence: Evidence, confirmed: Evidence | None, spec: StudySpec, named: StorageLocation | None
 ) -> Answer:
     """Return what a study says of its question.
 
@@ -53,11 +53,11 @@ def compute_answer(
         evidence: What is stored of the study.
         confirmed: What is stored of its confirmation, if anything.
         spec: The study.
-        arguments: Those that name the study in a command.
+        named: The database that the commands name that a reader is told; None names none.
     """
-    compared = choose_compared(evidence, confirmed, spec)
+    compared = choose_compared(evidence, confirmed, spec, named)
     if not compared.models:
-        command = f"cifar-tune study run {arguments}"
+        command = f"cifar-tune study run {study_arguments(spec, named)}"
         return Answer("none", settlement=Settlement(None, None, 0, 0.0, False, command))
     models = [_model(compared, name, trials) for name, trials in compared.models.items()]
     ranked = sorted(models, key=lambda model: (-model.mean, model.trials))
@@ -82,8 +82,8 @@ def compute_answer(
     if all(trial in at_chance for trial in compared.models[leader.name]):
         return replace(answer, finding="chance")
     if len(ranked) == 1:
-        return replace(answer, settlement=complete_others(compared, arguments))
-    return _compare_best(compared, answer, ranked[1].name, arguments)
+        return replace(answer, settlement=complete_others(compared))
+    return _compare_best(compared, answer, ranked[1].name)
 
 
 def _model(compared: Compared, name: str, trials: Sequence[TrialRecord]) -> ComparedModel:
@@ -139,7 +139,7 @@ def _find_at_chance(compared: Compared, chance: float | None) -> list[TrialRecor
 # --- the leader and the others --------------------------------------------------------------------
 
 
-def _compare_best(compared: Compared, answer: Answer, rival: str, arguments: str) -> Answer:
+def _compare_best(compared: Compared, answer: Answer, rival: str) -> Answer:
     """Return the answer with how far the leader is ahead, and what that is worth."""
     leader = answer.leader
     lead = answer.find(leader).mean - answer.find(rival).mean
@@ -161,7 +161,7 @@ def _compare_best(compared: Compared, answer: Answer, rival: str, arguments: str
         high=None if contrast is None else contrast.high,
         noise=noise,
         seeds=seeds,
-        settlement=None if finding == "shown" else settle(compared, seeds, judgement, arguments),
+        settlement=None if finding == "shown" else settle(compared, seeds, judgement),
     )
 
 

@@ -14,10 +14,9 @@ SHORTLIST = 4
 """How many configurations ``best confirm`` trains."""
 
 
-def settle(
-    compared: Compared, seeds: int, judgement: Judgement | None, arguments: str
-) -> Settlement:
+def settle(compared: Compared, seeds: int, judgement: Judgement | None) -> Settlement:
     """Return what it takes, where so many seeds have decided nothing."""
+    arguments = study_arguments(compared.spec, compared.named)
     if compared.basis == "sampled":
         trials = FIRST_SEEDS * min(SHORTLIST, len(compared.models))
         seconds = trials * _mean_seconds(compared)
@@ -28,7 +27,7 @@ def settle(
     if wanted is None:
         images = None if advice is None else advice.images
         profile = _find_profile(compared.spec, images)
-        command = _command_of_profile(compared.spec, profile)
+        command = _command_of_profile(compared, profile)
         return Settlement(None, images, 0, 0.0, False, command, profile)
     trials = sum(max(wanted - len(trials), 0) for trials in compared.models.values())
     run = "study run" if compared.basis == "named" else "best confirm"
@@ -47,19 +46,20 @@ def _find_profile(spec: StudySpec, images: int | None) -> str:
     return next(enough, "")
 
 
-def _command_of_profile(spec: StudySpec, profile: str) -> str:
+def _command_of_profile(compared: Compared, profile: str) -> str:
     if not profile:
         return ""
-    return f"cifar-tune study run {study_arguments(resolve(spec.source, profile), None)}"
+    spec = resolve(compared.spec.source, profile)
+    return f"cifar-tune study run {study_arguments(spec, compared.named)}"
 
 
-def complete_others(compared: Compared, arguments: str) -> Settlement | None:
+def complete_others(compared: Compared) -> Settlement | None:
     """Return what completes the other named trials; None if there is no other."""
     seeds = compared.spec.profile.seeds
     trials = seeds * (len(compared.spec.named) - len(compared.models))
     if compared.basis != "named" or trials <= 0:
         return None
-    command = f"cifar-tune study run {arguments}"
+    command = f"cifar-tune study run {study_arguments(compared.spec, compared.named)}"
     return Settlement(seeds, None, trials, trials * _mean_seconds(compared), True, command)
 
 

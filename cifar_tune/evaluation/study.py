@@ -152,8 +152,7 @@ def compute_report(
         InputError: The study is not stored.
         StorageError: The storage cannot be read.
     """
-    arguments = study_arguments(spec, named)
-    description = _describe(loaded, spec, arguments)
+    description = _describe(loaded, spec, study_arguments(spec, named))
     confirmed = read_confirmed(location, spec.study_name)
     evidence = gather(location, spec.study_name, description.command)
     models = named_trials.compute_models(evidence, loaded, spec, description.command)
@@ -165,7 +164,7 @@ def compute_report(
     differences = named_trials.protocol_differences(loaded, spec)
     return ReportRecord(
         **vars(description),
-        answer=compute_answer(evidence, confirmed, spec, arguments),
+        answer=compute_answer(evidence, confirmed, spec, named),
         devices=evidence.devices,
         software=evidence.software,
         trials=evidence.trials,

@@ -10,8 +10,8 @@ from cifar_tune.evaluation.quantities import ContrastRecord, Measured
 from cifar_tune.evaluation.wording import (
     format_effect,
     format_effect_interval,
+    format_interval,
     format_quantity,
-    format_spread,
 )
 from cifar_tune.reports.blocks import Cell, number_cell
 
@@ -21,8 +21,8 @@ def quantity_cell(quantity: str, measured: Measured | None, *, missing: str = "n
     if measured is None:
         return number_cell(missing, tone="missing")
     mean = format_quantity(quantity, measured.mean)
-    note = "" if measured.low is None else format_spread(quantity, measured)
-    return number_cell(mean, note=note)
+    note = "" if measured.low is None else format_interval(quantity, measured)
+    return number_cell(mean, note=note.replace(" to ", "\N{EN DASH}"))
 
 
 def effect_cell(contrast: ContrastRecord | None) -> Cell:

@@ -107,6 +107,31 @@ def test_same_storage_gives_the_same_bytes(cli: Cli, database: Path) -> None:
     assert page(cli, "dropout", database) == page(cli, "dropout", database)
 
 
+def test_a_page_is_short_and_begins_with_the_answer(cli: Cli, database: Path) -> None:
+    html = page(cli, "dropout", database)
+    answer = cli("report", "dropout", "--storage", str(database), "--json").record["answer"]
+    opening, _, rest = html.partition("<nav")
+    assert answer["sentence"] in opening
+    assert opening.count('<figure class="block chart') == 1
+    assert "What would settle it:" in opening
+    assert f"--storage {database} --seeds {answer['settlement']['seeds']}<" in opening
+    assert opening.count('<div class="box') <= 3
+    assert re.findall(r'<section id="(\w+)">', rest) == [
+        "comparison", "search", "mistakes", "claims", "protocol",
+    ]  # fmt: skip
+    charts = re.findall(r'<figure class="block chart[^"]*" id="([^"]+)"', html)
+    assert charts == [
+        "accuracies", "curves-compared", "history", "slices", "importances", "early-epochs",
+        "confusion",
+    ]  # fmt: skip
+    assert len(html.encode()) < 1e6
+    shown = re.sub(r"<(style|script|svg).*?</\1>", "", html, flags=re.DOTALL)
+    shown = re.sub(
+        r"<details class=\"(long|block fold)\">.*?</details>", "", shown, flags=re.DOTALL
+    )
+    assert len(re.sub(r"<[^>]+>", " ", shown).split()) < 1200
+
+
 def test_default_place_is_printed(cli: Cli, database: Path, tmp_path: Path) -> None:
     shutil.copytree(database.parent, tmp_path / "here")
     storage = tmp_path / "here" / database.name

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from cifar_tune.evaluation.answer import ComparedModel
 from cifar_tune.evaluation.quantities import Measured
 from cifar_tune.evaluation.study import ReportRecord
+from cifar_tune.evaluation.test_use import PICKING
 from cifar_tune.reports.blocks import Block, Box, Chart
 from cifar_tune.reports.theme import NARROW, add_legend, make_axes, use_percent
 from cifar_tune.training.pictures.palette import STOPPED, TEST, VALIDATION
-from cifar_tune.wording import format_count, format_percent
+from cifar_tune.wording import format_count, format_percent, format_times
 
 _ROW, _AROUND = 34, 96
 """CSS pixels of a row, and of what is above and below all rows."""
@@ -40,12 +41,19 @@ def draw_opening(record: ReportRecord) -> Iterator[Block]:
         keys = format_count(len(record.differences), "setting")
         yield Box(
             "Not the published protocol",
-            f"Profile {record.profile} differs from it in {keys}, listed under Protocol. These "
-            "figures say nothing about the published ones.",
+            f"profile {record.profile} differs in {keys}, listed under Protocol. These figures say "
+            "nothing about the published ones.",
         )
     use = record.fresh.test_use
     if use.is_flagged:
-        yield Box("Test images", " ".join(use.warnings()))
+        after = f", {format_count(use.trials_after, 'trial')} begun after the first" * bool(
+            use.trials_after
+        )
+        yield Box(
+            "Test images",
+            f"read {format_times(use.reads)} for "
+            f"{format_count(use.configurations, 'configuration')}{after}. {PICKING}",
+        )
 
 
 def _chart(record: ReportRecord) -> Chart:

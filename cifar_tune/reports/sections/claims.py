@@ -18,7 +18,7 @@ from cifar_tune.evaluation.wording import (
     round_up,
     short_name,
 )
-from cifar_tune.reports.blocks import Block, Card, Cell, Prose, Row, Table, Tone, number_cell
+from cifar_tune.reports.blocks import Block, Card, Cell, Points, Row, Table, Tone, number_cell
 from cifar_tune.reports.study_blocks import effect_cell
 
 FIRST_SEEDS = 3
@@ -38,11 +38,14 @@ def draw_claims(record: ReportRecord) -> Iterator[Block]:
     yield from (_card(record, claim) for claim in record.claims)
     others = "; the claims are about another protocol" if record.differences else ""
     looks = ", ".join(map(str, LOOKS[:4]))
-    yield Prose(
-        f"Verdicts are about the profile {record.profile}{others}. Models are compared in pairs of "
-        "one seed on the same images; claims are corrected together (Holm) and for looks at "
-        f"{looks} and so on seeds. One or more wrong verdicts of a kind: at most 2.5 %."
+    rules = (
+        f"Verdicts are about the profile {record.profile}{others}.",
+        "Models are compared in pairs of one seed on the same images.",
+        f"Claims are corrected together (Holm) and for looks at {looks} and so on seeds; between "
+        "two looks the verdict of the last one stands.",
+        "The probability of one or more wrong verdicts of a kind is at most 2.5 %.",
     )
+    yield Points("How verdicts are found", rules)
     yield _table(record)
 
 

@@ -21,8 +21,8 @@ from cifar_tune.wording import format_percent
 
 SHOWN = 9
 """Images that the model is most wrong about."""
-_WRITTEN = 0.005
-"""A lower share is left out of its cell."""
+_WRITTEN = 0.03
+"""The number of a lower share is left out."""
 _DARK_FROM = 0.6
 """Share from which on a cell is so dark that its number is white."""
 
@@ -38,7 +38,7 @@ def draw_confusion(record: ReportRecord) -> Iterator[Block]:
     yield Chart(
         "confusion",
         f"True and predicted classes: {short_name(confusion.model)}",
-        f"Percent of each true class, {which}, {seeds}. Right: accuracy by class with its "
+        f"Percent of each true class from 3 % on; {which}, {seeds}. Accuracy by class with its "
         "95 % interval.",
         partial(plot_confusion, confusion),
     )
@@ -82,11 +82,11 @@ def _add_cells(axes: Axes, confusion: ConfusionRecord, size: float) -> None:
     for row, counts in enumerate(confusion.counts):
         for column, count in enumerate(counts):
             share = count / max(sum(counts), 1)
+            cell = Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=colour, alpha=share)
+            if count:
+                axes.add_patch(cell)
             if share < _WRITTEN:
                 continue
-            axes.add_patch(
-                Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=colour, alpha=share)
-            )
             axes.text(
                 column, row, f"{100 * share:.0f}", ha="center", va="center_baseline",
                 fontsize=size, color="#ffffff" if share >= _DARK_FROM else TEXT,

@@ -17,6 +17,7 @@ from cifar_tune.evaluation.wording import format_effect, format_key, format_quan
 from cifar_tune.reports.blocks import Block, Cell, Chart, Points, Row, Table, number_cell
 from cifar_tune.reports.sections.curves import draw_curves
 from cifar_tune.reports.sections.reruns import draw_reruns
+from cifar_tune.reports.sections.search import shortlist_table
 from cifar_tune.reports.study_blocks import configuration_cell, quantity_cell
 from cifar_tune.reports.theme import NARROW, add_legend, make_axes, use_percent
 from cifar_tune.training.pictures.palette import LINE, TEST, VALIDATION
@@ -26,6 +27,8 @@ def draw_comparison(record: ReportRecord) -> Iterator[Block]:
     """Draw tables and figures of all that was measured of the named trials."""
     if record.trained:
         yield _results_table(record)
+    if record.search is None and record.ranking is not None:
+        yield shortlist_table(record.ranking)
     yield from draw_curves(record)
     if _times_differ(record) and record.pareto:
         yield Chart(
@@ -76,9 +79,8 @@ def _results_table(record: ReportRecord) -> Table:
         "Named trials",
         ("model", "seeds", *map(format_key, QUANTITIES)),
         tuple(_results_row(model, varied) for model in record.models),
-        note="Mean over seeds, 95 % interval and standard deviation over seeds, after the last "
-        "epoch; training accuracy with augmentation and dropout. Reads of the test images for this "
-        f"study: {reads}.",
+        note="Mean over seeds with 95 % interval, after the last epoch; training accuracy with "
+        f"augmentation and dropout. Reads of the test images for this study: {reads}.",
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from cifar_tune.config.wording import format_params
 from cifar_tune.evaluation.early_epochs import EarlyEpochs
-from cifar_tune.evaluation.ranking import Standing
+from cifar_tune.evaluation.ranking import Ranking, Standing
 from cifar_tune.evaluation.search_summary import SearchRecord
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import short_name
@@ -24,10 +24,10 @@ from cifar_tune.wording import format_count, format_duration, format_percent
 def draw_search(record: ReportRecord) -> Iterator[Block]:
     """Draw what the sampled trials gave, and what pruning saved."""
     search = record.search
-    if record.ranking is not None:
-        yield _shortlist_table(record)
     if search is None:
         return
+    if record.ranking is not None:
+        yield shortlist_table(record.ranking)
     yield Chart(
         "history",
         "The search",
@@ -39,7 +39,7 @@ def draw_search(record: ReportRecord) -> Iterator[Block]:
             " Line and band: mean over all else and 95 % band of a Gaussian process through the "
             "complete trials."
             if search.effects
-            else " Too few trials for a surrogate."
+            else " No surrogate: fewer than ten complete trials, or all alike."
         )
         yield Chart(
             "slices",
@@ -59,7 +59,7 @@ def _describe_history(search: SearchRecord) -> str:
 
 
 def _draw_halves(search: SearchRecord) -> Iterator[Block]:
-    if search.importance_intervals:
+    if len(search.ranges) > 1 and search.importance_intervals:
         good = " and of the better half" if search.importances_of_good else ""
         yield Chart(
             "importances",
@@ -69,7 +69,7 @@ def _draw_halves(search: SearchRecord) -> Iterator[Block]:
             partial(plot_importances, search),
             is_half=True,
         )
-    else:
+    elif len(search.ranges) > 1:
         yield Prose(f"Importance of the hyperparameters: not computed; {search.counted}.")
     early = search.early_epochs
     if early is not None:
@@ -96,16 +96,15 @@ def _capitalize(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def _shortlist_table(record: ReportRecord) -> Table:
-    ranking = record.ranking
-    assert ranking is not None
+def shortlist_table(ranking: Ranking) -> Table:
+    """Return the configurations that ``best show`` has, with what to expect of them."""
     is_best = "P(best), rough" if ranking.seed_sd is None else "P(best)"
     return Table(
         "shortlist-table",
         "Best by validation, and what to expect of it",
         ("configuration", "seeds", "validation", "expected on new seeds", is_best),
         tuple(map(_shortlist_row, ranking.shortlist)),
-        note="Expected: drawn towards the others, since the best of many looks better than it is.",
+        note="The best of many looks better than it is: what is expected is drawn to the others.",
     )
 
 

@@ -27,11 +27,11 @@
   const contents = document.querySelector("nav details");
   if (contents && innerWidth < 640) contents.open = false;
 
-  // On paper nothing can be opened: claims are printed in full, long tables are not.
+  // On paper nothing can be opened: claims and remarks are printed in full, long tables are not.
 
   let unfolded = [];
   addEventListener("beforeprint", () => {
-    unfolded = [...document.querySelectorAll("details.card:not([open])")];
+    unfolded = [...document.querySelectorAll("details:is(.card, .fold):not([open])")];
     unfolded.forEach((details) => (details.open = true));
   });
   addEventListener("afterprint", () => unfolded.forEach((details) => (details.open = false)));
