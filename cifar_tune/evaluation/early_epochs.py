@@ -71,4 +71,4 @@ def _correlate(epoch: int, early: list[float], final: list[float]) -> EarlyEpoch
     error = math.sqrt((1 + bounded**2 / 2) / (len(final) - 3))
     room = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
     low, high = (math.tanh(math.atanh(bounded) + sign * room) for sign in (-1, 1))
-    return EarlyEpoch(epoch, rank, low, high)
+    return EarlyEpoch(epoch, rank, min(low, rank), max(high, rank))

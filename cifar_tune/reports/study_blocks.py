@@ -22,7 +22,9 @@ def quantity_cell(quantity: str, measured: Measured | None, *, missing: str = "n
         return number_cell(missing, tone="missing")
     mean = format_quantity(quantity, measured.mean)
     note = "" if measured.low is None else format_interval(quantity, measured)
-    return number_cell(mean, note=note.replace(" to ", "\N{EN DASH}"))
+    if quantity != "seconds":
+        note = note.replace(" to ", "\N{EN DASH}")
+    return number_cell(mean, note=note)
 
 
 def effect_cell(contrast: ContrastRecord | None) -> Cell:

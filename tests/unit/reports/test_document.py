@@ -50,7 +50,7 @@ def test_numbers_tables_and_figures_come_from_the_storage(stored: Cli) -> None:
     assert f"It has {mean} % ({low} to {high} %), the report\n79.1 %.\n" in text
     row = next(line for line in text.splitlines() if line.startswith("| `model-a`"))
     assert f"| 3 | {100 * model['measured']['train_accuracy']['mean']:.1f} %" in row
-    assert f"{mean} %<br><sub>{low} to {high}, sd" in row
+    assert f"{mean} %<br><sub>{low}\N{EN DASH}{high}</sub>" in row
     claim = next(one for one in record["claims"] if one["name"] == "pretraining-helps")
     assert f"- **{claim['verdict']}**: {claim['text']}" in text
     assert f"\n{claim['verdict']}\n" in text
