@@ -101,41 +101,64 @@ class PlainLoop:
         self._optimizer = make_optimizer(self._model, config, is_plain=True)
         self._schedule = make_schedule(self._optimizer, config)
         self._average = _plain_average(self._model, config) if config.ema_decay else None
-        images = PlainImages(part, config)
-        self._count = len(images)
-        self._loader = DataLoader(
-            images,
+        self._part, self._is_tuned = part, is_tuned
+        self._epochs = 0
+        self._loader = self._make_loader(config)
+
+    def _make_loader(self, config: TrialConfig) -> DataLoader[Any]:
+        return DataLoader(
+            PlainImages(self._part, config),
             config.batch_size,
             shuffle=True,
-            num_workers=(os.cpu_count() or 1) if is_tuned else 0,
-            persistent_workers=is_tuned,
-            pin_memory=is_tuned and device.type == "cuda",
+            num_workers=(os.cpu_count() or 1) if self._is_tuned else 0,
+            persistent_workers=self._is_tuned,
+            pin_memory=self._is_tuned and self._device.type == "cuda",
         )
 
     def train_epoch(self) -> float:
         """Train one epoch and return its mean loss."""
         total: float = 0.0
+        off = self._config.augmentation_off_epochs
+        if off and self._epochs == max(self._config.epochs - off, 0):
+            self._config = _without_augmentation(self._config)
+            self._loader = self._make_loader(self._config)
+        self._epochs += 1
         set_training(self._model, self._config)
         for batch in self._batches(self._loader):
             images, labels = _mix_plainly(*batch, self._config) if self._config.mixes else batch
-            self._optimizer.zero_grad()
-            outputs, smoothing = self._network(images), self._config.label_smoothing
-            loss = functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
-            loss.backward()
+            loss = self._differentiate(images, labels)
+            if self._config.sam_radius:
+                self._differentiate_uphill(images, labels)
             self._optimizer.step()
             if self._average is not None:
                 self._average.update_parameters(self._model)
             total += loss.item() * len(labels)
         step_schedule(self._schedule)
-        return total / self._count
+        return total / len(self._part)
+
+    def _differentiate(self, images: Tensor, labels: Tensor) -> Tensor:
+        self._optimizer.zero_grad()
+        outputs, smoothing = self._network(images), self._config.label_smoothing
+        loss = functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
+        loss.backward()
+        return loss
+
+    def _differentiate_uphill(self, images: Tensor, labels: Tensor) -> None:
+        """Take the gradients of SAM; batch norm's averages stay."""
+        state = {name: value.clone() for name, value in self._model.state_dict().items()}
+        moved = [value for value in self._model.parameters() if value.grad is not None]
+        gradients = [value.grad for value in moved if value.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        with torch.no_grad():
+            for value, gradient in zip(moved, gradients, strict=True):
+                value.add_(self._config.sam_radius * gradient / norm)
+        self._differentiate(images, labels)
+        self._model.load_state_dict(state)
 
     @torch.no_grad()
     def accuracy(self, part: LabelledImages) -> float:
         """Return the fraction of images that is classified rightly, without augmentation."""
-        config = replace(
-            self._config, augmentation_strength=0.0, flip_probability=None, crop_padding=0
-        )
-        config = replace(config, auto_augment=0.0, erase_size=0.0)
+        config = _without_augmentation(self._config)
         loader = DataLoader(PlainImages(part, config), config.batch_size)
         model = self._model if self._average is None else self._average
         model.eval()
@@ -147,6 +170,12 @@ class PlainLoop:
     def _batches(self, loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in loader:
             yield images.to(self._device, memory_format=self._layout), labels.to(self._device)
+
+
+def _without_augmentation(config: TrialConfig) -> TrialConfig:
+    images = {"augmentation_strength": 0.0, "flip_probability": None, "crop_padding": 0}
+    more = {"auto_augment": 0.0, "erase_size": 0.0, "mixup_alpha": 0.0, "cutmix_probability": 0.0}
+    return replace(config, **images, **more)  # type: ignore[arg-type]
 
 
 def _mix_plainly(images: Tensor, labels: Tensor, config: TrialConfig) -> tuple[Tensor, Tensor]:

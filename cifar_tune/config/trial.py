@@ -271,6 +271,28 @@ class TrialConfig:
             shares_graph=True,
         ),
     ] = 0.0
+    # Foret et al. (2021), "Sharpness-Aware Minimization for Efficiently Improving Generalization".
+    sam_radius: Annotated[
+        float,
+        Hyperparameter(
+            "sharpness-aware minimization (SAM): a step takes the gradient at this distance from "
+            "the weights, uphill, and twice the time; 0 is none",
+            short="SAM",
+            label="radius of SAM",
+            ge=0,
+            le=10,
+        ),
+    ] = 0.0
+    augmentation_off_epochs: Annotated[
+        int,
+        Hyperparameter(
+            "last epochs that train on images without any augmentation or mixing",
+            short="off",
+            label="last epochs without augmentation",
+            ge=0,
+            shares_graph=True,
+        ),
+    ] = 0
 
     @property
     def augments(self) -> bool:

@@ -23,7 +23,13 @@ from torch import Tensor
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.auto_augment import Operations, apply_operations, draw_operations
 from cifar_tune.data.draw_record import DrawRecord
-from cifar_tune.data.geometry import affine_pixels, inside_boxes, rotation_matrices, shift_pixels
+from cifar_tune.data.geometry import (
+    IDENTITY,
+    affine_pixels,
+    inside_boxes,
+    rotation_matrices,
+    shift_pixels,
+)
 from cifar_tune.data.mixing import MixDraws
 
 FLIP_PROBABILITY = 0.40
@@ -52,6 +58,17 @@ class Draws(DrawRecord):
     operations: Operations | None = None
     erased: Tensor | None = None
     mixing: MixDraws | None = None
+
+    def changing_nothing(self) -> Draws:
+        """Return as many draws of the same kinds that leave the images as they are."""
+        return Draws(
+            torch.zeros_like(self.flip),
+            torch.zeros_like(self.affine) + self.affine.new_tensor(IDENTITY),
+            None if self.shift is None else torch.zeros_like(self.shift),
+            None if self.operations is None else self.operations.changing_nothing(),
+            None if self.erased is None else torch.zeros_like(self.erased),
+            None if self.mixing is None else self.mixing.changing_nothing(),
+        )
 
 
 def draw(

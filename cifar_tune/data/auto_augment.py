@@ -64,6 +64,11 @@ class Operations(DrawRecord):
     factor: Tensor
     level: Tensor
 
+    def changing_nothing(self) -> Operations:
+        """Return as many operations that leave the images as they are."""
+        nothing = torch.zeros_like(self.kind.cpu())
+        return make_operations(nothing, nothing, nothing).to(self.kind.device)
+
 
 def draw_operations(count: int, share: float, generator: torch.Generator) -> Operations:
     """Draw on the CPU the operations of so many images, a share of which gets one."""

@@ -66,6 +66,12 @@ class MixDraws(DrawRecord):
     label_weights: Tensor
     box: Tensor
 
+    def changing_nothing(self) -> MixDraws:
+        """Return as many draws that mix nothing."""
+        own = torch.zeros_like(self.pixel_weights)
+        own[:, 0] = 1
+        return MixDraws(own, own.clone(), torch.zeros_like(self.box))
+
 
 def draw_mixing(count: int, config: TrialConfig, epoch: int) -> MixDraws:
     """Draw on the CPU how the batches of an epoch are mixed, from a generator of their own.

@@ -15,6 +15,7 @@ from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.mixing import Labels, MixedLabels
 from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.models.resnet import computing_in
+from cifar_tune.training.sharpness import differentiate_uphill
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,28 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """Take one step of gradient descent on a batch of images, as for ``forward``, and their labels.
 
-    Of the configuration, precision and label smoothing are read here.
+    Of the configuration, precision, label smoothing and the radius of SAM are read here.
 
     Returns:
         The mean loss before the step and the number classified rightly, both on the device. A mixed
         image is classified rightly as the class that has more weight.
     """
-    optimizer.zero_grad(set_to_none=True)
-    logits = forward(model, images, config.precision)
-    if isinstance(labels, MixedLabels):
-        targets, expected = labels.probabilities(logits), labels.heaviest()
+
+    def differentiate() -> tuple[Tensor, Tensor]:
+        optimizer.zero_grad(set_to_none=True)
+        logits = forward(model, images, config.precision)
+        targets = labels.probabilities(logits) if isinstance(labels, MixedLabels) else labels
+        loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+        loss.backward()
+        return loss.detach(), logits.detach()
+
+    if config.sam_radius:
+        loss, logits = differentiate_uphill(model, config.sam_radius, differentiate)
     else:
-        targets = expected = labels
-    loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-    loss.backward()
+        loss, logits = differentiate()
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(dim=1) == expected).sum()
+    expected = labels.heaviest() if isinstance(labels, MixedLabels) else labels
+    return loss, (logits.argmax(dim=1) == expected).sum()
 
 
 class BatchTotals:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -197,9 +198,15 @@ def train_plainly(
                 child.eval()
         for images, labels in epoch_batches:
             optimizer.zero_grad()
-            logits = model(images.double().contiguous())
-            loss = plain_loss(logits, labels, smoothing)
+            masks = torch.get_rng_state()
+            loss = plain_loss(model(images.double().contiguous()), labels, smoothing)
             loss.backward()
+            if config.sam_radius:
+                with uphill(model, config.sam_radius):
+                    torch.set_rng_state(masks)
+                    optimizer.zero_grad()
+                    again = model(images.double().contiguous())
+                    plain_loss(again, labels, smoothing).backward()
             optimizer.step()
             if average is not None:
                 average.update_parameters(model)
@@ -208,6 +215,19 @@ def train_plainly(
             steps.append(Step(loss.item(), state))
         schedule.step()
     return steps
+
+
+@contextmanager
+def uphill(model: nn.Module, radius: float) -> Iterator[None]:
+    """SAM's ascent, in the order of Foret et al.'s algorithm 1; batch norm's averages stay."""
+    gradient = torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.add_(radius * parameter.grad / gradient.norm())
+    yield
+    model.load_state_dict(before)
 
 
 def plain_loss(logits: Tensor, labels: Labels, smoothing: float) -> Tensor:
@@ -276,7 +296,7 @@ DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "co
         ("transfer/scratch", DECAYED),
         ("transfer/scratch", SGD | DECAYED),
         ("transfer/scratch", SGD | {"momentum": 0.0, "warmup_epochs": 2} | MIXED),
-        ("transfer/model-a", SGD | DECAYED),
+        ("transfer/model-a", SGD | DECAYED | {"sam_radius": 0.2}),
         ("transfer/scratch", AVERAGED | SGD | DECAYED),
         ("transfer/model-a-running", AVERAGED | DECAYED),
         ("transfer/scratch", {"stem": "cifar", "flip_probability": 0.5, "crop_padding": 4}),

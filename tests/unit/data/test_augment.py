@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import one_hot
 from torchvision.transforms import functional
 
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.augment import Draws, draw, transform
 from cifar_tune.data.geometry import rotation_matrices
+from cifar_tune.data.loader import place, training_batches
+from cifar_tune.data.mixing import MixedLabels
 from cifar_tune.data.search_data import SearchData
 
 MakeConfig = Callable[..., TrialConfig]
@@ -75,6 +78,28 @@ def test_squares_are_erased_as_torchvision_erases(
         assert torch.equal(ours[index], erased)
         sizes.add(height)
     assert sizes == set(range(7, 15)), "14 px; at the border what is inside"
+
+
+def test_the_last_epochs_are_without_augmentation(
+    bundled: SearchData, make_config: MakeConfig
+) -> None:
+    changes = {"crop_padding": 4, "auto_augment": 1.0, "erase_size": 0.5, "mixup_alpha": 1.0}
+    config = make_config(epochs=3, augmentation_off_epochs=2, **changes)
+    off = dict.fromkeys(changes, 0)
+    plain = replace(config, augmentation_strength=0.0, **off)
+    split = place(bundled.split(config).train, config, CPU)
+    for epoch, is_plain in ((1, False), (2, True), (3, True)):
+        pairs = zip(
+            training_batches(split, config, epoch),
+            training_batches(split, plain, epoch),
+            strict=True,
+        )
+        for (images, labels), (expected, own) in pairs:
+            assert isinstance(labels, MixedLabels)
+            assert torch.equal(images, expected) == is_plain
+            assert torch.equal(labels.heaviest(), own) or not is_plain
+            certain = one_hot(own, 10).float()
+            assert torch.equal(labels.probabilities(certain), certain) == is_plain
 
 
 def test_strength_zero_is_resize_and_normalise_only(

@@ -94,10 +94,20 @@ FORMS = {
     "layer1 frozen, batch": {"freeze_depth": 2, "frozen_batch_norm": "batch"},
     "layer1 frozen, running": {"freeze_depth": 2, "frozen_batch_norm": "running"},
     "other heads": {"head": "mlp", "mixup_alpha": 0.4, "cutmix_probability": 0.5},
-    "decoupled decay": {"weight_decay": 0.1, "label_smoothing": 0.1, "flip_probability": 0.3},
+    "decoupled decay": {
+        "sam_radius": 0.1,
+        "weight_decay": 0.1,
+        "label_smoothing": 0.1,
+        "flip_probability": 0.3,
+    },
     "averages": {"ema_decay": 0.4, "weight_decay": 0.1, "freeze_depth": 1},
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "crop_padding": 4, "warmup_epochs": 1},
-    "changed images": {"auto_augment": 0.8, "erase_size": 0.4, "flip_probability": 0.5},
+    "changed images": {
+        "auto_augment": 0.8,
+        "erase_size": 0.4,
+        "crop_padding": 2,
+        "augmentation_off_epochs": 1,
+    },
 }
 
 
@@ -111,7 +121,7 @@ def test_a_graph_gives_what_single_calls_give(
     assert train(first, bundled, tmp_path / "graph", graphs) == expected
     # The second trial has the same graph, with other numbers in it.
     numbers = {"dropout_rate": 0.6, "learning_rate": 0.003, "augmentation_strength": 2.0}
-    numbers |= {"auto_augment": 0.5, "erase_size": 0.3} if first.auto_augment else {}
+    numbers |= {"auto_augment": 0.5, "augmentation_off_epochs": 0} if first.auto_augment else {}
     numbers |= {"ema_decay": 0.2} if first.ema_decay else {}
     numbers |= {"mixup_alpha": 1.0, "cutmix_probability": 0.2} if first.mixes else {}
     second = replace(first, **numbers, seed=8)
