@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cifar_tune import paths
 from cifar_tune.api.runs import Run, RunSettings, make_run, read_machine
-from cifar_tune.api.studies import Storage, find_stored, locate
+from cifar_tune.api.studies import Storage, check_whole, find_stored, locate
 from cifar_tune.config.derived import Purpose, derived_name, fresh_seed, rerun_purpose
 from cifar_tune.errors import TrialFailedError, UnfinishedError
 from cifar_tune.evaluation.best import BestRecord, choose, compute_best
@@ -53,6 +53,7 @@ def best_trials(
         >>> best = ct.best_trials("dropout", top=5)
         >>> best.likely_best.params
     """
+    top = check_whole("top", top, 1)
     spec, location = find_stored(study, storage)
     return compute_best(location, spec, top)
 
@@ -93,6 +94,7 @@ def confirm_best(
         >>> best = ct.confirm_best("dropout", n_seeds=3)
         >>> best.confirmation.best.candidate.label
     """
+    check_whole("n_seeds", n_seeds, 1)
     before = best_trials(study, storage=storage, top=top)
     machine, run = _read_settings(settings)
     _check_done(confirm(before, n_seeds, machine, run), before)
@@ -141,6 +143,7 @@ def rerun_best(
         >>> rerun = ct.rerun_best("dropout", n_seeds=5)
         >>> rerun.test_accuracy.mean, rerun.test_accuracy.low, rerun.test_accuracy.high
     """
+    check_whole("n_seeds", n_seeds, 1)
     before = best_trials(study, storage=storage)
     number, name = (trial, None) if isinstance(trial, int) else (None, trial)
     candidate = choose(before, number, name).candidate
@@ -312,11 +315,11 @@ def read_test_images(
 
 
 def _read_settings(settings: RunSettings) -> tuple[MachineOptions, Run]:
-    machine = dict(settings)
-    timeout, workers = settings.get("timeout"), settings.get("workers")
-    for key in ("timeout", "workers", "callbacks"):
-        machine.pop(key, None)
-    options = read_machine(timeout, workers, machine)  # type: ignore[arg-type]
+    if "precision" in settings:
+        raise TypeError("unexpected keyword argument 'precision'")  # it is that of the study
+    own = ("timeout", "workers", "callbacks")
+    machine: Any = {key: value for key, value in settings.items() if key not in own}
+    options = read_machine(settings.get("timeout"), settings.get("workers"), machine)
     return options, make_run(settings.get("callbacks", ()))
 
 

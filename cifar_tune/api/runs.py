@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cifar_tune import paths
-from cifar_tune.api.studies import Storage, locate, read_spec
+from cifar_tune.api.studies import Storage, check_whole, locate, read_spec
 from cifar_tune.search.preparation import (
     MachineOptions,
     load_materials,
@@ -28,17 +28,25 @@ class MachineSettings(TypedDict, total=False):
 
     Attributes:
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
-        precision: ``auto``, ``fp32`` or ``bf16``; a stored study keeps the one that it has.
         per_gpu: Worker processes on each GPU.
         slots: Trials at once in each worker process, on a GPU.
         data_dir: The folder of imported images and weights.
     """
 
     device: str
-    precision: str
     per_gpu: int
     slots: int
     data_dir: str | Path
+
+
+class StudySettings(MachineSettings, total=False):
+    """What the trials of a study are trained on.
+
+    Attributes:
+        precision: ``auto``, ``fp32`` or ``bf16``; a stored study keeps the one that it has.
+    """
+
+    precision: str
 
 
 class RunSettings(MachineSettings, total=False):
@@ -64,7 +72,7 @@ def run_study(
     workers: int | str | None = None,
     seed: int | None = None,
     callbacks: Sequence[TrialCallback] = (),
-    **machine: Unpack[MachineSettings],
+    **machine: Unpack[StudySettings],
 ) -> StudyOutcome:
     """Run what is left of a study: paused trials, queued ones, named ones, then its search.
 
@@ -108,6 +116,7 @@ def run_study(
     """
     from cifar_tune.search.runner import RunOptions
 
+    n_trials, seed = check_whole("n_trials", n_trials, 0), check_whole("seed", seed, 0)
     options = read_machine(timeout, workers, machine)
     run_options = RunOptions(n_trials, options.seconds, seed=seed)
     prepared = prepare_spec(read_spec(study), locate(storage), options, n_trials)
@@ -136,19 +145,17 @@ def make_run(callbacks: Sequence[TrialCallback]) -> Run:
 
 
 def read_machine(
-    timeout: float | str | None, workers: int | str | None, settings: MachineSettings
+    timeout: float | str | None, workers: int | str | None, settings: StudySettings
 ) -> MachineOptions:
     """Return what trials are trained on and until when, as the command line has it.
 
     Raises:
         TypeError: A setting is unknown.
     """
-    given = dict(settings)
-    data_dir = settings.get("data_dir")
-    given.pop("data_dir", None)
-    unknown = given.keys() - MachineSettings.__annotations__.keys()
+    unknown = sorted(settings.keys() - StudySettings.__annotations__.keys())
     if unknown:
-        raise TypeError(f"unexpected keyword argument {sorted(unknown)[0]!r}")
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+    data_dir = settings.get("data_dir")
     return MachineOptions(
         device=settings.get("device"),
         workers=None if workers is None else str(workers),

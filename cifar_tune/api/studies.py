@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from cifar_tune import paths
 from cifar_tune.config import study_file
+from cifar_tune.config.params import MOST_SEED
 from cifar_tune.config.study_file import StudySpec
+from cifar_tune.errors import InputError
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.storage.selector import StudySelector
 
@@ -49,12 +53,14 @@ def load_study_file(
     Raises:
         StudyFileError: There is no such file, or it is wrong, or an override is; the message has
             one line for each fault.
+        InputError: ``seeds`` is no whole number above 0.
 
     Example:
         >>> spec = ct.load_study_file("dropout", profile="quick", overrides={"epochs": 3}, seeds=2)
         >>> spec.study_name
         'dropout:quick'
     """
+    seeds = check_whole("seeds", seeds, 1)
     loaded = study_file.load_study_file(str(name_or_path))
     if profile is None:
         from cifar_tune.search.preparation import choose_profile
@@ -115,6 +121,7 @@ def create_study(
     """
     from cifar_tune.search.plain_study import create_study as create
 
+    seed = check_whole("seed", seed, 0)
     return create(spec, locate(storage), seed, load_if_exists=load_if_exists)
 
 
@@ -146,6 +153,24 @@ def load_study(study_name: str, *, storage: Storage = None) -> optuna.Study:
 
 
 # --- for the other modules of this room ---------------------------------------------------------
+
+
+def check_whole(name: str, value: SupportsIndex | None, least: int) -> int | None:
+    """Return a whole number that was given, or None.
+
+    Raises:
+        InputError: It is none, or less than ``least``.
+    """
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if not least <= number <= MOST_SEED:
+        shown = reprlib.repr(value)
+        raise InputError(f"{name} = {shown}: expected a whole number from {least} to {MOST_SEED}")
+    return number
 
 
 def locate(storage: Storage) -> StorageLocation:

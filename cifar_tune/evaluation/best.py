@@ -74,6 +74,10 @@ class BestRecord(FreshRuns):
         """
         return import_pandas().DataFrame(list(map(_frame_row, self.ranking.standings)))  # type: ignore[no-any-return]
 
+    def __repr__(self) -> str:
+        """Show which study it is, and the likely best configuration."""
+        return f"<BestRecord of {self.spec.study_name}: likely best: {self.likely_best.label}>"
+
     def _repr_html_(self) -> str:
         """Show the ranking in a notebook."""
         ranking = self.ranking

@@ -148,7 +148,11 @@ class OwnTrial:
     def _begin(self, starter: TrialStarter) -> RunningTrial:
         """Draw the trial's parameters, and store what is trained."""
         trial, study = self._trial, self._study
-        draw = find_index(study.study, get_latest_trial(trial))
+        frozen, sampler = get_latest_trial(trial), trial.study.sampler
+        if isinstance(sampler, StudySampler):
+            draw = sampler.find_draw(study.study, frozen)
+        else:
+            draw = find_index(study.study, frozen)
         if "seed" not in trial.user_attrs:
             trial.set_user_attr("seed", seed_of(study.seed, "trial", draw))
         name = trial.user_attrs.get("name")
@@ -161,7 +165,7 @@ class OwnTrial:
             is_queued="queued" in trial.user_attrs,
             is_new="config" not in trial.user_attrs,
         )
-        is_drawn = name is None and isinstance(trial.study.sampler, StudySampler)
+        is_drawn = name is None and isinstance(sampler, StudySampler)
         sampler_seed = seed_of(study.seed, "sampler", draw) if is_drawn else None
         return starter.take(item, trial, sampler_seed)
 

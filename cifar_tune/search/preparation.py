@@ -203,8 +203,6 @@ def prepare_spec(
 def _check_samples(loaded: LoadedStudyFile, trials: int | None) -> None:
     if trials and not loaded.content.space.ranges():
         raise InputError(f"--trials {trials}: {loaded.name} has no search space; expected 0")
-    if trials is not None and trials < 0:
-        raise InputError(f"--trials {trials}: expected a number from 0 on")
 
 
 def _begin_workers(machine: MachineOptions) -> None:

@@ -89,6 +89,11 @@ class StudyOutcome:
             },
         }
 
+    def __repr__(self) -> str:
+        """Show how many trials there are, and the best."""
+        best = "none" if self.best is None else f"{self.best.label}, {self.best.val_accuracy:.4f}"
+        return f"<StudyOutcome: {format_count(len(self.trials), 'trial')}, best: {best}>"
+
     def _repr_html_(self) -> str:
         """Show the trials in a notebook."""
         counts = Counter(trial.outcome for trial in self.trials)

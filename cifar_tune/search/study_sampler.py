@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -20,20 +20,17 @@ from cifar_tune.storage.trials import list_known
 Space = dict[str, BaseDistribution]
 
 
-def find_index(
-    study: optuna.Study, trial: FrozenTrial, asked: Collection[int] = ()
-) -> tuple[bool, int]:
+def find_index(study: optuna.Study, trial: FrozenTrial) -> tuple[bool, int]:
     """Return whether someone asked for a trial, and its index, from which its seeds follow.
 
-    A work list has the same index for it. ``asked`` are the numbers of trials that will be sampled
-    ones of the study and may not be recorded as that yet.
+    A work list has the same index for it.
     """
     if FIXED_PARAMS in trial.system_attrs and "retry_of" not in trial.user_attrs:
         return True, number_requests(list_all_trials(study))[trial.number]
     known = list_known(study)
     sampled = {it.number for it in known if it.name is None and it.queued is None}
     sampled -= {it.number for it in known if it.is_again}
-    return False, sum(number < trial.number for number in sampled | set(asked))
+    return False, sum(number < trial.number for number in sampled)
 
 
 def seed_of(study_seed: int, purpose: str, draw: tuple[bool, int]) -> int:
@@ -54,21 +51,29 @@ class StudySampler(optuna.samplers.BaseSampler):
         self._spec = spec
         self._study_seed = study_seed
         self._space: Mapping[str, BaseDistribution] = distributions(spec.space)
-        self._asked: set[int] = set()
-        self._drawing: dict[int, optuna.samplers.BaseSampler] = {}
+        self._draws: dict[int, tuple[bool, int]] = {}  # of trials that run
+        self._samplers: dict[int, optuna.samplers.BaseSampler] = {}  # likewise
         self._lock = threading.Lock()
 
-    def _of(self, study: optuna.Study, trial: FrozenTrial) -> optuna.samplers.BaseSampler:
+    def find_draw(self, study: optuna.Study, trial: FrozenTrial) -> tuple[bool, int]:
+        """Return what ``find_index`` does, and another index for each of the trials that run.
+
+        Trials that threads have begun at once may not be recorded yet as sampled ones.
+        """
         with self._lock:
-            if trial.number not in self._drawing:
-                draw = find_index(study, trial, self._asked)
-                if not draw[0] and "name" not in trial.user_attrs:
-                    self._asked.add(trial.number)
-                seed = seed_of(self._study_seed, "sampler", draw)
-                self._drawing[trial.number] = make_sampler(
-                    self._spec.profile.sampler, seed, self._space
-                )
-            return self._drawing[trial.number]
+            if trial.number not in self._draws:
+                is_queued, index = find_index(study, trial)
+                while (is_queued, index) in self._draws.values():
+                    index += 1
+                self._draws[trial.number] = is_queued, index
+            return self._draws[trial.number]
+
+    def _of(self, study: optuna.Study, trial: FrozenTrial) -> optuna.samplers.BaseSampler:
+        if trial.number not in self._samplers:
+            seed = seed_of(self._study_seed, "sampler", self.find_draw(study, trial))
+            sampler = make_sampler(self._spec.profile.sampler, seed, self._space)
+            self._samplers[trial.number] = sampler
+        return self._samplers[trial.number]
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Space:
         """Return the search space; see Optuna."""
@@ -103,6 +108,7 @@ class StudySampler(optuna.samplers.BaseSampler):
         values: Any,
     ) -> None:
         """Forget the trial; see Optuna."""
-        sampler = self._drawing.pop(trial.number, None)
+        self._draws.pop(trial.number, None)
+        sampler = self._samplers.pop(trial.number, None)
         if sampler is not None:
             sampler.after_trial(study, trial, state, values)

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 import torch
 from command_line import Cli
 from optuna.trial import TrialState
+from places import REPOSITORY
 from processes import write_study
 
 import cifar_tune as ct
@@ -277,6 +279,14 @@ def test_an_interrupt_ends_a_run_with_its_outcome(spec: ct.StudySpec, stop_after
     assert ct.run_study(spec).is_done
 
 
+def test_optimize_in_threads_trains_one_trial_at_a_time(spec: ct.StudySpec) -> None:
+    study = ct.create_study(spec)
+    study.optimize(ct.Objective(spec), n_trials=3, n_jobs=3)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert len({trial.user_attrs["seed"] for trial in study.trials}) == 3
+    assert len({trial.params["dropout_rate"] for trial in study.trials}) == 3
+
+
 def test_a_run_in_another_thread(spec: ct.StudySpec) -> None:
     outcomes: list[ct.StudyOutcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(ct.run_study(spec, n_trials=0)))
@@ -291,13 +301,19 @@ def test_bad_arguments_are_errors_of_one_line(spec: ct.StudySpec) -> None:
         ({"timeout": "soon"}, "--timeout soon: expected a duration"),
         ({"timeout": 0.0}, "--timeout 0.0"),
         ({"device": "tpu"}, "--device tpu: expected"),
-        ({"n_trials": -1}, "--trials -1: expected"),
+        ({"n_trials": -1}, "n_trials = -1: expected a whole number from 0"),
+        ({"n_trials": 1.5}, "n_trials = 1.5: expected a whole number"),
+        ({"seed": -1}, "seed = -1: expected a whole number from 0"),
         ({"storage": "sqlite://"}, "--storage sqlite://: expected a file"),
     ):
         with pytest.raises(ct.CifarTuneError) as error:
             ct.run_study(spec, **arguments)  # type: ignore[arg-type]
         assert words in str(error.value)
         assert "\n" not in str(error.value)
+    with pytest.raises(ct.CifarTuneError, match="seed = 'one'"):
+        ct.create_study(spec, seed="one")  # type: ignore[arg-type]
+    with pytest.raises(ct.CifarTuneError, match="seeds = 0: expected a whole number from 1"):
+        ct.load_study_file("tiny", profile="quick", seeds=0)
     assert not Path("storage").exists()
 
 
@@ -352,7 +368,7 @@ def test_an_empty_study_has_empty_dataframes(spec: ct.StudySpec) -> None:
 def test_pandas_is_asked_for_in_one_line(
     trained: ct.StudySpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ct.CifarTuneError, match=r"pip install 'cifar-tune\[notebook\]'"):
         ct.trials_dataframe(trained)
 
@@ -461,3 +477,32 @@ def test_a_run_is_logged_to_tensorboard(spec: ct.StudySpec, cli: Cli) -> None:
     assert "tensorboard --logdir storage/cifar-tune-tensorboard" in answer.out
     (trial,) = Path("storage/cifar-tune-tensorboard").glob("tiny_quick*/trial-0")
     assert any(path.name.startswith("events.out.tfevents") for path in trial.iterdir())
+
+
+# --- the documentation ---------------------------------------------------------------------------
+
+FEWER = {
+    '{"epochs": 3}': repr(SMALL),
+    "seeds=2": "seeds=1",
+    "n_trials=5": "n_trials=2",
+    'n_trials=20, timeout="2h", workers=4': 'n_trials=1, timeout="2h", workers="inline"',
+    "n_seeds=3": "n_seeds=1",
+    "n_seeds=5": "n_seeds=1",
+}
+"""What the first block of the page is run with, in the place of its numbers."""
+
+
+def test_the_block_of_the_documentation_runs() -> None:
+    write_study(Path("studies/dropout.toml"), trials=2, names=("dropout/p=0.3",), keep_best=1)
+    page = (REPOSITORY / "docs" / "python-api.md").read_text(encoding="utf-8")
+    block = page.partition("```python\n")[2].partition("```")[0]
+    for number, fewer in FEWER.items():
+        assert block.count(number) >= 1, number
+        block = block.replace(number, fewer)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert [trial.origin for trial in names["outcome"].trials] == [
+        "sampled", "sampled", "named", "sampled",
+    ]  # fmt: skip
+    assert isinstance(names["model"], torch.nn.Module)
+    assert Path("report.html").is_file()
