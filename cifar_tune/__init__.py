@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cifar_tune.evaluation.fresh_runs import Rerun
     from cifar_tune.evaluation.test_reads import TestResult
     from cifar_tune.search.objective import Objective
-    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
     from cifar_tune.search.trial_callbacks import TrialCallback, TrialInfo
     from cifar_tune.tracking.mlflow import MLflowCallback
     from cifar_tune.tracking.tensorboard import TensorBoardCallback
@@ -41,7 +41,7 @@ _MODULES = {
     "MLflowCallback": "tracking.mlflow",
     "Objective": "search.objective",
     "Rerun": "evaluation.fresh_runs",
-    "StudyOutcome": "search.runner",
+    "StudyOutcome": "search.outcome",
     "StudySpec": "config.study_file",
     "TensorBoardCallback": "tracking.tensorboard",
     "TestResult": "evaluation.test_reads",

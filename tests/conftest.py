@@ -31,7 +31,8 @@ from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import SearchData, load_search_data
 from cifar_tune.evaluation.activations import compute_activations
 from cifar_tune.search import costs
-from cifar_tune.search.runner import Runner, RunOptions, StudyOutcome
+from cifar_tune.search.outcome import StudyOutcome
+from cifar_tune.search.runner import Runner, RunOptions
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training.pictures.activation_record import ActivationRecord
 from cifar_tune.workers import train_task

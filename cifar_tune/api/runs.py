@@ -18,8 +18,9 @@ from cifar_tune.search.preparation import (
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import StudySpec
+    from cifar_tune.search.outcome import StudyOutcome
     from cifar_tune.search.preparation import Prepared
-    from cifar_tune.search.runner import RunOptions, StudyOutcome
+    from cifar_tune.search.runner import RunOptions
     from cifar_tune.search.trial_callbacks import TrialCallback
 
 

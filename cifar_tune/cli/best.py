@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from cifar_tune.config.study_file import StudySpec
     from cifar_tune.evaluation.best import BestRecord
     from cifar_tune.evaluation.candidates import Candidate
+    from cifar_tune.search.outcome import StudyOutcome
     from cifar_tune.search.preparation import Prepared
-    from cifar_tune.search.runner import RunOptions, StudyOutcome
+    from cifar_tune.search.runner import RunOptions
     from cifar_tune.storage.selector import StudySelector
 
 _TRAINING = (*STUDY, *WORKERS, "data-dir", "timeout", "storage", "json", "quiet")
@@ -100,7 +101,7 @@ def best_confirm(
     """
     before = _read_best(study, output, top)
 
-    from cifar_tune.api.best import confirm
+    from cifar_tune.api.retraining import confirm
 
     console = output.progress_console()
     exit_code = _train(before, "confirm", console, lambda run: confirm(before, seeds, machine, run))
@@ -135,7 +136,7 @@ def best_rerun(
     """
     before = _read_best(study, output)
 
-    from cifar_tune.api.best import read_test_images, retrain
+    from cifar_tune.api.retraining import read_test_images, retrain
     from cifar_tune.config.derived import rerun_purpose
     from cifar_tune.evaluation.best import choose
 
@@ -207,7 +208,7 @@ def best_ablate(
     """
     before = _read_best(study, output)
 
-    from cifar_tune.api.best import train_again
+    from cifar_tune.api.retraining import train_again
     from cifar_tune.evaluation.best import choose
 
     choice = choose(before, chosen.trial, chosen.trial_name)

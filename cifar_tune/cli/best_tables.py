@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cifar_tune.evaluation.quantities import ContrastRecord, Measured
     from cifar_tune.evaluation.ranking import Ranking
     from cifar_tune.evaluation.test_use import TestUse
-    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
     from cifar_tune.storage.invocations import NextCommand
 
 

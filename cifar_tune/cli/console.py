@@ -27,7 +27,8 @@ from cifar_tune.wording import escape_controls, format_field
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import StudySpec
     from cifar_tune.search.observer import Observer
-    from cifar_tune.search.runner import RunOptions, StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
+    from cifar_tune.search.runner import RunOptions
     from cifar_tune.storage.location import StorageLocation
 
 LOADING = "Loading PyTorch"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cifar_tune.dashboard.access import Access
     from cifar_tune.dashboard.server import Server
     from cifar_tune.search.observer import LiveRun
-    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
     from cifar_tune.search.service import Service
     from cifar_tune.storage.queue import TrialQueue
     from cifar_tune.storage.study_requests import Request

@@ -24,7 +24,7 @@ from cifar_tune.wording import (
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import LoadedStudyFile
     from cifar_tune.search.next_commands import RunOfStudy
-    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
     from cifar_tune.storage.invocations import NextCommand
     from cifar_tune.storage.location import StorageLocation
     from cifar_tune.storage.records import TrialSummary

@@ -10,7 +10,7 @@ from pathlib import Path
 from cifar_tune.config.derived import Purpose, derived_name
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.search.budget import TIME_IS_UP, TOO_LITTLE_TIME
-from cifar_tune.search.runner import StudyOutcome
+from cifar_tune.search.outcome import StudyOutcome
 from cifar_tune.storage import studies
 from cifar_tune.storage.invocations import (
     NextCommand,

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from cifar_tune.config.study_file import LoadedStudyFile, StudySpec
     from cifar_tune.config.trial import Precision
     from cifar_tune.search.observer import MakeAnnotator, Observer
-    from cifar_tune.search.runner import RunOptions, StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
+    from cifar_tune.search.runner import RunOptions
     from cifar_tune.storage.selector import StudySelector
     from cifar_tune.training.precision import PrecisionCheck
     from cifar_tune.workers.kind import WorkerChoice

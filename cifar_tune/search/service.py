@@ -19,7 +19,7 @@ from cifar_tune.storage.queue import TrialQueue
 from cifar_tune.storage.study_requests import Request
 
 if TYPE_CHECKING:
-    from cifar_tune.search.runner import StudyOutcome
+    from cifar_tune.search.outcome import StudyOutcome
 
 LOOK_SECONDS = 0.5
 """Between two looks for requests while there is nothing to do."""

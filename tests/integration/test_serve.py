@@ -27,8 +27,8 @@ from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.dashboard.queue.app import make_queue_app
 from cifar_tune.errors import StudyBusyError, StudyGoneError
 from cifar_tune.search.observer import LiveRun, LiveState
+from cifar_tune.search.outcome import StudyOutcome
 from cifar_tune.search.plan import Work
-from cifar_tune.search.runner import StudyOutcome
 from cifar_tune.search.service import Service
 from cifar_tune.storage import studies as stored
 from cifar_tune.storage.location import locate_storage

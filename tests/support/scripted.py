@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cifar_tune.data.search_data import SearchData
+from cifar_tune.search.outcome import StudyOutcome
 from cifar_tune.search.plan import Costs, StepTimes
-from cifar_tune.search.runner import StudyOutcome, Workers
+from cifar_tune.search.runner import Workers
 from cifar_tune.training.records import EpochMetrics, TrialResult
 from cifar_tune.workers.protocol import (
     Died,

@@ -29,7 +29,8 @@ from cifar_tune.dashboard.notes.attributes import is_ours, seal
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.evaluation.candidates import Candidate
-from cifar_tune.search.runner import Runner, RunOptions, StudyOutcome
+from cifar_tune.search.outcome import StudyOutcome
+from cifar_tune.search.runner import Runner, RunOptions
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.workers.protocol import Task
