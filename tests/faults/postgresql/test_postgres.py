@@ -77,7 +77,7 @@ def test_every_command_works_and_shows_no_password(
     assert database.execute(note) == [("1",)]
     assert "Every trial had ended before this run" in ask(*study("run", *BOTH), *in_query).out
     assert ask("study", "show", STUDY, "--json", *url).record["stored"][0]["best"]
-    assert "3 trials in" in ask("study", "list").out
+    assert ": 3 trials" in ask("study", "list").out
     assert ask(*study("plan"), "--trials", "2", "--json").record["sampled"] == 2
 
     test = ("trial", "test", "--yes", STUDY, f"{NAMES[0]}/seed=1", "--storage")
@@ -104,6 +104,15 @@ def test_every_command_works_and_shows_no_password(
     assert ask("trial", "show", STUDY, "0", "--json", *in_query).record["facts"]["device"]
     with pytest.raises(psycopg.errors.RaiseException, match="only ever added to"):
         database.execute("DELETE FROM cifar_tune_test_read")
+
+    deleted = ask("study", "delete", STUDY, "--yes", "--json", *url).record["deleted"]
+    assert [study["trials"] for study in deleted] == [3, 1]
+    assert database.execute("SELECT COUNT(*) FROM trials") == [(0,)]
+    assert ask("study", "list", "--json", *url).record["studies"][0]["stored"] == {}
+    assert len(ask("test-reads", "--json", *in_query).record["test_reads"]) == 3
+    kinds = ("weights", "checkpoints", "predictions", "logs")
+    kept = [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+    assert not [path for path in kept if path.parts[-3].endswith(kinds)]
 
     # Where a URL is not what is expected, it is quoted, but not its password.
     for arguments in (("study", "run", url[1]), ("study", "run", STUDY, url[1])):
