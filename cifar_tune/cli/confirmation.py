@@ -24,7 +24,7 @@ def confirm(notice: str, question: str, command: str, *, is_confirmed: bool) -> 
     """
     check_answerable(command, is_confirmed=is_confirmed)
     console = make_console(to_stderr=True)
-    console.print(notice)
+    console.print(notice, soft_wrap=True)
     if not is_confirmed and not click.confirm(question, err=True):
         console.print("Nothing was done.")
         raise click.exceptions.Exit(1)
