@@ -7,6 +7,7 @@ import itertools
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,13 @@ def test_every_study_is_described() -> None:
     page = (DOCS / "getting-started.md").read_text(encoding="utf-8")
     studies = {path.stem for path in STUDY_FILES.glob("*.toml")}
     assert studies == set(re.findall(r"^\| `([\w-]+)` \| .*\?", page, re.M))
+
+
+def test_every_extra_is_described() -> None:
+    page = (DOCS / "getting-started.md").read_text(encoding="utf-8")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = page.partition("| extra | adds |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.M)) == set(project["optional-dependencies"])
 
 
 def test_keys_of_a_trial_are_documented() -> None:
