@@ -12,6 +12,7 @@ from told import Told
 
 import cifar_tune as ct
 from cifar_tune.errors import NonFiniteLossError
+from cifar_tune.search.trial_recorder import TrialRecorder
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.optuna_private import get_engine, get_study_id
 
@@ -101,6 +102,27 @@ def test_a_trial_that_a_run_paused_is_resumed_by_optimize(
     assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == [1, 2]
     assert trial.user_attrs["restarts"][0]["steps"] > 0 or trial.user_attrs["restarts"][0]["epochs"]
     assert told.events[0][:3] == ("begun", 0, "running")
+
+
+def test_a_trial_whose_process_was_killed_is_resumed_by_a_run(
+    pruned_spec: ct.StudySpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dies(ct.TrialCallback):
+        def epoch_ended(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+    study = ct.create_study(pruned_spec)
+    objective = ct.Objective(pruned_spec, callbacks=[Dies()])
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialRecorder, "explain", lambda *_: None)  # as of a process that is gone
+        with pytest.raises(KeyboardInterrupt):
+            objective(study.ask())
+    assert study.trials[0].state == TrialState.RUNNING
+    outcome = ct.run_study(pruned_spec.with_profile(seeds=0), n_trials=1)
+    (trial,) = outcome.trials
+    assert (trial.number, trial.state, trial.epochs) == (0, "complete", 2)
+    (restart,) = ct.load_study(pruned_spec.study_name).trials[0].user_attrs["restarts"]
+    assert restart["epochs"] == 1  # from its checkpoint
 
 
 def test_a_loss_that_is_not_finite_is_recorded_and_the_search_goes_on(spec: ct.StudySpec) -> None:
