@@ -55,6 +55,7 @@ class Settlement:
         is_first: Whether so many seeds give only a first interval.
         command: The command that does it; empty where there is none.
         profile: The profile of the study file that has so many images; empty if none has.
+        smallest_effect: The smallest lead that counts.
     """
 
     seeds: int | None
@@ -64,6 +65,7 @@ class Settlement:
     is_first: bool
     command: str
     profile: str = ""
+    smallest_effect: float = 0.01
 
     @property
     def sentence(self) -> str:
@@ -74,7 +76,12 @@ class Settlement:
             return f"No number of seeds decides it with so few validation images; {needed}{more}."
         if self.seeds is None:
             return "More seeds than can be planned for would be needed."
-        gives = "give a first interval" if self.is_first else "decide it with a probability of 80 %"
+        gives = "give a first interval"
+        if not self.is_first:
+            gives = (
+                "show with a probability of 80 % that it leads, or that it leads by less than "
+                f"{100 * self.smallest_effect:.1f} points"
+            )
         cost = f"{format_count(self.trials, 'more trial')}, about {format_duration(self.seconds)}"
         return f"{format_count(self.seeds, 'seed')} of each {gives}: {cost}."
 

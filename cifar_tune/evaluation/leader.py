@@ -14,10 +14,10 @@ from cifar_tune.evaluation.answer import Answer, ComparedModel, Finding, Settlem
 from cifar_tune.evaluation.candidates import configuration_label
 from cifar_tune.evaluation.compared import Compared, choose_compared, read_confirmed
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
-from cifar_tune.evaluation.measure import SMALLEST_EFFECT, compare, measure
+from cifar_tune.evaluation.measure import compare, measure
 from cifar_tune.evaluation.quantities import ContrastRecord
 from cifar_tune.evaluation.ranking_prior import DISAGREEMENT, OWN_IMAGES, SPREAD
-from cifar_tune.evaluation.settlement import complete_others, settle
+from cifar_tune.evaluation.settlement import complete_others, settle, smallest_effect
 from cifar_tune.evaluation.stats import LEVEL, binomial_variance
 from cifar_tune.evaluation.verdicts import Judgement, judge
 from cifar_tune.evaluation.wording import short_name
@@ -170,19 +170,13 @@ def _judge_leader(compared: Compared, leader: str) -> Judgement:
 
     It leads by what was observed, so it is one of as many claims as there are models.
     """
-    smallest = _smallest_effect(compared.spec)
+    smallest = smallest_effect(compared.spec)
     others = [name for name in compared.models if name != leader]
     contrasts = [
         compare(compared.evidence, leader, name, "val_accuracy", smallest).contrast
         for name in others
     ]
     return judge([contrasts, *([] for _ in others)])[0]
-
-
-def _smallest_effect(spec: StudySpec) -> float:
-    """Return the smallest difference in validation accuracy that a claim of the study counts."""
-    stated = (claim.better_in.given().get("val_accuracy") for claim in spec.claims)
-    return min((effect for effect in stated if effect is not None), default=SMALLEST_EFFECT)
 
 
 def _noise(compared: Compared, pair: tuple[str, str], contrast: ContrastRecord | None) -> float:

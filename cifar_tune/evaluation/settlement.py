@@ -5,6 +5,7 @@ from __future__ import annotations
 from cifar_tune.config.study_file import StudySpec, resolve
 from cifar_tune.evaluation.answer import Settlement
 from cifar_tune.evaluation.compared import Compared
+from cifar_tune.evaluation.measure import SMALLEST_EFFECT
 from cifar_tune.evaluation.verdicts import Judgement
 from cifar_tune.storage.invocations import study_arguments
 
@@ -12,6 +13,12 @@ FIRST_SEEDS = 3
 """The number of seeds that give a first interval."""
 SHORTLIST = 4
 """How many configurations ``best confirm`` trains."""
+
+
+def smallest_effect(spec: StudySpec) -> float:
+    """Return the smallest difference in validation accuracy that a claim of the study counts."""
+    stated = (claim.better_in.given().get("val_accuracy") for claim in spec.claims)
+    return min((effect for effect in stated if effect is not None), default=SMALLEST_EFFECT)
 
 
 def settle(compared: Compared, seeds: int, judgement: Judgement | None) -> Settlement:
@@ -32,7 +39,8 @@ def settle(compared: Compared, seeds: int, judgement: Judgement | None) -> Settl
     trials = sum(max(wanted - len(trials), 0) for trials in compared.models.values())
     run = "study run" if compared.basis == "named" else "best confirm"
     command = f"cifar-tune {run} {arguments} --seeds {wanted}"
-    return Settlement(wanted, None, trials, trials * _mean_seconds(compared), seeds == 1, command)
+    seconds, effect = trials * _mean_seconds(compared), smallest_effect(compared.spec)
+    return Settlement(wanted, None, trials, seconds, seeds == 1, command, smallest_effect=effect)
 
 
 def _find_profile(spec: StudySpec, images: int | None) -> str:

@@ -9,7 +9,7 @@ from command_line import Cli
 from made_up import ACCURACIES, MadeUp
 
 from cifar_tune.config.derived import derive_spec
-from cifar_tune.evaluation.answer import Answer
+from cifar_tune.evaluation.answer import Answer, Settlement
 from cifar_tune.evaluation.leader import read_answer
 from cifar_tune.storage.location import locate_storage
 
@@ -168,3 +168,22 @@ def test_best_show_ends_with_the_sentence_of_the_report(cli: Cli, tmp_path: Path
     record = cli("report", "dropout", "--storage", str(study.path), "--json").record
     assert record["answer"]["sentence"] == study.answer().sentence
     assert shown.endswith(study.answer().sentence)
+
+
+def test_what_would_settle_it_is_said_in_full() -> None:
+    def say(seeds: int | None, images: int | None = None, *, is_first: bool = False) -> str:
+        settlement = Settlement(seeds, images, 8, 482.0, is_first, "command", "assignment")
+        return settlement.sentence
+
+    assert say(3, is_first=True) == (
+        "3 seeds of each give a first interval: 8 more trials, about 8 min 2 s."
+    )
+    assert say(20) == (
+        "20 seeds of each show with a probability of 80 % that it leads, or that it leads by less "
+        "than 1.0 points: 8 more trials, about 8 min 2 s."
+    )
+    assert say(None, 2303) == (
+        "No number of seeds decides it with so few validation images; about 2,400 are needed, as "
+        "profile assignment has."
+    )
+    assert say(None) == "More seeds than can be planned for would be needed."
