@@ -283,6 +283,18 @@ class TrialConfig:
             le=10,
         ),
     ] = 0.0
+    # Howard and Ruder (2018), "Universal Language Model Fine-tuning", section 3.2.
+    layer_decay: Annotated[
+        float,
+        Hyperparameter(
+            "learning rate of each stage as a fraction of the next one's, from the head down to "
+            "the stem; 1 is the same for all",
+            short="layer decay",
+            gt=0,
+            le=1,
+            shares_graph=True,
+        ),
+    ] = 1.0
     augmentation_off_epochs: Annotated[
         int,
         Hyperparameter(

@@ -15,7 +15,7 @@ torchvision's shapes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,16 +141,19 @@ def replace_whole_map_convolutions(model: nn.Module, input_size: int) -> None:
         model.set_submodule(name, WholeMapConv(convolution, down, across))
 
 
-def restore_convolutions(model: nn.Module, decay: float = 1.0) -> None:
+def restore_convolutions(
+    model: nn.Module, decay: Callable[[str], float] = lambda _name: 1.0
+) -> None:
     """Undo ``replace_whole_map_convolutions``, with what was trained meanwhile.
 
-    ``decay`` is what weight decay has made of a weight of 1 that never had a gradient.
+    ``decay`` returns, by the name of a convolution, what weight decay has made of a weight of 1
+    there that never had a gradient.
     """
     replaced = {
         name: module for name, module in model.named_modules() if isinstance(module, WholeMapConv)
     }
     for name, module in replaced.items():
-        model.set_submodule(name, module.restore(decay))
+        model.set_submodule(name, module.restore(decay(name)))
 
 
 def _find(model: nn.Module, input_size: int) -> dict[str, tuple[Axis, Axis]]:

@@ -23,7 +23,8 @@ class EpochTensors:
         draws: of the M images; None where they are not augmented.
         counter: int64 [], the next step of the epoch, from 0.
         offsets: int64 [B], 0 to B - 1.
-        learning_rate: float32 [], as the fused kernel reads it; float64 on the CPU, where it can.
+        learning_rates: float32 [G], of the optimiser's groups, as the fused kernel reads them;
+            float64 on the CPU, where it can.
         totals: what ``BatchTotals`` has.
     """
 
@@ -31,19 +32,21 @@ class EpochTensors:
     draws: Draws | None
     counter: Tensor
     offsets: Tensor
-    learning_rate: Tensor
+    learning_rates: Tensor
     totals: dict[str, Tensor]
 
     @classmethod
-    def make(cls, model: nn.Module, split: DeviceSplit, config: TrialConfig) -> EpochTensors:
-        """Return the tensors of the first epoch."""
+    def make(
+        cls, model: nn.Module, split: DeviceSplit, config: TrialConfig, groups: int
+    ) -> EpochTensors:
+        """Return the tensors of the first epoch, for an optimiser with so many groups."""
         device = split.labels.device
         exact = torch.float64 if device.type == "cpu" else torch.float32
         return cls(
             *draw_epoch(split, config, 1),
             counter=torch.zeros((), dtype=torch.int64, device=device),
             offsets=torch.arange(config.batch_size, device=device),
-            learning_rate=torch.zeros((), dtype=exact, device=device),
+            learning_rates=torch.zeros(groups, dtype=exact, device=device),
             totals=BatchTotals(model, split, config).tensors(),
         )
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +14,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.models.resnet import FREEZE_STAGES
 from cifar_tune.training.weight_average import WeightAverage, make_average
 
 
@@ -33,8 +38,9 @@ def make_optimizer(
 
 
 def _make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool) -> Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    fused = None if is_plain else trained[0].device.type in ("cpu", "cuda")
+    trained = _parameter_groups(model, config)
+    device = trained[0]["params"][0].device
+    fused = None if is_plain else device.type in ("cpu", "cuda")
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
         nesterov = config.momentum > 0  # it is of momentum alone
@@ -42,6 +48,28 @@ def _make_optimizer(model: nn.Module, config: TrialConfig, *, is_plain: bool) ->
     if decay:
         return AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
     return Adam(trained, lr=rate, fused=fused)
+
+
+def _parameter_groups(model: nn.Module, config: TrialConfig) -> list[dict[str, Any]]:
+    """Return the parameters that are not frozen, in a group for each rate that they have."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(rate_scale(name, config), []).append(parameter)
+    return [
+        {"params": parameters, "lr": config.learning_rate * scale}
+        for scale, parameters in groups.items()
+    ]
+
+
+def rate_scale(name: str, config: TrialConfig) -> float:
+    """Return the learning rate of a module or parameter of this name as a fraction of the head's.
+
+    The stages are those that a freeze depth counts.
+    """
+    first = name.partition(".")[0]
+    stages = [number for number, stage in enumerate(FREEZE_STAGES) if first in stage]
+    return config.layer_decay ** (len(FREEZE_STAGES) - stages[0]) if stages else 1.0
 
 
 def make_schedule(optimizer: Optimizer, config: TrialConfig) -> LRScheduler:
@@ -81,11 +109,22 @@ def zero_moments(parameter: Tensor, optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
-def decay_without_gradient(config: TrialConfig, epochs: int) -> float:
-    """Return what so many epochs make of a weight of 1 that never gets a gradient.
+def decay_without_gradient(config: TrialConfig, epochs: int) -> Callable[[str], float]:
+    """Return a function of a module's name.
 
-    That is its average where the weights are averaged.
+    It returns what so many epochs make of a weight of 1 there that never gets a gradient, or of its
+    average where the weights are averaged.
     """
+    uniform = replace(config, layer_decay=1.0)
+
+    @cache
+    def decay(scale: float) -> float:
+        return _decay(replace(uniform, learning_rate=config.learning_rate * scale), epochs)
+
+    return lambda name: decay(rate_scale(name, config))
+
+
+def _decay(config: TrialConfig, epochs: int) -> float:
     if not config.weight_decay:
         return 1.0
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)

@@ -60,15 +60,16 @@ class StepGraph:
         self._config = config
         self._graph = graph
         self._full = len(split) // config.batch_size  # steps that are replayed
-        self._epoch = EpochTensors.make(self.model, split, config)
+        self.average = make_average(self.model, config)
+        self._captured = make_optimizer(self.model, config, self.average)
+        groups = self._captured.param_groups
+        self._epoch = EpochTensors.make(self.model, split, config, len(groups))
         self._masks = [
             Masks.make(layer, len(split), self._epoch.order.device)
             for layer in find_dropouts(self.model).values()
         ]
-        self.average = make_average(self.model, config)
-        self._captured = make_optimizer(self.model, config, self.average)
-        for group in self._captured.param_groups:
-            group["lr"] = self._epoch.learning_rate
+        for group, rate in zip(groups, self._epoch.learning_rates.unbind(), strict=True):
+            group["lr"] = rate
             for parameter in group["params"]:
                 self._captured.state[parameter] = zero_moments(parameter, self._captured)
         self.optimizer = self._captured
@@ -76,7 +77,7 @@ class StepGraph:
         for _ in range(WARM_UP_STEPS):
             self._epoch.counter.zero_()
             graph.warm_up(self._step)
-        for group in self._captured.param_groups:
+        for group in groups:
             if "capturable" in group:
                 group["capturable"] = True  # which it warns of where it is not captured
         self._epoch.counter.zero_()
@@ -139,7 +140,8 @@ class StepGraph:
         for name, value in totals.tensors().items():
             self._epoch.totals[name].copy_(value)
         self._epoch.counter.fill_(totals.batches)
-        self._epoch.learning_rate.fill_(self.optimizer.param_groups[0]["lr"])
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._epoch.learning_rates.copy_(torch.tensor(rates, dtype=torch.float64))
         for masks in self._masks:
             masks.draw(totals.batches, config.steps, config.batch_size)
 
@@ -290,7 +292,7 @@ def _form(model: nn.Module, config: TrialConfig) -> Hashable:
         (name, value.shape, value.dtype, value.requires_grad)
         for name, value in model.named_parameters()
     )
-    parts = (config.augments, config.mixes)
+    parts = (config.augments, config.mixes, config.layer_decay == 1)
     parts += tuple(getattr(config, key) > 0 for key in ("ema_decay", "auto_augment", "erase_size"))
     return parts, step, modules, parameters
 

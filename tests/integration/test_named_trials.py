@@ -176,7 +176,7 @@ def train_plainly(
     model: nn.Module, config: TrialConfig, batches: list[list[tuple[Tensor, Labels]]]
 ) -> list[Step]:
     """The assignment's loop over the given batches of each epoch."""
-    optimizer = plain_optimizer([one for one in model.parameters() if one.requires_grad], config)
+    optimizer = plain_optimizer(model, config)
     warmup, length = config.warmup_epochs, config.cosine_t_max
 
     def factor(epoch: int) -> float:
@@ -252,8 +252,15 @@ def plain_average(config: TrialConfig) -> Callable[[Any, Any, Any], None]:
     return update
 
 
-def plain_optimizer(trained: list[nn.Parameter], config: TrialConfig) -> torch.optim.Optimizer:
+def plain_optimizer(model: Any, config: TrialConfig) -> torch.optim.Optimizer:
     rate, decay = config.learning_rate, config.weight_decay
+    stem = nn.ModuleList([model.conv1, model.bn1])
+    stages = (model.fc, model.layer4, model.layer3, model.layer2, model.layer1, stem)
+    trained: list[Any] = [
+        {"params": list(stage.parameters()), "lr": rate * config.layer_decay**number}
+        for number, stage in enumerate(stages)
+        if next(stage.parameters()).requires_grad
+    ]
     if config.optimizer == "sgd":
         momentum = {"momentum": config.momentum, "nesterov": config.momentum > 0}
         return torch.optim.SGD(trained, lr=rate, weight_decay=decay, **momentum)
@@ -296,6 +303,7 @@ DECAYED = {"weight_decay": 0.05, "label_smoothing": 0.1, "warmup_epochs": 1, "co
         ("transfer/scratch", DECAYED),
         ("transfer/scratch", SGD | DECAYED),
         ("transfer/scratch", SGD | {"momentum": 0.0, "warmup_epochs": 2} | MIXED),
+        ("transfer/model-a", DECAYED | {"layer_decay": 0.6}),
         ("transfer/model-a", SGD | DECAYED | {"sam_radius": 0.2}),
         ("transfer/scratch", AVERAGED | SGD | DECAYED),
         ("transfer/model-a-running", AVERAGED | DECAYED),

@@ -23,6 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (0.1, 1.0),
     "cosine_t_max": (1, 2),
     "batch_size": (2, 3),
+    "layer_decay": (0.5, 1.0),
 }
 
 

@@ -100,7 +100,7 @@ FORMS = {
         "label_smoothing": 0.1,
         "flip_probability": 0.3,
     },
-    "averages": {"ema_decay": 0.4, "weight_decay": 0.1, "freeze_depth": 1},
+    "averages": {"ema_decay": 0.4, "weight_decay": 0.1, "freeze_depth": 1, "layer_decay": 0.7},
     "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "crop_padding": 4, "warmup_epochs": 1},
     "changed images": {
         "auto_augment": 0.8,
@@ -122,7 +122,7 @@ def test_a_graph_gives_what_single_calls_give(
     # The second trial has the same graph, with other numbers in it.
     numbers = {"dropout_rate": 0.6, "learning_rate": 0.003, "augmentation_strength": 2.0}
     numbers |= {"auto_augment": 0.5, "augmentation_off_epochs": 0} if first.auto_augment else {}
-    numbers |= {"ema_decay": 0.2} if first.ema_decay else {}
+    numbers |= {"ema_decay": 0.2, "layer_decay": 0.5} if first.ema_decay else {}
     numbers |= {"mixup_alpha": 1.0, "cutmix_probability": 0.2} if first.mixes else {}
     second = replace(first, **numbers, seed=8)
     expected = train(second, bundled, tmp_path / "plain")
