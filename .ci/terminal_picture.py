@@ -1,8 +1,8 @@
 """Turn a captured terminal screen into the README's picture, docs/pictures/study-run.svg.
 
-tmux new-session -d -s run -x 108 -y 48 "cifar-tune study run dropout; sleep 999"
+tmux new-session -d -s run -x 108 -y 64 "cifar-tune study run dropout; sleep 999"
 
-and, when a few trials have ended,
+and, when it has ended,
 
 tmux capture-pane -e -p -t run | python .ci/terminal_picture.py "cifar-tune study run dropout"
 """
