@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 from click.shell_completion import CompletionItem
@@ -24,7 +24,8 @@ from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import read_text
 from cifar_tune.storage.location import connect_to_file, locate_storage, read_tables
 
-Items = list[CompletionItem[str]]
+if TYPE_CHECKING:
+    Items = list[CompletionItem[str]]
 
 _UNREADABLE = (
     *(CifarTuneError, OSError, ValueError, sqlite3.Error),

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from cifar_tune.config.trial import TrainOn
     from cifar_tune.storage.selector import StudySelector
 
+if TYPE_CHECKING:
+    _NumberType = click.ParamType[int]
+else:
+    _NumberType = click.ParamType  # which earlier versions do not let be subscripted
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -137,7 +142,7 @@ def select_study(
     return StudySelector(file, its_profile or profile, overrides, storage)
 
 
-class _TrialNumber(click.ParamType[int]):
+class _TrialNumber(_NumberType):
     """The number of a trial, as tables show it or with a # before it."""
 
     name = "number"
