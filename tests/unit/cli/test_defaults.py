@@ -119,14 +119,14 @@ def test_a_profile_does_not_keep_a_document_from_being_rendered(cli: Cli) -> Non
 
 
 def test_a_run_and_a_plan_say_which_options_are_from_the_file(cli: Cli) -> None:
-    plan = ("study", "plan", "transfer", "--profile", "quick", "--device", "tpu")
+    plan = ("study", "plan", "transfer", "--profile", "quick", "--workers", "rey")
     assert "defaults" not in cli(*plan).out
     write("workers = 'inline'\nprofile = 'assignment'\nstorage = 'postgresql://a:secret@h/d'")
     Path("cifar-tune.toml").write_text("storage = 's.db'\nprofile = 'assignment'\nhost = 'h'")
-    out = cli("study", "plan", "transfer", "--profile", "quick", "--device", "tpu").out
+    out = cli("study", "plan", "transfer", "--profile", "quick", "--workers", "rey").out
     assert "defaults   cifar-tune.toml: storage = s.db\n" in out
     Path("cifar-tune.toml").write_text("storage = 'postgresql://a:secret@127.0.0.1:1/d'")
-    answer = cli("study", "plan", "transfer", "--profile", "quick", "--device", "tpu")
+    answer = cli("study", "plan", "transfer", "--profile", "quick", "--workers", "rey")
     assert "secret" not in answer.out + answer.err
     assert "postgresql://a:***@127.0.0.1:1/d" in answer.out
 
