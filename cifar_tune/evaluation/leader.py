@@ -14,7 +14,7 @@ from cifar_tune.evaluation.answer import Answer, ComparedModel, Finding, Settlem
 from cifar_tune.evaluation.candidates import configuration_label
 from cifar_tune.evaluation.compared import Compared, choose_compared, read_confirmed
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
-from cifar_tune.evaluation.measure import compare, measure
+from cifar_tune.evaluation.measure import compare, image_interval, measure
 from cifar_tune.evaluation.quantities import ContrastRecord
 from cifar_tune.evaluation.ranking_prior import DISAGREEMENT, OWN_IMAGES, SPREAD
 from cifar_tune.evaluation.settlement import complete_others, settle, smallest_effect
@@ -91,9 +91,7 @@ def _model(compared: Compared, name: str, trials: Sequence[TrialRecord]) -> Comp
     assert measured is not None  # a complete trial has one
     low, high = measured.low, measured.high
     if low is None or high is None:
-        images = compared.spec.protocol.validation_images
-        right = round(measured.mean * images)
-        low, high = scipy_stats.binomtest(right, images).proportion_ci(LEVEL, "wilson")
+        low, high = image_interval(measured.mean, compared.spec.protocol.validation_images)
     numbers = tuple(trial.number for trial in trials)
     return ComparedModel(name, _short(name), numbers, measured.mean, low, high, measured.seeds)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 from cifar_tune.evaluation import stats
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord
@@ -78,6 +79,13 @@ def measured_fraction(estimate: stats.Estimate, basis: str, trials: tuple[int, .
         basis=basis,
         trials=trials,
     )
+
+
+def image_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Return the 95 % interval of one seed's accuracy for the scatter of images alone (Wilson)."""
+    right = round(accuracy * images)
+    low, high = scipy_stats.binomtest(right, images).proportion_ci(stats.LEVEL, "wilson")
+    return float(low), float(high)
 
 
 def compare(

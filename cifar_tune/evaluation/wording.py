@@ -43,15 +43,6 @@ def format_interval(quantity: str, measured: Measured) -> str:
     return f"{100 * measured.low:.1f} to {100 * measured.high:.1f}"
 
 
-def format_spread(quantity: str, measured: Measured) -> str:
-    """Return a 95 % interval with the standard deviation over seeds."""
-    interval = format_interval(quantity, measured)
-    if measured.sd is None:
-        return interval
-    sd = format_duration(measured.sd) if quantity == "seconds" else f"{100 * measured.sd:.1f}"
-    return f"{interval}, sd {sd}"
-
-
 def format_effect(quantity: str, value: float) -> str:
     """Return a difference: points of accuracy, or a share of the other model's time."""
     if quantity == "seconds":

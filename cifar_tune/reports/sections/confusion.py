@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from cifar_tune.evaluation.confusion import ConfusionRecord, WrongImage
+from cifar_tune.evaluation.measure import image_interval
 from cifar_tune.evaluation.study import ReportRecord
 from cifar_tune.evaluation.wording import short_name
 from cifar_tune.reports.blocks import Block, Chart, Pictures, Tile
@@ -23,7 +24,7 @@ SHOWN = 9
 """Images that the model is most wrong about."""
 _WRITTEN = 0.03
 """The number of a lower share is left out."""
-_DARK_FROM = 0.6
+_DARK_FROM = 0.85
 """Share from which on a cell is so dark that its number is white."""
 
 
@@ -109,8 +110,10 @@ def _add_classes(axes: Axes, confusion: ConfusionRecord) -> None:
     for place, accuracy in enumerate(confusion.per_class):
         if accuracy is None:
             continue
-        if accuracy.low is not None and accuracy.high is not None:
-            axes.plot([accuracy.low, accuracy.high], [place, place], color=colour, alpha=0.55)
+        low, high = accuracy.low, accuracy.high
+        if low is None or high is None:
+            low, high = image_interval(accuracy.mean, accuracy.images)
+        axes.plot([low, high], [place, place], color=colour, alpha=0.55)
         axes.plot([accuracy.mean], [place], "o", color=colour)
         axes.annotate(
             format_percent(accuracy.mean, 0), (accuracy.mean, place), (0, 5),

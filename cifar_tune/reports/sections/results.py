@@ -34,8 +34,9 @@ def draw_comparison(record: ReportRecord) -> Iterator[Block]:
         yield Chart(
             "accuracy-against-time",
             "Accuracy against time",
-            f"Mean {format_key(record.pareto_quantity)} and mean time, with 95 % intervals, on "
-            f"{' and '.join(record.devices)}. Filled: no other is as good in both.",
+            f"Mean {format_key(record.pareto_quantity)} and mean time on "
+            f"{' and '.join(record.devices)}, with 95 % intervals where there are several seeds. "
+            "Filled: no other is as good in both.",
             partial(plot_pareto, record),
         )
     yield from draw_reruns(record)
@@ -179,16 +180,14 @@ def plot_pareto(record: ReportRecord, width: int) -> Figure:
 
 
 def _name_points(axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) -> None:
-    named: list[tuple[float, float]] = []
-    for name, place in points:
-        shift = (8, -13) if _is_near(axes, place, named) else (8, 5)
-        axes.annotate(name, place, shift, textcoords="offset points", fontsize=11)
-        named.append(place)
+    """Write each point's name at its right, or at its left where another one is close."""
+    for name, (x, y) in points:
+        others = [place for other, place in points if other != name]
+        is_left = any(_is_near(axes, (x, y), place) and place[0] >= x for place in others)
+        shift, side = ((-8, 5), "right") if is_left else ((8, 5), "left")
+        axes.annotate(name, (x, y), shift, textcoords="offset points", ha=side, fontsize=11)
 
 
-def _is_near(axes: Axes, place: tuple[float, float], others: Sequence[tuple[float, float]]) -> bool:
-    """Return whether a name above one of the other places would stand in the way."""
+def _is_near(axes: Axes, place: tuple[float, float], other: tuple[float, float]) -> bool:
     width, height = (high - low for low, high in (axes.get_xlim(), axes.get_ylim()))
-    return any(
-        abs(x - place[0]) < 0.12 * width and abs(y - place[1]) < 0.09 * height for x, y in others
-    )
+    return abs(other[0] - place[0]) < 0.12 * width and abs(other[1] - place[1]) < 0.09 * height

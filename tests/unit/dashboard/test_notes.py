@@ -29,6 +29,8 @@ from cifar_tune.dashboard.notes.attributes import is_ours, seal
 from cifar_tune.dashboard.notes.trial_notes import NotedStudy, trial_note
 from cifar_tune.data.search_data import SearchData
 from cifar_tune.evaluation.candidates import Candidate
+from cifar_tune.evaluation.leader import read_answer
+from cifar_tune.reports.markdown import plain
 from cifar_tune.search.outcome import StudyOutcome
 from cifar_tune.search.runner import Runner, RunOptions
 from cifar_tune.storage.location import StorageLocation, locate_storage
@@ -205,13 +207,17 @@ def test_a_note_that_grows_shorter_leaves_nothing_behind(run: Run) -> None:
 
 
 def test_a_long_run_is_summed_up_by_another_process(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, spec: StudySpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(annotator, "SHORT_SECONDS", 0.0)
     notes = Notes()
     run(notes=notes)
     assert notes.noted_texts == []
-    assert "named trials 4 of 4 done" in stored(None)["body"]
+    body = stored(None)["body"]
+    assert "named trials 4 of 4 done" in body
+    # It begins with the sentence of the report.
+    answer = read_answer(locate_storage("s.db"), spec).sentence
+    assert body.splitlines()[2] == f"**{plain(answer)}**"
 
 
 def test_a_process_that_dies_is_told_once_and_ends_nothing(

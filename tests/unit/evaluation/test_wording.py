@@ -34,9 +34,6 @@ def test_intervals_are_of_the_quantity() -> None:
     assert (
         wording.format_interval("seconds", measured(61.0, 75.0, 2.0)) == "1 min 1 s to 1 min 15 s"
     )
-    assert wording.format_spread("val_accuracy", measured(0.4, 0.6, 0.1)) == "40.0 to 60.0, sd 10.0"
-    assert wording.format_spread("seconds", measured(2.0, 4.0, 1.0)) == "2 s to 4 s, sd 1 s"
-    assert wording.format_spread("seconds", measured(None, None, None)) == "one seed"
 
 
 def test_effects_have_a_sign_or_a_word() -> None:
