@@ -19,7 +19,9 @@ LEAST_TRIALS = 4
 """Fewer complete trials say nothing of importances."""
 LEAST_OF_GOOD = 12
 """Fewer say nothing of what matters among the good ones."""
-_RESAMPLES = 40
+_RESAMPLES, _LEAST_RESAMPLES = 40, 10
+_RESAMPLED_TRIALS = 20_000
+"""In all resamples together: of many trials fewer are drawn, which scatter less."""
 _GOOD, _BEST_OF_GOOD = 0.5, 0.25
 """Among the better half of the trials: what it takes to be in the best quarter of all."""
 
@@ -66,7 +68,8 @@ def resample_importances(
     shares = _evaluate(complete, evaluator)
     random = np.random.default_rng(0)
     draws: dict[str, list[float]] = {key: [] for key in shares}
-    for _ in range(_RESAMPLES if shares else 0):
+    affordable = _RESAMPLED_TRIALS // max(len(complete), 1)
+    for _ in range(min(max(affordable, _LEAST_RESAMPLES), _RESAMPLES) if shares else 0):
         chosen = [complete[index] for index in random.integers(0, len(complete), len(complete))]
         for key, share in _evaluate(chosen, evaluator).items():
             draws[key].append(share)
