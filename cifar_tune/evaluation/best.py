@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cifar_tune.config.names import model_of, resolve_name, suggest_name
@@ -12,7 +12,7 @@ from cifar_tune.config.wording import format_params
 from cifar_tune.errors import InputError
 from cifar_tune.evaluation.candidates import Candidate, group
 from cifar_tune.evaluation.dataframes import import_pandas
-from cifar_tune.evaluation.fresh_runs import ConfirmedCandidate, FreshRuns, read_fresh_runs
+from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs, with_fresh_outcomes
 from cifar_tune.evaluation.ranking import Ranking, Standing, rank
 from cifar_tune.notebook import render_table
 from cifar_tune.storage import studies as stored
@@ -163,9 +163,8 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
     fresh = read_fresh_runs(location, spec.study_name, candidates)
     images, same_images = spec.protocol.validation_images, spec.protocol.split == "fixed"
     own = ranking = rank(candidates, images, top, same_images=same_images)
-    confirmed = _fresh_outcomes(fresh)
-    if confirmed:
-        known = [_with_fresh(it, confirmed) for it in candidates]
+    known = with_fresh_outcomes(candidates, fresh)
+    if known != candidates:
         ranking = rank(known, images, top, same_images=same_images)
     return BestRecord(
         **vars(fresh),
@@ -175,19 +174,6 @@ def compute_best(location: StorageLocation, spec: StudySpec, top: int | None = N
         ranking=ranking,
         shortlist=tuple(standing.candidate for standing in own.shortlist),
     )
-
-
-def _fresh_outcomes(fresh: FreshRuns) -> dict[str, ConfirmedCandidate]:
-    """Return what a confirmation gave so far, by configuration."""
-    candidates = fresh.confirmation.candidates if fresh.confirmation is not None else ()
-    return {it.candidate.label: it for it in candidates if it.outcomes}
-
-
-def _with_fresh(candidate: Candidate, confirmed: Mapping[str, ConfirmedCandidate]) -> Candidate:
-    known = confirmed.get(candidate.label)
-    if known is None:
-        return candidate
-    return replace(candidate, fresh=known.outcomes, seeds=candidate.seeds + known.seeds)
 
 
 def choose(record: BestRecord, trial: int | None, name: str | None) -> Choice:

@@ -6,7 +6,7 @@ Each is stored as a study of its own, whose name derives from that of the study 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cifar_tune.config.derived import ABLATED, PURPOSES, Purpose, derived_name
@@ -217,6 +217,18 @@ def read_fresh_runs(
         ablations=tuple(_read_ablations(runs["rerun"], candidates)) if "rerun" in runs else (),
         test_use=read_test_use(location, study_name),
     )
+
+
+def with_fresh_outcomes(candidates: Sequence[Candidate], fresh: FreshRuns) -> list[Candidate]:
+    """Return the candidates with the outcomes and seeds that a confirmation gave so far."""
+    confirmed = fresh.confirmation.candidates if fresh.confirmation is not None else ()
+    by_label = {it.candidate.label: it for it in confirmed if it.outcomes}
+    return [
+        replace(it, fresh=found.outcomes, seeds=it.seeds + found.seeds)
+        if (found := by_label.get(it.label))
+        else it
+        for it in candidates
+    ]
 
 
 def _read_confirmation(evidence: Evidence, candidates: Mapping[str, Candidate]) -> Confirmation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cifar_tune.config.study_file import LoadedStudyFile, StudySpec, resolve
@@ -15,7 +15,7 @@ from cifar_tune.evaluation.claims import ClaimRecord, judge_claims
 from cifar_tune.evaluation.compared import read_confirmed
 from cifar_tune.evaluation.confusion import ConfusionRecord, compute_confusion
 from cifar_tune.evaluation.evidence import Evidence, TrialRecord, gather
-from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs
+from cifar_tune.evaluation.fresh_runs import FreshRuns, read_fresh_runs, with_fresh_outcomes
 from cifar_tune.evaluation.leader import compute_answer
 from cifar_tune.evaluation.measure import replicates
 from cifar_tune.evaluation.named_trials import ModelRecord, SweepRecord
@@ -206,11 +206,7 @@ def _describe(loaded: LoadedStudyFile, spec: StudySpec, arguments: str) -> Study
 def _rank(spec: StudySpec, candidates: Sequence[Candidate], fresh: FreshRuns) -> Ranking | None:
     if not 2 <= len(candidates) <= MOST_RANKED:
         return None
-    confirmed = fresh.confirmation.candidates if fresh.confirmation is not None else ()
-    outcomes = {
-        confirmed_one.candidate.label: confirmed_one.outcomes for confirmed_one in confirmed
-    }
-    known = [replace(it, fresh=outcomes.get(it.label, ())) for it in candidates]
+    known = with_fresh_outcomes(candidates, fresh)
     protocol = spec.protocol
     return rank(known, protocol.validation_images, same_images=protocol.split == "fixed")
 

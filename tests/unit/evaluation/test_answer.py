@@ -112,6 +112,20 @@ def test_a_confirmation_decides(tmp_path: Path) -> None:
         assert "best confirm" in answer.settlement.command
 
 
+def test_a_report_ranks_replicates_with_their_confirmation_as_best_show_does(
+    tmp_path: Path, cli: Cli
+) -> None:
+    study = Made(tmp_path / "s.db", seeds=2)
+    study.made.add_named(is_read=False)
+    spec = study.made.spec
+    fresh = MadeUp.of(study.path, derive_spec(spec, "confirm", spec.named, seeds=3))
+    fresh.add_named(is_read=False)
+    arguments = ("dropout", "--profile", "quick", "--storage", str(study.path), "--json")
+    shown = cli("best", "show", *arguments).record["shortlist"]
+    ranked = cli("report", *arguments).record["ranking"]["shortlist"]
+    assert ranked == shown
+
+
 def test_without_named_trials_the_sampled_ones_are_compared(tmp_path: Path) -> None:
     study = Made(tmp_path / "s.db")
     study.made.add_sampled(12)  # six of them pruned
