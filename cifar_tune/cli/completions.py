@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
@@ -20,17 +19,17 @@ from click.shell_completion import CompletionItem
 
 from cifar_tune import paths
 from cifar_tune.cli.defaults import FILES
-from cifar_tune.errors import CifarTuneError
 from cifar_tune.files import read_text
-from cifar_tune.storage.location import connect_to_file, locate_storage, read_tables
+from cifar_tune.storage.location import (
+    check_readable,
+    connect_to_file,
+    locate_storage,
+    read_tables,
+)
+from cifar_tune.wording import escape_controls
 
 if TYPE_CHECKING:
     Items = list[CompletionItem[str]]
-
-_UNREADABLE = (
-    *(CifarTuneError, OSError, ValueError, sqlite3.Error),
-    *(KeyError, TypeError, AttributeError),  # it has other tables than a study file
-)
 
 _TRIALS = """
 SELECT trials.number, trials.state, name.value_json
@@ -48,7 +47,8 @@ def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], Items
     def find(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
         if kind == "files":  # the shell completes their names
             return [CompletionItem(incomplete, type="file")]
-        with suppress(*_UNREADABLE):
+        # Files and databases may hold anything, and a traceback would stand in the user's command.
+        with suppress(Exception):
             return _select(_KINDS[kind](ctx, incomplete), incomplete)
         return []
 
@@ -58,13 +58,16 @@ def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], Items
 def _select(words: Iterable[tuple[str, str]], incomplete: str) -> Items:
     """Return the words that begin with what was typed, with their explanations.
 
-    The name of a trial may be typed without the group before its slash.
+    The name of a trial may be typed without the group before its slash. What cannot be typed, or
+    would break the shell's lines, is left out.
     """
     items: dict[str, CompletionItem[str]] = {}
     for word, text in words:
         for form in (word, word.partition("/")[2]):
-            if form and form.startswith(incomplete) and (form == word or incomplete):
-                items.setdefault(form, CompletionItem(form, help=text or None))
+            is_meant = form.startswith(incomplete) and (form == word or incomplete)
+            if form and form.isprintable() and is_meant:
+                line = escape_controls(" ".join(text.split()))
+                items.setdefault(form, CompletionItem(form, help=line or None))
                 break
     return list(items.values())
 
@@ -96,7 +99,8 @@ def _study_name(ctx: click.Context) -> str:
 def _studies(_ctx: click.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     for name, path in _study_files().items():
         if name.startswith(incomplete):
-            with suppress(OSError, ValueError):
+            # The name of a file that nests too deep or is no TOML is none of a study.
+            with suppress(OSError, ValueError, RecursionError):
                 yield name, str(tomllib.loads(read_text(path)).get("title", ""))
 
 
@@ -146,7 +150,9 @@ def _describe(key: str) -> str:
 
 def _trials(ctx: click.Context, _incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the names of stored trials, and the numbers of those that have none."""
-    path = locate_storage(ctx.params.get("storage") or _default_storage()).path
+    location = locate_storage(ctx.params.get("storage") or _default_storage())
+    check_readable(location)  # opening a pipe would wait for ever
+    path = location.path
     file, _, profile = _study_name(ctx).partition(":")
     name = ":".join(filter(None, (Path(file).stem, profile or ctx.params.get("profile"))))
     if path is None or "trials" not in (read_tables(path) or ()):
@@ -157,11 +163,14 @@ def _trials(ctx: click.Context, _incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 def _default_storage() -> str | None:
-    """Return the storage of ``cifar-tune.toml``, unless an environment variable says another."""
-    file = Path(FILES[0])
-    if os.environ.get("CIFAR_TUNE_STORAGE") or not file.exists():
+    """Return the storage that the folder's defaults name, unless the environment names another."""
+    file = next(filter(Path.exists, map(Path, FILES)), None)
+    if os.environ.get("CIFAR_TUNE_STORAGE") or file is None:
         return None
-    return tomllib.loads(read_text(file)).get("storage")
+    defaults = tomllib.loads(read_text(file))
+    if file.name == FILES[1]:
+        defaults = defaults.get("tool", {}).get("cifar-tune", {})
+    return defaults.get("storage")
 
 
 # --- the machine --------------------------------------------------------------------------------

@@ -80,7 +80,9 @@ def name_the_file(error: CifarTuneError, ctx: click.Context) -> CifarTuneError:
     for key, value in {} if defaults is None else defaults.values.items():
         parameter = _PARAMETERS.get(key, key)
         is_used = ctx.get_parameter_source(parameter) == ParameterSource.DEFAULT_MAP
-        option = re.match(rf"--{key.replace('_', '-')}( [^:]*)?: ", message)
+        option = re.match(
+            rf"--{key.replace('_', '-')}( {re.escape(str(value))}| [^:]*)?: ", message
+        )
         if defaults is not None and is_used and option is not None:
             rest = message[option.end() :]
             return type(error)(f"{defaults.where}: {key} = {value}: {rest}")

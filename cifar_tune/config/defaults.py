@@ -16,6 +16,7 @@ from cifar_tune.config.space import Strict
 from cifar_tune.config.study_file import parse_toml
 from cifar_tune.errors import InputError
 from cifar_tune.files import read_text
+from cifar_tune.wording import printable
 
 DEFAULTS_FILE = Path("cifar-tune.toml")
 PROJECT_FILE = Path("pyproject.toml")
@@ -76,7 +77,7 @@ def read_defaults() -> FolderDefaults | None:
     """
     if DEFAULTS_FILE.exists():
         return _check(str(DEFAULTS_FILE), _read(DEFAULTS_FILE))
-    if PROJECT_FILE.exists() and f"tool.{TABLE}" in _read_text(PROJECT_FILE):
+    if PROJECT_FILE.exists() and TABLE in _read_text(PROJECT_FILE):
         tools = _read(PROJECT_FILE).get("tool")
         table = tools.get(TABLE) if isinstance(tools, dict) else None
         if table is not None:
@@ -90,7 +91,12 @@ def _check(where: str, table: Any) -> FolderDefaults:
         raise InputError("\n".join(f"{where}: {fault}" for fault in faults))
     values = Defaults.model_validate(table).given()
     if "data_dir" in values:
-        values["data_dir"] = str(Path(values["data_dir"]).expanduser())
+        try:
+            values["data_dir"] = str(Path(values["data_dir"]).expanduser())
+        except RuntimeError as error:
+            shown = printable(values["data_dir"])
+            expected = "expected a folder; there is no such home folder"
+            raise InputError(f"{where}: data_dir = {shown}: {expected}") from error
     return FolderDefaults(where, values)
 
 

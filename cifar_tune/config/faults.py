@@ -121,7 +121,8 @@ def _describe(model: type[Any], detail: ErrorDetails) -> str:
     if kind == "union_tag_invalid":
         return f"{key}.name = {context['tag']!r}: expected one of {context['expected_tags']}"
     expected = _EXPECTED[kind].format(**context) if kind in _EXPECTED else detail["msg"]
-    return f"{key} = {_short(detail['input'])}: expected {expected}"
+    found = _short(detail["input"])
+    return f"{key} = {found}: expected {expected}" if key else f"is {found}, expected {expected}"
 
 
 def _without_tags(location: Sequence[int | str]) -> list[int | str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,34 @@ def test_a_study_of_the_user_s(cli: Cli) -> None:
             assert complete("study", "run", name, option, "") in ([], complete(*RUN, option, "x="))
 
 
+def test_what_cannot_be_read_is_left_out_and_nothing_is_said(cli: Cli) -> None:
+    assert cli("study", "new", "mine").code == 0
+    Path("studies/deep.toml").write_text(f"a = {'[' * 5000}{']' * 5000}")
+    Path("studies/lines.toml").write_text('title = "one\\ntwo\\u001b[31m"')
+    os.mkfifo("studies/pipe.toml")
+    assert {"mine", "dropout"} < set(complete("study", "show", ""))
+    assert complete("study", "run", "deep", "--profile", "") == []
+    shown = ask_shell("cifar-tune study show lines", "zsh").stdout
+    assert shown.splitlines() == ["plain", "lines", "one two\\x1b[31m"]
+    os.mkfifo("pipe.db")
+    assert complete("trial", "show", "--storage", "pipe.db", "dropout", "") == []
+
+
+@pytest.mark.usefixtures("cli")
+def test_names_that_others_wrote_into_a_database() -> None:
+    made = MadeUp(Path("storage/cifar-tune.db").absolute(), "dropout", "quick")
+    made.add_sampled(1)
+    with closing(sqlite3.connect("storage/cifar-tune.db")) as database, database:
+        add = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, 'name', 1)"
+        database.execute(add)
+    for name in ("[" * 20_000, '"\\u001b[31m"', '"\\ud800"', '"a\\nplain,b"'):
+        with closing(sqlite3.connect("storage/cifar-tune.db")) as database, database:
+            change = "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'name'"
+            database.execute(change, (name,))
+        answer = ask_shell("cifar-tune trial show dropout ", "bash")
+        assert (answer.returncode, answer.stdout.strip(), answer.stderr.strip()) == (0, "", "[]")
+
+
 @pytest.mark.usefixtures("cli")
 def test_trials_of_the_storage() -> None:
     assert complete("trial", "show", "dropout", "") == []
@@ -95,6 +125,9 @@ def test_trials_of_the_storage() -> None:
     assert complete("trial", "show", "dropout", "") == names
     Path("cifar-tune.toml").write_text("storage = ")
     assert complete("trial", "show", "dropout", "") == []
+    Path("cifar-tune.toml").unlink()
+    Path("pyproject.toml").write_text("[tool.cifar-tune]\nstorage = 'mine.db'")
+    assert complete("trial", "show", "dropout", "") == names
     Path("mine.db").write_text("no database")
     assert complete("trial", "show", *here, "dropout", "") == []
 

@@ -56,6 +56,10 @@ def test_a_table_of_pyproject_counts_where_there_is_no_file_of_our_own(cli: Cli)
     where = ("test-reads", "--json")
     write("[tool.other]\nx = 1\n[tool.cifar-tune]\nstorage = 'project.db'", "pyproject.toml")
     assert cli(*where).record["storage"] == "project.db"
+    write("[tool]\ncifar-tune = { storage = 'other.db' }", "pyproject.toml")
+    assert cli(*where).record["storage"] == "other.db"
+    write("[tool]\ncifar-tune = 3", "pyproject.toml")
+    assert "pyproject.toml: tool.cifar-tune: is 3, expected a table\n" in cli(*where).err
     write("")
     assert cli(*where).record["storage"] == "storage/cifar-tune.db"
     Path("cifar-tune.toml").unlink()
@@ -76,6 +80,10 @@ def test_each_fault_is_one_line_with_file_key_value_and_what_was_expected(cli: C
         ("storage = ''", "storage = '': expected text on one line"),
         ("profil = 'quick'", "profil: is not a known key; expected one of storage, data_dir"),
         ("profil = 'quick'", "did you mean profile?"),
+        (
+            "data_dir = '~no-user/x'",
+            "data_dir = ~no-user/x: expected a folder; there is no",
+        ),
         ("workers = ", "is not TOML"),
     ):
         write(text)
@@ -96,6 +104,9 @@ def test_a_value_that_a_command_refuses_is_said_of_the_file(cli: Cli) -> None:
     assert cli("study", "show", "dropout").err.startswith(
         "error: cifar-tune.toml: profile = slow: expected one of the profiles of "
     )
+    Path("cifar-tune.toml").write_text("device = 'cuda:99'")
+    assert "error: cifar-tune.toml: device = cuda:99: " in cli("study", "plan", "dropout").err
+    Path("cifar-tune.toml").unlink()
     given = cli("study", "show", "dropout", "--profile", "fast").err
     assert given.startswith("error: --profile fast: expected one of the profiles of ")
 
