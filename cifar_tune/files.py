@@ -154,6 +154,8 @@ def replacing(
         error_type: The file, of ``size`` bytes, cannot be written, or another one is there
             although it is not to be replaced.
     """
+    if not path.name or "\0" in str(path):
+        raise error_type(f"{str(path)!r}: expected the path of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with explain_disk(path, error_type):

@@ -117,11 +117,12 @@ def run_study(
     """
     from cifar_tune.search.runner import RunOptions
 
+    run = make_run(callbacks)
     n_trials, seed = check_whole("n_trials", n_trials, 0), check_whole("seed", seed, 0)
     options = read_machine(timeout, workers, machine)
     run_options = RunOptions(n_trials, options.seconds, seed=seed)
     prepared = prepare_spec(read_spec(study), locate(storage), options, n_trials)
-    return make_run(callbacks)(prepared, run_options)
+    return run(prepared, run_options)
 
 
 # --- for the other modules of this room ---------------------------------------------------------
@@ -131,7 +132,14 @@ Run = Callable[["Prepared", "RunOptions"], "StudyOutcome"]
 
 
 def make_run(callbacks: Sequence[TrialCallback]) -> Run:
-    """Return what runs a prepared study, and shows it to callbacks only."""
+    """Return what runs a prepared study, and shows it to callbacks only.
+
+    Raises:
+        InputError: One of them is no callback.
+    """
+    from cifar_tune.search.trial_callbacks import check_callbacks
+
+    checked = check_callbacks(callbacks)
 
     def run(prepared: Prepared, options: RunOptions) -> StudyOutcome:
         from cifar_tune.dashboard.notes.annotator import StudyAnnotator
@@ -139,7 +147,7 @@ def make_run(callbacks: Sequence[TrialCallback]) -> Run:
 
         materials = load_materials(prepared, options)
         settled, _ = settle_precision(prepared)
-        observer = CallbackObserver(settled.spec.study_name, callbacks, LoggedNotes())
+        observer = CallbackObserver(settled.spec.study_name, checked, LoggedNotes())
         return run_prepared(settled, materials, observer, options, StudyAnnotator)
 
     return run

@@ -15,6 +15,7 @@ from cifar_tune.config.study_file import StudySpec
 from cifar_tune.errors import InputError
 from cifar_tune.storage.location import StorageLocation, explain_errors, locate_storage
 from cifar_tune.storage.selector import StudySelector
+from cifar_tune.wording import printable
 
 if TYPE_CHECKING:
     import optuna
@@ -174,7 +175,15 @@ def check_whole(name: str, value: SupportsIndex | None, least: int) -> int | Non
 
 
 def locate(storage: Storage) -> StorageLocation:
-    """Return where studies are stored, as ``--storage`` says it."""
+    """Return where studies are stored, as ``--storage`` says it.
+
+    Raises:
+        InputError: It is neither text nor a path.
+        StorageError: As of ``locate_storage``.
+    """
+    if storage is not None and not isinstance(storage, str | Path):
+        shown = printable(reprlib.repr(storage))
+        raise InputError(f"storage = {shown}: expected a path or a database URL")
     return locate_storage(None if storage is None else str(storage))
 
 

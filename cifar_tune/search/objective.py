@@ -23,7 +23,7 @@ from cifar_tune.errors import NonFiniteLossError
 from cifar_tune.models.weights import load_weights
 from cifar_tune.search.own_trial import OwnTrial, describe_end, end, locate_own, open_own
 from cifar_tune.search.plan import example_config
-from cifar_tune.search.trial_callbacks import CallbackObserver, TrialCallback
+from cifar_tune.search.trial_callbacks import CallbackObserver, TrialCallback, check_callbacks
 from cifar_tune.storage.definition import DEFAULT_SEED
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.training.callbacks import TrainingCallbacks
@@ -81,7 +81,7 @@ class Objective:
         callbacks: Sequence[TrialCallback] = (),
     ) -> None:
         self.spec = spec
-        self.callbacks = tuple(callbacks)
+        self.callbacks = check_callbacks(callbacks)
         self._device = None if device is None else str(device)
         self._root = paths.data_root(None if data_dir is None else Path(data_dir))
 

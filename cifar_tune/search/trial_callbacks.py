@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.errors import InputError
 from cifar_tune.search.observer import Observer
 from cifar_tune.storage.records import TrialSummary
 from cifar_tune.wording import printable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from cifar_tune.training.records import EpochMetrics
 
 logger = logging.getLogger("cifar_tune")
+_METHODS = ("trial_begun", "epoch_ended", "trial_ended")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,25 @@ class TrialCallback(Protocol):
 
     def trial_ended(self, info: TrialInfo) -> None:
         """Called when a trial has ended, or is paused."""
+
+
+def check_callbacks(callbacks: Sequence[TrialCallback]) -> tuple[TrialCallback, ...]:
+    """Return callbacks, each of which has the methods of one.
+
+    Raises:
+        InputError: One has not, such as a class in place of an instance; or they are no sequence.
+    """
+    if not isinstance(callbacks, Iterable):
+        raise InputError(f"callbacks = {reprlib.repr(callbacks)}: expected a list of callbacks")
+    checked = tuple(callbacks)
+    for place, callback in enumerate(checked):
+        is_one = all(callable(getattr(callback, name, None)) for name in _METHODS)
+        if isinstance(callback, type) or not is_one:
+            shown = printable(reprlib.repr(callback))
+            raise InputError(
+                f"callbacks[{place}] = {shown}: expected an instance of a TrialCallback"
+            )
+    return checked
 
 
 class CallbackObserver(Observer):

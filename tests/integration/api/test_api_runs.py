@@ -98,11 +98,17 @@ def test_bad_arguments_are_errors_of_one_line(spec: ct.StudySpec) -> None:
         ({"n_trials": 1.5}, "n_trials = 1.5: expected a whole number"),
         ({"seed": -1}, "seed = -1: expected a whole number from 0"),
         ({"storage": "sqlite://"}, "--storage sqlite://: expected a file"),
+        ({"storage": 3}, "storage = 3: expected a path or a database URL"),
+        ({"callbacks": Told()}, "expected a list of callbacks"),
+        ({"callbacks": [Told(), Told]}, "callbacks[1] = <class 'told.Told'>: expected an instance"),
+        ({"callbacks": [print]}, "callbacks[0] = <built-in function print>: expected an instance"),
     ):
         with pytest.raises(ct.CifarTuneError) as error:
             ct.run_study(spec, **arguments)  # type: ignore[arg-type]
         assert words in str(error.value)
         assert "\n" not in str(error.value)
+    with pytest.raises(ct.CifarTuneError, match="callbacks = 3: expected a list"):
+        ct.Objective(spec, callbacks=3)  # type: ignore[arg-type]
     with pytest.raises(ct.CifarTuneError, match="seed = 'one'"):
         ct.create_study(spec, seed="one")  # type: ignore[arg-type]
     with pytest.raises(ct.CifarTuneError, match="seeds = 0: expected a whole number from 1"):
