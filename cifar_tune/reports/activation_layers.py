@@ -25,13 +25,13 @@ TEXTS: Any = _ENVIRONMENT.get_template("activation_prose.j2").module
 """The macros of the template."""
 
 
-def make_prose(text: str) -> list[Prose]:
+def make_prose(text: str) -> tuple[Prose, ...]:
     """Return the paragraphs of a macro's text."""
     paragraphs = text.strip().split("\n\n")
-    return [Prose(paragraph.replace("\n", " ")) for paragraph in paragraphs]
+    return tuple(Prose(paragraph.replace("\n", " ")) for paragraph in paragraphs)
 
 
-def draw_stats(record: ActivationRecord, view: ImageView, key: str) -> Table:
+def _draw_stats(record: ActivationRecord, view: ImageView, key: str) -> Table:
     """Draw how active the layers are for one image; ``key`` is the start of its ids."""
     return Table(
         f"{key}-layers",
@@ -79,8 +79,8 @@ def _describe_passed(passed: tuple[str, ...]) -> str:
     return ", ".join(words.get(name, name) for name in names) or "nothing more"
 
 
-def draw_shares(record: ActivationRecord) -> Section:
-    """Draw how active the layers are for all images."""
+def draw_activity(record: ActivationRecord) -> Section:
+    """Draw how active the layers are, for all images and for each of them."""
     images = format_count(len(record.images), "image")
     chart = Chart(
         "active-share",
@@ -89,7 +89,10 @@ def draw_shares(record: ActivationRecord) -> Section:
         f"trained network, {images}, so there are no error bars.",
         partial(_plot_shares, record),
     )
-    return Section("active", "How much of each layer is active", (chart,))
+    tables = (
+        _draw_stats(record, view, f"image-{number}") for number, view in enumerate(record.images, 1)
+    )
+    return Section("active", "How much of each layer is active", (chart, *tables))
 
 
 def _plot_shares(record: ActivationRecord, width: int) -> Figure:

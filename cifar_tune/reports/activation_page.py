@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cifar_tune import __version__
 from cifar_tune.reports.activation_layers import (
     TEXTS,
+    draw_activity,
     draw_freezing,
-    draw_shares,
-    draw_stats,
     make_prose,
     percent,
 )
@@ -21,9 +22,10 @@ from cifar_tune.training.pictures.activation_pictures import (
 from cifar_tune.training.pictures.activation_record import ActivationRecord, ImageView, LayerView
 from cifar_tune.wording import format_count
 
-_MOSAIC_WIDTH = 560
-"""The most CSS pixels that a mosaic is wide, where its own pixels are not more."""
-_IMAGE_WIDTH = 256
+_MOSAIC_WIDTH = 456
+"""The most CSS pixels that a mosaic is wide, where its own pixels are not more: two in a row."""
+_WIDTH = 224
+"""CSS pixels of an image: two with their Grad-CAM in a row."""
 _NAMED_IN_LEAD = 3
 """Images and layers that the lead speaks of one by one."""
 
@@ -35,20 +37,20 @@ def draw_activations(record: ActivationRecord, command: str) -> Page:
         f"this is a quick run: {config.train_images:,} training images, "
         f"{format_count(config.epochs, 'epoch')}. A network that learns longer has other maps."
     )
-    images = tuple(
-        _draw_image(record, view, f"image-{number}") for number, view in enumerate(record.images, 1)
-    )
     return Page(
         title=f"Activations of {_trial(record)} ({record.study_name})",
         lead=_lead(record),
         warning=quick if record.profile == "quick" else "",
         sections=(
-            _draw_trial(record, command),
-            *images,
-            draw_shares(record),
+            Section("images", "Input and Grad-CAM", (_draw_inputs(record),)),
+            Section("maps", "Feature maps", tuple(_draw_maps(record))),
+            draw_activity(record),
             draw_freezing(record),
+            Section("reading", "How to read the pictures", make_prose(TEXTS.how_to_read(record))),
+            Section("trial", "The trial", (_trial_facts(record),)),
         ),
         footer=f"cifar-tune {__version__}, from weights with SHA-256 {record.weights_sha256}",
+        commands=(Command("This command makes the report again.", command),),
     )
 
 
@@ -63,24 +65,7 @@ def _lead(record: ActivationRecord) -> str:
     rest = len(record.images) - len(sentences)
     if rest:
         sentences.append(f"{format_count(rest, 'more image')} below")
-    shares = []
-    for place, layer in enumerate(record.layers[:_NAMED_IN_LEAD]):
-        fractions = [view.layers[place].stats.active_fraction for view in record.images]
-        low, high = percent(min(fractions)), percent(max(fractions))
-        shares.append(f"{layer} {low if low == high else f'{low} to {high}'}")
-    return f"{'. '.join(sentences)}. Share of values that are active: {', '.join(shares)}."
-
-
-def _draw_trial(record: ActivationRecord, command: str) -> Section:
-    return Section(
-        "trial",
-        "The trial and how to read the pictures",
-        (
-            _trial_facts(record),
-            *make_prose(TEXTS.how_to_read(record)),
-            Command("This command makes the report again.", command),
-        ),
-    )
+    return f"{'. '.join(sentences)}."
 
 
 def _trial_facts(record: ActivationRecord) -> Facts:
@@ -104,68 +89,64 @@ def _trial_facts(record: ActivationRecord) -> Facts:
     return Facts("The trial", rows)
 
 
-# --- an image -----------------------------------------------------------------------------------
+# --- the pictures -------------------------------------------------------------------------------
 
 
-def _draw_image(record: ActivationRecord, view: ImageView, key: str) -> Section:
+def _draw_inputs(record: ActivationRecord) -> Pictures:
+    """Draw each image beside its Grad-CAM."""
+    source, size = record.grad_cam.layer, record.grad_cam.size
+    caption = (
+        f"Grad-CAM of {source} ({size} x {size} places, spread bilinearly) for the predicted "
+        "class, over the image in grey. Yellow is its strongest place, uncovered grey is zero; "
+        "each image has a scale of its own."
+    )
+    tiles = tuple(tile for view in record.images for tile in _draw_input(record, view))
+    return Pictures("inputs", "Images", caption, tiles)
+
+
+def _draw_input(record: ActivationRecord, view: ImageView) -> tuple[Tile, Tile]:
     height, width, _ = view.pixels.shape
     kind = f"class {view.label}, " if view.label else ""
     note = f"{kind}{width} x {height} pixels{f'; {view.note}' if view.note else ''}"
-    said = f"{view.predicted}, {percent(view.probability)}"
-    source, size = record.grad_cam.layer, record.grad_cam.size
-    empty = "" if view.grad_cam.any() else " Nothing in this layer speaks for the class."
-    tiles = (
-        Tile(paint_image(view.pixels), f"{view.source}, the input", "Input", note, _IMAGE_WIDTH),
+    classes = ", ".join(f"{name} {percent(probability)}" for name, probability in view.top)
+    empty = "" if view.grad_cam.any() else "; nothing in this layer speaks for the class"
+    grad_cam = f"{view.source}, Grad-CAM of {record.grad_cam.layer} for the class {view.predicted}"
+    return (
+        Tile(paint_image(view.pixels), f"{view.source}, the input", _title(view), note, _WIDTH),
         Tile(
             paint_grad_cam(view.pixels, view.grad_cam),
-            f"{view.source}, Grad-CAM of {source} for the class {view.predicted}",
+            grad_cam,
             f"Grad-CAM: {view.predicted}",
-            f"predicted with {percent(view.probability)}",
-            _IMAGE_WIDTH,
-        ),
-    )
-    caption = (
-        f"Grad-CAM of {source} ({size} x {size} places, spread bilinearly) for {said}, over the "
-        "image in grey. Yellow is its strongest place, uncovered grey is zero; the scale is this "
-        f"image's own.{empty}"
-    )
-    rows = tuple((name, percent(probability)) for name, probability in view.top)
-    return Section(
-        key,
-        _title(view),
-        (
-            Pictures(f"{key}-input", "Input and Grad-CAM", caption, tiles),
-            Facts("Most probable classes", rows),
-            *(_draw_maps(view, layer, key) for layer in view.layers),
-            draw_stats(record, view, key),
+            f"{classes}{empty}",
+            _WIDTH,
         ),
     )
 
 
-def _draw_maps(view: ImageView, layer: LayerView, key: str) -> Pictures:
-    stats = layer.stats
+def _draw_maps(record: ActivationRecord) -> Iterator[Pictures]:
+    """Yield the maps of each layer, those of all images side by side."""
+    for place, layer in enumerate(record.images[0].layers):
+        stats = layer.stats
+        caption = "Each map scaled for itself from smallest (dark) to largest (light)"
+        if stats.height * stats.width == 1:
+            caption = "A map is one value here, so all are scaled together and show no place"
+        which = f"all {stats.channels} channels"
+        if stats.channels > MOST_MAPS:
+            which = (
+                f"the {MOST_MAPS} of {stats.channels} channels with the highest mean after the ReLU"
+            )
+        yield Pictures(
+            f"maps-{layer.layer}",
+            f"{layer.layer}: {stats.channels} maps of {stats.height} x {stats.width}",
+            f"{caption}; {which}, in their order, row by row.",
+            tuple(_draw_mosaic(view, view.layers[place]) for view in record.images),
+        )
+
+
+def _draw_mosaic(view: ImageView, layer: LayerView) -> Tile:
     png, width = paint_maps(layer)
-    caption = "Each map scaled for itself from smallest (dark) to largest (light)"
-    if stats.height * stats.width == 1:
-        caption = "A map is one value here, so all are scaled together and show no place"
-    some = stats.channels > MOST_MAPS
-    which = (
-        f"the {MOST_MAPS} of {stats.channels} channels with the highest mean after the ReLU, "
-        if some
-        else f"all {stats.channels} channels, "
-    )
-    return Pictures(
-        f"{key}-{layer.layer}",
-        f"{layer.layer}: {stats.channels} maps of {stats.height} x {stats.width}",
-        f"{caption}; {which}in their order, row by row.",
-        (
-            Tile(
-                png,
-                f"{view.source}, feature maps of {layer.layer}",
-                width=width * max(1, _MOSAIC_WIDTH // width),
-            ),
-        ),
-    )
+    alt = f"{view.source}, feature maps of {layer.layer}"
+    return Tile(png, alt, _title(view), width=width * max(1, _MOSAIC_WIDTH // width))
 
 
 def _title(view: ImageView) -> str:

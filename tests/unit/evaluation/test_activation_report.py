@@ -25,6 +25,7 @@ from cifar_tune.errors import InputError, WeightsError
 from cifar_tune.evaluation.activations import DEFAULT_LAYERS, compute_activations
 from cifar_tune.models.resnet import build_model
 from cifar_tune.reports.activation_page import draw_activations
+from cifar_tune.reports.blocks import Pictures
 from cifar_tune.storage.location import StorageLocation, locate_storage
 from cifar_tune.training.pictures.feature_maps import look_into
 
@@ -169,7 +170,11 @@ def test_an_image_by_path_gives_what_it_gives_by_index(compute: Compute, tmp_pat
     assert resized.pixels.shape == (32, 32, 3)
     assert resized.note == "made RGB, resized and cropped to 32 x 32"
     page = draw_activations(record, "again")
-    assert mine in [section.title for section in page.sections]
+    (inputs,) = (
+        block for block in page.blocks if isinstance(block, Pictures) and block.id == "inputs"
+    )
+    assert [tile.title for tile in inputs.tiles[::2]][0] == mine
+    assert len(inputs.tiles) == 2 * len(record.images)
 
 
 def test_what_cannot_be_shown(compute: Compute, tmp_path: Path) -> None:

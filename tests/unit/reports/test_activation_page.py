@@ -56,8 +56,8 @@ def test_a_mosaic_has_every_map_from_dark_to_light(compute: Compute) -> None:
         left_out = set(range(channels)) - set(shown)
         assert all(view.activity[one] <= view.activity[list(shown)].min() for one in left_out)
     page = draw_activations(record, "again")
-    assert "the 64 of 128 channels" in pictures(page)["image-1-layer2.0.conv1"].caption
-    assert "all are scaled together" in pictures(page)["image-1-layer4"].caption
+    assert "the 64 of 128 channels" in pictures(page)["maps-layer2.0.conv1"].caption
+    assert "all are scaled together" in pictures(page)["maps-layer4"].caption
 
 
 def test_grad_cam_colours_only_where_something_speaks_for_the_class() -> None:
