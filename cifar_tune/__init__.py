@@ -1,4 +1,4 @@
-"""Hyperparameter studies of ResNet-18 on CIFAR-10 that stand up to a reader.
+"""Hyperparameter studies of ResNet-18 on CIFAR-10 with Optuna.
 
 Names are imported at their first use, so that ``import cifar_tune`` loads neither PyTorch nor
 Optuna.

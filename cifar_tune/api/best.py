@@ -108,7 +108,7 @@ def rerun_best(
     train_on: TrainOn = "train",
     **settings: Unpack[RunSettings],
 ) -> Rerun:
-    """Train the best configuration again, and evaluate it on the test images, once a seed.
+    """Train the best configuration again, and evaluate it on the test images, once per seed.
 
     It does what ``cifar-tune best rerun`` does. The test images are read only when all seeds are
     trained, and each read is written to the ledger of test reads before its figure is returned; a

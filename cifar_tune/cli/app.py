@@ -153,4 +153,4 @@ class LazyGroup(Group):
 )
 @click.version_option(__version__, prog_name="cifar-tune")
 def app() -> None:
-    """Hyperparameter studies of ResNet-18 on CIFAR-10 that stand up to a reader."""
+    """Hyperparameter studies of ResNet-18 on CIFAR-10 with Optuna."""

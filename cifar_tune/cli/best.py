@@ -82,7 +82,7 @@ def best_show(study: StudySelector, top: int | None, as_json: bool) -> None:
 
 
 @best.command("confirm", epilog="Example: cifar-tune best confirm dropout --seeds 3")
-@number_option("--seeds", "Fresh ones, each.", default=3)
+@number_option("--seeds", "Fresh seeds of each configuration.", default=3)
 @_top_option
 @study_options(*_TRAINING)
 @gather("machine", MachineOptions)
@@ -116,7 +116,7 @@ def best_confirm(
 
 
 @best.command("rerun", epilog="Example: cifar-tune best rerun dropout --seeds 5 --json")
-@number_option("--seeds", "Fresh ones.", default=5)
+@number_option("--seeds", "Fresh seeds.", default=5)
 @options("trial", "named", "train-on")
 @study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)
@@ -129,7 +129,7 @@ def best_rerun(
     machine: MachineOptions,
     output: OutputOptions,
 ) -> None:
-    """Train the best configuration again and test it once a seed.
+    """Train the best configuration again and test it once per seed.
 
     NAME is the name of a study file or its path. Without --trial or --name it is the confirmed
     best, else the likely best. Every read is written to the ledger before the figure is shown.
@@ -185,7 +185,7 @@ def best_rerun(
     help="Reset this hyperparameter alone, or several together; by default each that differs "
     "by itself. May be repeated.",
 )
-@number_option("--seeds", "Fresh ones, each.", default=3)
+@number_option("--seeds", "Fresh seeds of each configuration.", default=3)
 @options("trial", "named")
 @study_options(*_TRAINING)
 @gather("chosen", ChosenOptions)

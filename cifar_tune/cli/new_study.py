@@ -31,7 +31,7 @@ from cifar_tune.cli.options import completes
     help="The new file, or its folder; by default ./studies.",
 )
 def study_new(name: str, source: str | None, out: Path | None) -> None:
-    """Write a study file with comments, to be edited.
+    """Write a study file with comments, for you to edit.
 
     NAME is the name of the new study. Without --from, its file is a small search on the images in
     the package. Each key is explained. No file is overwritten.

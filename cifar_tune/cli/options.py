@@ -170,7 +170,7 @@ def number_option(
     """Return an option that is a whole number; its help says the default where there is one."""
     shown: dict[str, Any] = {"metavar": metavar}
     if default is not None:
-        shown = {"default": default, "show_default": True}
+        shown |= {"default": default, "show_default": True}
     return click.option(name, type=click.IntRange(min=least), help=text, **shown)
 
 

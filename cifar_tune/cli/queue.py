@@ -48,9 +48,9 @@ def queue(
 ) -> None:
     """Queue a trial of a study, or list the queue.
 
-    NAME is the name of a study file or its path. Values are checked against the search space. A run
-    of the study takes the trial up, at once if one is going on, and trains it to its end: nothing
-    that was asked for is pruned. Without --param, what is queued is printed.
+    NAME is the name of a study file or its path. Values are checked against the search space. The
+    next run of the study trains the trial, at once if the study is running. Queued trials are never
+    pruned. Without --param, the queue is printed.
     """
     loaded, location = study.load_file(), study.location
     spec = _choose_study(loaded, study, device, root)

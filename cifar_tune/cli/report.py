@@ -91,12 +91,12 @@ class _ActivationOptions:
     type=click.Choice(["svg", "png"]),
     default="svg",
     show_default=True,
-    help="Of the files of --figures.",
+    help="Format of the files of --figures.",
 )
 @click.option(
     "--check",
     is_flag=True,
-    help="A document: write nothing, and end with 1 if it is not what the storage makes of it.",
+    help="With a template: write nothing; exit code 1 if the document differs from its template.",
 )
 @click.option(
     "--study",

@@ -246,8 +246,8 @@ def study_export(study: StudySelector, out: Path) -> None:
     """Write a stored study to a JSON file.
 
     That is its definition, trials, metrics, versions, digests and test reads. NAME is the name of a
-    study file or its path. Confirmations, re-runs and what trials say of each image go with it;
-    weights and pictures do not.
+    study file or its path. Confirmations, re-runs and predictions for each image are included;
+    weights and pictures are not.
     """
     spec, location = study.find()
 

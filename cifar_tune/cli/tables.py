@@ -62,7 +62,7 @@ def trials_table(trials: Sequence[TrialSummary], best: TrialSummary | None, widt
             *([format_params(trial.settings)] if has_settings else []),
             str(trial.epochs),
             format_accuracy(trial.val_accuracy),
-            "" if trial.seconds is None else format_clock(trial.seconds),
+            "" if trial.seconds is None else format_clock(round(trial.seconds)),
             style="bold" if is_best else "",
         )
     return table

@@ -28,7 +28,13 @@ from cifar_tune.storage.location import (
     explain_errors,
     locate_storage,
 )
-from cifar_tune.wording import format_accuracy, format_count, format_duration, format_times
+from cifar_tune.wording import (
+    format_accuracy,
+    format_count,
+    format_duration,
+    format_percent,
+    format_times,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,9 +122,9 @@ def _print_test_result(result: TestResult, location: StorageLocation) -> None:
     error = math.sqrt(result.accuracy * (1 - result.accuracy) / result.images)
     make_console().print(
         f"{result.study_name}, trial {result.trial} {result.name or '(sampled)'}: test accuracy "
-        f"{result.accuracy:.4f} on {result.images:,} images (binomial standard error "
-        f"{error:.4f}), loss {result.loss:.4f}, with mirrored images averaged in "
-        f"{result.flip_accuracy:.4f}; written to the ledger in {location}",
+        f"{format_percent(result.accuracy)} on {result.images:,} images (binomial standard error "
+        f"{100 * error:.1f} points), loss {result.loss:.4f}, with mirrored images averaged in "
+        f"{format_percent(result.flip_accuracy)}; written to the ledger in {location}",
         soft_wrap=True,
     )
 
@@ -140,7 +146,7 @@ def test_reads(storage: str | None, as_json: bool) -> None:
         result = read.result
         make_console().print(
             f"{read.time}  {result.study_name}, trial {result.trial} "
-            f"{result.name or '(sampled)'}: {result.accuracy:.4f} on {result.images:,} images; "
+            f"{result.name or '(sampled)'}: {format_percent(result.accuracy)} on {result.images:,} images; "
             f"{read.command}",
             soft_wrap=True,
         )
@@ -215,7 +221,7 @@ def _list_facts(dossier: TrialDossier) -> Iterator[tuple[str, str]]:
         place = f"after epoch {restart.get('epochs', 0)}, step {restart.get('steps', 0)}"
         yield "resumed", f"{place} ({restart['why']})"
     for read in dossier.test_reads:
-        yield "test images", f"read {read.time}: {read.result.accuracy:.4f}"
+        yield "test images", f"read {read.time}: {format_percent(read.result.accuracy)}"
 
 
 @trial.command("rerun", epilog="Example: cifar-tune trial rerun dropout 3")

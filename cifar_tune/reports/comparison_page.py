@@ -179,13 +179,27 @@ def draw_differences(
     rows = tuple(
         Row(
             (
-                Cell(format_key(difference.key)),
-                *(number_cell(_format_value(value)) for value in difference.values),
+                Cell(_format_key(difference.key)),
+                *(number_cell(_format_result(difference.key, it)) for it in difference.values),
             )
         )
         for difference in differences
     )
     return Table(id_, caption, ("", *columns), rows)
+
+
+def _format_key(key: str) -> str:
+    of_what, comma, part = key.rpartition(", ")
+    return of_what + comma + format_key(part)
+
+
+def _format_result(key: str, value: Any) -> str:
+    """Return an accuracy in percent, a time in minutes and seconds, a setting as it is."""
+    part = key.rpartition(", ")[2]
+    if value is None or not (part == "seconds" or part.endswith("_accuracy")):
+        return _format_value(value)
+    values = value if isinstance(value, list) else [value]
+    return ", ".join(format_quantity(part, it) for it in values)
 
 
 def _format_value(value: Any) -> str:

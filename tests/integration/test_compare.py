@@ -114,4 +114,7 @@ def test_a_diff_of_trials_has_what_differs_alone(cli: Cli) -> None:
     assert "dropout rate" in shown.out
     assert "Made with: no difference." in shown.out
     assert "learning rate" not in shown.out
+    assert "49.4 %" in shown.out
+    assert "52.6 %" in shown.out
+    assert "0.494" not in shown.out
     assert cli("trial", "diff", "dropout", "0", "99").code == 2

@@ -76,7 +76,9 @@ def test_a_kept_trial_is_read_once_on_all_test_images_and_written_down(
     database = "sqlite:///storage/cifar-tune.db"
     for name in optuna.get_all_study_names(database):
         optuna.delete_study(study_name=name, storage=database)
-    assert "The test images were read 2 times" in cli("test-reads").out
+    shown = cli("test-reads").out
+    assert "The test images were read 2 times" in shown
+    assert f": {100 * record['accuracy']:.1f} % on 1,000 images" in shown
 
 
 def test_a_ledger_of_before_there_were_flips(cli: Cli, study: str) -> None:
