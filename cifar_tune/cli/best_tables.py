@@ -206,6 +206,10 @@ def _shortlist_table(ranking: Ranking) -> Table:
 def _print_confirmed(console: Console, confirmation: Confirmation) -> None:
     columns = ("configuration", "seeds", "in study", "fresh seeds", "95 % interval")
     table = make_table(*columns, "shrinkage", "behind")
+    # In a narrow terminal names stay whole as long as they are short, and so do intervals.
+    longest = max((len(it.candidate.label) for it in confirmation.candidates), default=0)
+    table.columns[0].min_width, table.columns[0].overflow = min(longest, 24), "fold"
+    table.columns[4].no_wrap = True
     for confirmed in confirmation.candidates:
         behind, shrinkage = confirmed.behind, confirmed.shrinkage
         seeds, mean, interval = _format_measured(confirmed.val_accuracy)

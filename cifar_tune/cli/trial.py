@@ -146,8 +146,8 @@ def test_reads(storage: str | None, as_json: bool) -> None:
         result = read.result
         make_console().print(
             f"{read.time}  {result.study_name}, trial {result.trial} "
-            f"{result.name or '(sampled)'}: {format_percent(result.accuracy)} on {result.images:,} images; "
-            f"{read.command}",
+            f"{result.name or '(sampled)'}: {format_percent(result.accuracy)} on "
+            f"{result.images:,} images; {read.command}",
             soft_wrap=True,
         )
     make_console().print(

@@ -6,16 +6,20 @@ import io
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Cli, run_dropout
+from made_up import MadeUp
 from rich.console import Console
 
-from cifar_tune.cli import tables
+from cifar_tune.cli import best_tables, tables
 from cifar_tune.cli.console import make_console, show_run
+from cifar_tune.config.derived import derive_spec
 from cifar_tune.config.study_file import load_study_file
 from cifar_tune.config.trial import TrialConfig
+from cifar_tune.evaluation.best import compute_best
 from cifar_tune.search.bars import Bars
 from cifar_tune.search.observer import Observer
 from cifar_tune.search.plan import Plan
@@ -184,6 +188,21 @@ def test_the_list_of_studies_fits_into_80_columns() -> None:
     assert [line.split()[0] for line in table if line.rstrip().endswith("12")] == [
         f.name for f in files
     ]
+
+
+def test_a_confirmation_has_whole_names_in_80_columns(tmp_path: Path) -> None:
+    study = MadeUp(tmp_path / "s.db", "dropout", "quick")
+    study.add_named(is_read=False)
+    fresh = derive_spec(study.spec, "confirm", study.spec.named, seeds=3)
+    MadeUp.of(study.database, fresh).add_named(is_read=False)
+    console, screen = terminal()
+    record = compute_best(locate_storage(str(study.database)), study.spec)
+    best_tables.print_best(console, record)
+    table = plain(screen).partition("\nConfirmed best")[0].splitlines()
+    assert max(map(len, table)) <= 80
+    names = [line.split()[0] for line in table if line.startswith("dropout/")]
+    assert sorted(names) == [f"dropout/p=0.{tenth}" for tenth in range(1, 5)]
+    assert sum(bool(re.search(r"\d to \d+\.\d %", line)) for line in table) == 4
 
 
 def test_quiet_prints_the_result_alone(cli: Cli) -> None:
