@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from cifar_tune.storage.invocations import NextCommand
 
 
+MOST_NAME_COLUMNS = 24
+"""Columns of a name that is printed on one line beside the figures of a confirmation."""
+
+
 def describe(candidate: Candidate) -> str:
     """Return a configuration's label, its trials and what sets it apart."""
     numbers = ", ".join(map(str, candidate.numbers))
@@ -206,10 +210,11 @@ def _shortlist_table(ranking: Ranking) -> Table:
 def _print_confirmed(console: Console, confirmation: Confirmation) -> None:
     columns = ("configuration", "seeds", "in study", "fresh seeds", "95 % interval")
     table = make_table(*columns, "shrinkage", "behind")
-    # In a narrow terminal names stay whole as long as they are short, and so do intervals.
+    # In a narrow terminal short names stay on one line, and so do intervals and shrinkage.
     longest = max((len(it.candidate.label) for it in confirmation.candidates), default=0)
-    table.columns[0].min_width, table.columns[0].overflow = min(longest, 24), "fold"
-    table.columns[4].no_wrap = True
+    table.columns[0].no_wrap, table.columns[0].overflow = longest <= MOST_NAME_COLUMNS, "fold"
+    for column in table.columns[4:6]:
+        column.no_wrap = True
     for confirmed in confirmation.candidates:
         behind, shrinkage = confirmed.behind, confirmed.shrinkage
         seeds, mean, interval = _format_measured(confirmed.val_accuracy)
