@@ -124,7 +124,7 @@ def _print_test_result(result: TestResult, location: StorageLocation) -> None:
         f"{result.study_name}, trial {result.trial} {result.name or '(sampled)'}: test accuracy "
         f"{format_percent(result.accuracy)} on {result.images:,} images (binomial standard error "
         f"{100 * error:.1f} points), loss {result.loss:.4f}, with mirrored images averaged in "
-        f"{format_percent(result.flip_accuracy)}; written to the ledger in {location}",
+        f"{format_accuracy(result.flip_accuracy)}; written to the ledger in {location}",
         soft_wrap=True,
     )
 
