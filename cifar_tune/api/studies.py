@@ -87,7 +87,7 @@ def list_study_files() -> dict[str, Path]:
 
 
 def create_study(
-    spec: StudySpec,
+    spec: StudySpec | str,
     *,
     storage: Storage = None,
     seed: int | None = None,
@@ -100,7 +100,7 @@ def create_study(
     enqueued; ``run_study`` trains them.
 
     Args:
-        spec: The study, from ``load_study_file``.
+        spec: The study, from ``load_study_file``, or the name of a study file.
         storage: A path, a database URL, or None for the default; as ``--storage``.
         seed: The seed of the study, from which those of its trials derive; None takes the stored
             one, else 0.
@@ -123,7 +123,7 @@ def create_study(
     from cifar_tune.search.plain_study import create_study as create
 
     seed = check_whole("seed", seed, 0)
-    return create(spec, locate(storage), seed, load_if_exists=load_if_exists)
+    return create(read_spec(spec), locate(storage), seed, load_if_exists=load_if_exists)
 
 
 def load_study(study_name: str, *, storage: Storage = None) -> optuna.Study:

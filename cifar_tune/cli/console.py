@@ -183,15 +183,19 @@ def log_run(output: OutputOptions, prepared: Prepared, observer: Observer) -> Ob
     """Return who shows a run, and logs it to TensorBoard too where that was asked for.
 
     Raises:
-        InputError: TensorBoard is not installed.
+        InputError: TensorBoard is not installed, or its folder cannot be written.
+        StorageError: A link or a file is where its folder is to be.
     """
     if output.log is None:
         return observer
 
+    from cifar_tune.errors import StorageError
+    from cifar_tune.files import check_real_folder
     from cifar_tune.search.trial_callbacks import CallbackObserver
     from cifar_tune.tracking.tensorboard import TensorBoardCallback
 
     folder = paths.event_files_folder(prepared.location.beside)
+    check_real_folder(folder, StorageError)
     callback = TensorBoardCallback(folder)
     command = f"tensorboard --logdir {shlex.quote(str(folder))}"
     output.progress_console().print(format_field("log", command), soft_wrap=True)

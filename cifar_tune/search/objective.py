@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from cifar_tune.config.space import WholeRange
 from cifar_tune.config.study_file import StudySpec
 from cifar_tune.config.trial import TrialConfig
 from cifar_tune.data.search_data import load_search_data
-from cifar_tune.errors import NonFiniteLossError
+from cifar_tune.errors import InputError, NonFiniteLossError
 from cifar_tune.models.weights import load_weights
 from cifar_tune.search.own_trial import OwnTrial, describe_end, end, locate_own, open_own
 from cifar_tune.search.plan import example_config
@@ -31,6 +32,7 @@ from cifar_tune.training.device import choose_device, describe_device
 from cifar_tune.training.objective import run_trial
 from cifar_tune.training.provenance import software
 from cifar_tune.training.records import EpochMetrics, TrialResult
+from cifar_tune.wording import printable
 from cifar_tune.workers.protocol import Materials
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -80,6 +82,10 @@ class Objective:
         data_dir: str | Path | None = None,
         callbacks: Sequence[TrialCallback] = (),
     ) -> None:
+        # Else Optuna would store a failed trial before anything is said of it.
+        if not isinstance(spec, StudySpec):
+            shown = printable(reprlib.repr(spec))
+            raise InputError(f"spec = {shown}: expected a StudySpec, as load_study_file returns it")
         self.spec = spec
         self.callbacks = check_callbacks(callbacks)
         self._device = None if device is None else str(device)

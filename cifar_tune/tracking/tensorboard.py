@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from cifar_tune import paths
+from cifar_tune.errors import InputError
 from cifar_tune.search.trial_callbacks import TrialCallback, TrialInfo
 from cifar_tune.tracking.values import import_tracker, list_metrics, list_values
 from cifar_tune.training.records import EpochMetrics
+from cifar_tune.wording import printable
 
 
 class TensorBoardCallback(TrialCallback):
@@ -25,7 +28,7 @@ class TensorBoardCallback(TrialCallback):
         folder: Where to write; None takes ``runs``.
 
     Raises:
-        InputError: TensorBoard is not installed.
+        InputError: TensorBoard is not installed, or the folder cannot be written.
 
     Example:
         >>> callback = ct.TensorBoardCallback("storage/tensorboard")
@@ -35,6 +38,11 @@ class TensorBoardCallback(TrialCallback):
     def __init__(self, folder: str | Path | None = None) -> None:
         self._module = import_tracker("torch.utils.tensorboard", "tensorboard", "tensorboard")
         self.folder = Path("runs" if folder is None else folder)
+        here = self.folder.absolute()
+        existing = next(place for place in (here, *here.parents) if os.path.lexists(place))
+        if not (existing.is_dir() and os.access(existing, os.W_OK)):
+            where = printable(self.folder)
+            raise InputError(f"{where}: expected a folder that can be written, or nothing")
         self._writers: dict[tuple[str, int], Any] = {}
 
     def trial_begun(self, info: TrialInfo) -> None:

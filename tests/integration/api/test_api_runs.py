@@ -109,6 +109,10 @@ def test_bad_arguments_are_errors_of_one_line(spec: ct.StudySpec) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(ct.CifarTuneError, match="callbacks = 3: expected a list"):
         ct.Objective(spec, callbacks=3)  # type: ignore[arg-type]
+    with pytest.raises(ct.CifarTuneError, match="spec = 'dropout': expected a StudySpec"):
+        ct.Objective("dropout")  # type: ignore[arg-type]
+    with pytest.raises(ct.CifarTuneError, match="unknown study '3'"):
+        ct.create_study(3)  # type: ignore[arg-type]
     with pytest.raises(ct.CifarTuneError, match="seed = 'one'"):
         ct.create_study(spec, seed="one")  # type: ignore[arg-type]
     with pytest.raises(ct.CifarTuneError, match="seeds = 0: expected a whole number from 1"):
@@ -120,11 +124,26 @@ def test_a_run_is_logged_to_tensorboard(spec: ct.StudySpec, cli: Cli) -> None:
     run = ["study", "run", "tiny", "--only", "tiny/p=0.3", "--seeds", "1", "--log", "tensorboard"]
     for key, value in spec.overrides.items():
         run += ["--set", f"{key}={value}"]
+    Path("elsewhere").mkdir()
+    Path("storage").mkdir()
+    folder = Path("storage/cifar-tune-tensorboard")
+    folder.symlink_to("../elsewhere")
+    answer = cli(*run)
+    assert (answer.code, list(Path("elsewhere").iterdir())) == (2, [])
+    assert f"error: {folder}: is a symbolic link, expected a folder or nothing\n" == answer.err
+    folder.unlink()
     answer = cli(*run)
     assert answer.code == 0, answer.err
     assert "tensorboard --logdir storage/cifar-tune-tensorboard" in answer.out
     (trial,) = Path("storage/cifar-tune-tensorboard").glob("tiny_quick*/trial-0")
     assert any(path.name.startswith("events.out.tfevents") for path in trial.iterdir())
+
+
+def test_a_folder_for_tensorboard_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "inner"):
+        with pytest.raises(ct.CifarTuneError, match="expected a folder that can be written"):
+            ct.TensorBoardCallback(folder)
 
 
 FEWER = {
