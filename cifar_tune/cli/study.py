@@ -37,6 +37,7 @@ from cifar_tune.search.preparation import (
     prepare,
 )
 from cifar_tune.storage.location import explain_errors, locate_storage
+from cifar_tune.wording import format_count
 
 if TYPE_CHECKING:
     from cifar_tune.config.study_file import LoadedStudyFile
@@ -255,11 +256,12 @@ def study_export(study: StudySelector, out: Path) -> None:
 
     content = export_study(location, spec, out)
     counts = ", ".join(
-        f"{exported['study_name']} with {len(exported['trials'])} trials"
+        f"{exported['study_name']} with {format_count(len(exported['trials']), 'trial')}"
         for exported in content["studies"]
     )
     make_console().print(
-        f"{out}: {counts}; {len(content['test_reads'])} reads of the test images", soft_wrap=True
+        f"{out}: {counts}; {format_count(len(content['test_reads']), 'read')} of the test images",
+        soft_wrap=True,
     )
 
 
@@ -287,5 +289,7 @@ def study_import(files: tuple[Path, ...], storage: str | None, as_json: bool) ->
         print_json({"storage": str(location), "trials": trials, "test_reads": test_reads})
         return
     for study_name, added in trials.items():
-        make_console().print(f"{study_name}: {added} trials added to {location}", soft_wrap=True)
-    make_console().print(f"{test_reads} reads of the test images added to the ledger")
+        trials_added = format_count(added, "trial")
+        make_console().print(f"{study_name}: {trials_added} added to {location}", soft_wrap=True)
+    reads = format_count(test_reads, "read")
+    make_console().print(f"{reads} of the test images added to the ledger")

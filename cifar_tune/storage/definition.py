@@ -112,6 +112,11 @@ def write_definition(study: optuna.Study, spec: StudySpec, seed: int, digests: D
     # A claim is worth something only if it was written down before the first result was seen.
     if not _has_begun(study):
         study.set_user_attr("claims", {claim.name: claim.model_dump() for claim in spec.claims})
+    name_metric(study)
+
+
+def name_metric(study: optuna.Study) -> None:
+    """Store what the value of a trial is, unless that is stored; Optuna's dashboard shows it."""
     if study.metric_names is None:
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             study.set_metric_names(["val_accuracy"])

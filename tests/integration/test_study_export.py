@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -52,7 +53,8 @@ def export_text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.usefixtures("exported")
 def test_what_is_imported_is_what_was_exported(cli: Cli) -> None:
-    answer = cli("study", "import", FILE, "--storage", "other/studies.db", "--json")
+    with warnings.catch_warnings(action="error"):
+        answer = cli("study", "import", FILE, "--storage", "other/studies.db", "--json")
     assert answer.code == 0, answer.err
     assert answer.record["trials"] == {"dropout:quick": TRIALS}
     assert answer.record["test_reads"] == 4

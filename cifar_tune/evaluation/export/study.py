@@ -32,6 +32,7 @@ from cifar_tune.evaluation.export.study_records import ExportedStudy, StudyExpor
 from cifar_tune.evaluation.test_reads import add_test_reads, make_ledger, read_ledger
 from cifar_tune.files import parse_json, read_text, replacing
 from cifar_tune.storage import studies as stored
+from cifar_tune.storage.definition import name_metric
 from cifar_tune.storage.invocations import study_arguments
 from cifar_tune.storage.lease import hold_lease
 from cifar_tune.storage.location import StorageLocation, explain_errors
@@ -222,8 +223,7 @@ class _Addition:
         for key, value in wanted.attributes.items():
             if key != FOLDERS and study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
-        if study.metric_names is None:
-            study.set_metric_names(["val_accuracy"])
+        name_metric(study)
         # Answers first: a trial that is stored has them.
         folder = claim_folder(study, self.location)
         self.files.enter_context(keep_answers(folder, wanted.study_name, self.answers))
