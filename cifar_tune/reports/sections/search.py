@@ -88,7 +88,7 @@ def _describe_correlation(early: EarlyEpochs) -> str:
     middle = early.epochs[(len(early.epochs) - 1) // 2]
     ends = f"{middle.low:.2f} to {middle.high:.2f}".replace("-", "\N{MINUS SIGN}")
     rank = f"{middle.correlation:.2f}".replace("-", "\N{MINUS SIGN}")
-    answer = "Yes" if middle.low > 0.5 else "Partly" if middle.low > 0 else "Not shown"
+    answer = "Yes" if middle.low > 0.5 else "Partly" if middle.low > 0 else "Not established"
     return f"{answer}: {rank} ({ends}) after epoch {middle.epoch}."
 
 
