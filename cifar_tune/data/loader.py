@@ -85,7 +85,8 @@ def draw_epoch(split: DeviceSplit, config: TrialConfig, epoch: int) -> tuple[Ten
     draws = draw(len(split), config, generator, device)
     if draws is not None and config.mixes:
         draws = replace(draws, mixing=draw_mixing(len(split), config, epoch).to(device))
-    if draws is not None and epoch > config.epochs - config.augmentation_off_epochs:
+    off = config.augmentation_off_epochs
+    if draws is not None and off and epoch > config.epochs - off:
         draws = draws.changing_nothing()
     return order, draws
 

@@ -72,4 +72,4 @@ def test_what_differs_is_named(study: Cli) -> None:
     alter(found, 1, wrong)
     answer = study("trial", "rerun", "dropout", "1")
     assert answer.code == 1
-    assert "Not reproduced: nothing differs" in answer.out
+    assert "Not reproduced, on the same device with the same versions." in answer.out
