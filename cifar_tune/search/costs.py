@@ -54,7 +54,7 @@ def measure_costs(spec: StudySpec, device: torch.device, workers: WorkerChoice) 
             for depth in {shallow, deep}
             for size in {least, most}
         }
-    return_freed_memory()  # this process trains nothing
+    return_freed_memory()  # a trial that is trained in this process keeps it anew
     small, large = (
         Costs(shallow, times[shallow, size], deep, times[deep, size], size)
         for size in (least, most)

@@ -14,6 +14,7 @@ from cifar_tune.errors import DeviceError
 from cifar_tune.training.options import read_device
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
+_TRIM_DEFAULT, _MMAP_DEFAULT = 128 * 1024, 65_536  # of glibc
 
 
 def choose_device(wanted: str | None = None) -> torch.device:
@@ -67,9 +68,17 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Hand freed memory back to the system now, also after ``keep_freed_memory``; glibc only."""
+    """Hand freed memory back to the system now and from now on; glibc only.
+
+    It ends ``keep_freed_memory``: a program that only measured a few steps goes on with the memory
+    that it needs.
+    """
     if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_MAX, _MMAP_DEFAULT)
+        library.mallopt(_TRIM_THRESHOLD, _TRIM_DEFAULT)
+        library.malloc_trim(0)
+        keep_freed_memory.cache_clear()
 
 
 def _processor() -> str:
