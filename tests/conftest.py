@@ -49,13 +49,8 @@ def draws_pictures() -> bool:
 
 
 @pytest.fixture
-def cli(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    draws_pictures: bool,
-) -> Cli:
-    """Run ``cifar-tune`` in this process, in an empty folder, with a storage of its own."""
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with a storage of its own, where little is measured."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
     # A worker process takes seconds to start; what is the same for all kinds is tested with this.
@@ -64,6 +59,17 @@ def cli(
     # A plan's few seconds of measuring would be most of the time of a tiny study.
     monkeypatch.setattr(costs, "MEASURE_SECONDS", 0.1)
     monkeypatch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(
+    own_folder: Path,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    draws_pictures: bool,
+) -> Cli:
+    """Run ``cifar-tune`` in this process, in a folder of its own."""
     if not draws_pictures:
         monkeypatch.setattr(train_task, "draw_pictures", lambda *_: None)
 

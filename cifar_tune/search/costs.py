@@ -17,7 +17,7 @@ from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.data.loader import DeviceSplit
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
-from cifar_tune.search.plan import Costs, StepTimes, batch_sizes, example_config, freeze_depths
+from cifar_tune.search.plan import Costs, StepTimes, example_config, find_ends
 from cifar_tune.training.device import keep_freed_memory, return_freed_memory, torch_threads
 from cifar_tune.training.network import TrainingNetwork
 from cifar_tune.training.optimizer import make_optimizer
@@ -42,10 +42,10 @@ def measure_costs(spec: StudySpec, device: torch.device, workers: WorkerChoice) 
     take longer than one alone.
     """
     example = example_config(spec)
-    shallow, deep = freeze_depths(spec)
+    shallow, deep = find_ends(spec, "freeze_depth")
     is_shared = device.type == "cpu" and workers.pool.has_processes_here
     at_once = workers.at_once if is_shared else 1
-    least, most = batch_sizes(spec)
+    least, most = find_ends(spec, "batch_size")
     with torch_threads(workers.threads):
         times = {
             (depth, size): measure_steps(

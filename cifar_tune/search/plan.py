@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 from cifar_tune.config.space import Range
 from cifar_tune.config.study_file import StudySpec
@@ -163,26 +164,15 @@ class Plan:
         return self.named + self.sampled + self.queued
 
 
-def freeze_depths(spec: StudySpec) -> tuple[int, int]:
-    """Return the least and the greatest freeze depth that a trial of the study may have."""
-    depths = [spec.named_config(named, seed=0).freeze_depth for named in spec.named]
-    searched = spec.space.ranges().get("freeze_depth")
+def find_ends(spec: StudySpec, key: Literal["freeze_depth", "batch_size"]) -> tuple[int, int]:
+    """Return the least and the greatest value of a key that a trial of the study may have."""
+    values = [int(getattr(spec.named_config(named, seed=0), key)) for named in spec.named]
+    searched = spec.space.ranges().get(key)
     if spec.profile.trials and searched is not None:
-        depths += [int(searched.low), int(searched.high)]
-    elif spec.profile.trials or not depths:
-        depths.append(example_config(spec).freeze_depth)
-    return min(depths), max(depths)
-
-
-def batch_sizes(spec: StudySpec) -> tuple[int, int]:
-    """Return the least and the greatest batch size that a trial of the study may have."""
-    sizes = [spec.named_config(named, seed=0).batch_size for named in spec.named]
-    searched = spec.space.ranges().get("batch_size")
-    if spec.profile.trials and searched is not None:
-        sizes += [int(searched.low), int(searched.high)]
-    elif spec.profile.trials or not sizes:
-        sizes.append(example_config(spec).batch_size)
-    return min(sizes), max(sizes)
+        values += [int(searched.low), int(searched.high)]
+    elif spec.profile.trials or not values:
+        values.append(int(getattr(example_config(spec), key)))
+    return min(values), max(values)
 
 
 def example_config(spec: StudySpec) -> TrialConfig:

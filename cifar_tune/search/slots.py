@@ -17,7 +17,7 @@ from cifar_tune.data.cifar10 import CLASSES
 from cifar_tune.data.search_data import Subset
 from cifar_tune.data.synthetic import config_for_noise, random_images
 from cifar_tune.models.resnet import seed_dropouts
-from cifar_tune.search.plan import batch_sizes, example_config
+from cifar_tune.search.plan import example_config, find_ends
 from cifar_tune.training.callbacks import NO_CALLBACKS
 from cifar_tune.training.cuda_graph import CudaGraph
 from cifar_tune.training.device import cuda_devices
@@ -45,7 +45,7 @@ def settle_slots(
         return choice
     place = torch.device(cuda_devices(device)[0])
     # The largest batches need the most memory.
-    config = replace(example_config(spec), batch_size=batch_sizes(spec)[1])
+    config = replace(example_config(spec), batch_size=find_ends(spec, "batch_size")[1])
     measured = measure_slots(
         lambda slots: measure_steps_per_second(config, place, slots, lambda: CudaGraph(place))
     )

@@ -18,14 +18,8 @@ from cifar_tune.workers import train_task
 
 
 @pytest.fixture(autouse=True)
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder with one study file of tiny trials; nothing of it measures or draws."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CIFAR_TUNE_STORAGE", raising=False)
-    monkeypatch.setenv("CIFAR_TUNE_WORKERS", "inline")
-    monkeypatch.setenv("CIFAR_TUNE_DATA", str(tmp_path / "no-data"))
-    monkeypatch.setattr(costs, "MEASURE_SECONDS", 0.1)
-    monkeypatch.setattr(costs, "STEP_SECONDS_MOST", 0.1)
+def quick(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: ARG001
+    """A folder with one study file of tiny trials; nothing of it measures or draws."""
     monkeypatch.setattr(train_task, "draw_pictures", lambda *_: None)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -12,7 +12,7 @@ from places import STUDY_FILES
 
 from cifar_tune.config.study_file import load_study_file, resolve
 from cifar_tune.errors import StudyFileError
-from cifar_tune.search.plan import batch_sizes, example_config
+from cifar_tune.search.plan import example_config, find_ends
 
 SHIPPED = STUDY_FILES
 TEXT = (SHIPPED / "dropout.toml").read_text(encoding="utf-8")
@@ -164,7 +164,7 @@ def test_a_searched_batch_size_leaves_no_last_batch_of_one_image(cli: Cli, tmp_p
     spec = resolve(load_study_file(str(path)), "quick")
     params = {key: values.low for key, values in spec.space.ranges().items()}
     assert spec.config(params, seed=1).batch_size == 16
-    assert batch_sizes(spec) == (16, 64)
+    assert find_ends(spec, "batch_size") == (16, 64)
     assert example_config(spec).batch_size == 16
     answer = cli("study", "plan", str(path), "--set", "train_images=1000")
     assert answer.code == 2

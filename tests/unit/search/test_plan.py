@@ -15,7 +15,7 @@ from cifar_tune.search.plan import (
     Costs,
     StepTimes,
     Work,
-    freeze_depths,
+    find_ends,
     make_plan,
 )
 
@@ -115,4 +115,4 @@ def test_nothing_left_takes_no_time() -> None:
 def test_only_depths_that_occur_are_measured(
     name: str, only: tuple[str, ...], depths: tuple[int, int]
 ) -> None:
-    assert freeze_depths(quick(name, *only)) == depths
+    assert find_ends(quick(name, *only), "freeze_depth") == depths
